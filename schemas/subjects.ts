@@ -1,0 +1,149 @@
+import { checkName, checkToken } from "./names.ts";
+
+/*
+ * Every subject of the bus. A `…Subject` function gives one subject to publish to and checks its arguments; a
+ * `…Filter` function gives the pattern to subscribe to. Names are DNS labels, so a token never holds a dot.
+ */
+
+const prefix = "busker";
+
+const ofFunction = (what: string, namespace: string, name: string): string =>
+  `${prefix}.${what}.${checkName("namespace", namespace)}.${checkName("function name", name)}`;
+
+/** The queue group in which every ready replica of a function takes invocations. */
+export const replicaQueueGroup = "replicas";
+
+/** The queue group in which providers stand in for a function that has no replica. */
+export const standInQueueGroup = replicaQueueGroup;
+
+/** One synchronous invocation, to any replica: core request-reply, queue group `replicas`. */
+export const invokeSubject = (namespace: string, name: string): string => ofFunction("invoke", namespace, name);
+
+/** One synchronous invocation, to the replica whose free slot the caller knows. */
+export const invokeReplicaSubject = (namespace: string, name: string, replica: string): string =>
+  `${invokeSubject(namespace, name)}.${checkToken("replica id", replica)}`;
+
+/** Every invocation subject of one function. */
+export const invokeFilter = (namespace: string, name: string): string => `${invokeSubject(namespace, name)}.>`;
+
+/** Every invocation of every function: what the invoke-only credentials may publish to. */
+export const invokeAnyFilter = `${prefix}.invoke.>`;
+
+/** One durable invocation, kept by stream INVOCATIONS. */
+export const asyncSubject = (namespace: string, name: string): string => ofFunction("async", namespace, name);
+
+/** Every durable invocation. */
+export const asyncAnyFilter = `${prefix}.async.*.*`;
+
+/** States of a durable invocation, and `done`: a batch of finished synchronous ones. */
+export const callStates = ["started", "retrying", "succeeded", "failed", "dead", "cancelled", "done"] as const;
+export type CallState = (typeof callStates)[number];
+
+/** An invocation changed its state, kept by stream CALLS. */
+export const callSubject = (state: CallState, namespace: string, name: string): string =>
+  ofFunction(`call.${state}`, namespace, name);
+
+/** Every change of every call. */
+export const callAnyFilter = `${prefix}.call.*.*.*`;
+
+/** The response of a durable invocation, kept by stream RESULTS. */
+export const resultSubject = (callId: string): string => `${prefix}.result.${checkToken("call id", callId)}`;
+
+/** Every result. */
+export const resultAnyFilter = `${prefix}.result.*`;
+
+/** An invocation that ran out of attempts, kept by stream DEAD. */
+export const deadSubject = (namespace: string, name: string): string => ofFunction("dead", namespace, name);
+
+/** Every dead letter. */
+export const deadAnyFilter = `${prefix}.dead.*.*`;
+
+/** What may be wished of a function. */
+export const wishVerbs = ["deploy", "update", "remove", "scale"] as const;
+export type WishVerb = (typeof wishVerbs)[number];
+
+/** How a wish ended. */
+export const outcomeVerbs = ["deployed", "updated", "removed", "scaled", "failed"] as const;
+export type OutcomeVerb = (typeof outcomeVerbs)[number];
+
+/** The outcome verb of a wish that succeeded. */
+export const outcomeOf = {
+  deploy: "deployed",
+  update: "updated",
+  remove: "removed",
+  scale: "scaled",
+} as const satisfies Record<WishVerb, OutcomeVerb>;
+
+/** A wish about a function or its outcome, kept by stream OPERATIONS. */
+export const functionSubject = (verb: WishVerb | OutcomeVerb, namespace: string, name: string): string =>
+  ofFunction(`function.${verb}`, namespace, name);
+
+/** Every event with this verb. */
+export const functionVerbFilter = (verb: WishVerb | OutcomeVerb): string => `${prefix}.function.${verb}.*.*`;
+
+/** Every wish and every outcome. */
+export const functionAnyFilter = `${prefix}.function.*.*.*`;
+
+/** States of a replica. */
+export const replicaStates = ["starting", "ready", "draining", "frozen", "exited"] as const;
+export type ReplicaState = (typeof replicaStates)[number];
+
+/** A replica changed its state, kept by stream OPERATIONS. */
+export const replicaSubject = (state: ReplicaState, namespace: string, name: string, replica: string): string =>
+  `${ofFunction(`replica.${state}`, namespace, name)}.${checkToken("replica id", replica)}`;
+
+/** Every change of every replica. */
+export const replicaAnyFilter = `${prefix}.replica.*.*.*.*`;
+
+/** Every change of one replica, whatever the state. */
+export const replicaOwnFilter = (namespace: string, name: string, replica: string): string =>
+  `${prefix}.replica.*.${checkName("namespace", namespace)}.${checkName("function name", name)}.${checkToken("replica id", replica)}`;
+
+/** Somebody wants this function and knows nobody who is ready: replicas that are announce themselves, the provider starts one. */
+export const demandSubject = (namespace: string, name: string): string => ofFunction("demand", namespace, name);
+
+/** Every demand. */
+export const demandAnyFilter = `${prefix}.demand.*.*`;
+
+/** One sample of one replica, kept by stream METRICS. */
+export const metricSubject = (namespace: string, name: string, replica: string): string =>
+  `${ofFunction("metric", namespace, name)}.${checkToken("replica id", replica)}`;
+
+/** Every sample. */
+export const metricAnyFilter = `${prefix}.metric.*.*.*`;
+
+/** Lines written by one replica's function, kept by stream LOGS. */
+export const logSubject = (namespace: string, name: string, replica: string): string =>
+  `${ofFunction("log", namespace, name)}.${checkToken("replica id", replica)}`;
+
+/** Lines written by every replica of one function, or by one of them. */
+export const logFilter = (namespace: string, name: string, replica = "*"): string =>
+  `${ofFunction("log", namespace, name)}.${replica === "*" ? "*" : checkToken("replica id", replica)}`;
+
+/** Every log line. */
+export const logAnyFilter = `${prefix}.log.*.*.*`;
+
+/** To one replica: drain, freeze, resume, cancel a call, reserve or give back a slot. */
+export const replicaControlSubject = (replica: string): string =>
+  `${prefix}.replica-control.${checkToken("replica id", replica)}`;
+
+/** Every replica's control subject: what a caller or provider may publish to. */
+export const replicaControlAnyFilter = `${prefix}.replica-control.*`;
+
+/** The four variable parts of a `busker.replica.…` subject; undefined when it is not one. */
+export const parseReplicaSubject = (
+  subject: string,
+): { state: ReplicaState; namespace: string; name: string; replica: string } | undefined => {
+  const [head, what, state, namespace, name, replica] = subject.split(".");
+  if (head !== prefix || what !== "replica" || !namespace || !name || !replica) return undefined;
+  const known = replicaStates.find((candidate) => candidate === state);
+  return known && { state: known, namespace, name, replica };
+};
+
+/** The parts of a subject that ends in `<ns>.<fn>`, `<skip>` tokens after `busker`; undefined when it has others. */
+export const parseFunctionSubject = (subject: string, skip: number): { namespace: string; name: string } | undefined => {
+  const tokens = subject.split(".");
+  const namespace = tokens[1 + skip];
+  const name = tokens[2 + skip];
+  return tokens[0] === prefix && namespace && name ? { namespace, name } : undefined;
+};
