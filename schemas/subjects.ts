@@ -13,9 +13,6 @@ const ofFunction = (what: string, namespace: string, name: string): string =>
 /** The queue group in which every ready replica of a function takes invocations. */
 export const replicaQueueGroup = "replicas";
 
-/** The queue group in which providers stand in for a function that has no replica. */
-export const standInQueueGroup = replicaQueueGroup;
-
 /** One synchronous invocation, to any replica: core request-reply, queue group `replicas`. */
 export const invokeSubject = (namespace: string, name: string): string => ofFunction("invoke", namespace, name);
 
@@ -147,3 +144,9 @@ export const parseFunctionSubject = (subject: string, skip: number): { namespace
   const name = tokens[2 + skip];
   return tokens[0] === prefix && namespace && name ? { namespace, name } : undefined;
 };
+
+/**
+ * Prefix of one user's reply subjects. Users of the platform do not use NATS' default `_INBOX`, so that nobody who is
+ * given plain credentials can listen to their replies.
+ */
+export const inboxPrefix = (user: string): string => `_BUSKER.${checkToken("user", user)}`;
