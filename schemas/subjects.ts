@@ -7,6 +7,9 @@ import { checkName, checkToken } from "./names.ts";
 
 const prefix = "busker";
 
+/** Everything the platform says on the bus. */
+export const platformAnyFilter = `${prefix}.>`;
+
 const ofFunction = (what: string, namespace: string, name: string): string =>
   `${prefix}.${what}.${checkName("namespace", namespace)}.${checkName("function name", name)}`;
 
@@ -36,12 +39,20 @@ export const asyncAnyFilter = `${prefix}.async.*.*`;
 export const callStates = ["started", "retrying", "succeeded", "failed", "dead", "cancelled", "done"] as const;
 export type CallState = (typeof callStates)[number];
 
-/** An invocation changed its state, kept by stream CALLS. */
+/** An invocation changed its state, kept by stream CALLS; a batch of finished ones (`done`), kept by stream RECORD. */
 export const callSubject = (state: CallState, namespace: string, name: string): string =>
   ofFunction(`call.${state}`, namespace, name);
 
 /** Every change of every call. */
 export const callAnyFilter = `${prefix}.call.*.*.*`;
+
+/** Every batch of finished synchronous calls, written by replicas. */
+export const callDoneFilter = `${prefix}.call.done.*.*`;
+
+/** Every change of every durable call, written by services. */
+export const callStateFilters: readonly string[] = callStates
+  .filter((state) => state !== "done")
+  .map((state) => `${prefix}.call.${state}.*.*`);
 
 /** The response of a durable invocation, kept by stream RESULTS. */
 export const resultSubject = (callId: string): string => `${prefix}.result.${checkToken("call id", callId)}`;
@@ -85,7 +96,7 @@ export const functionAnyFilter = `${prefix}.function.*.*.*`;
 export const replicaStates = ["starting", "ready", "draining", "frozen", "exited"] as const;
 export type ReplicaState = (typeof replicaStates)[number];
 
-/** A replica changed its state, kept by stream OPERATIONS. */
+/** A replica changed its state, kept by stream REPLICAS. */
 export const replicaSubject = (state: ReplicaState, namespace: string, name: string, replica: string): string =>
   `${ofFunction(`replica.${state}`, namespace, name)}.${checkToken("replica id", replica)}`;
 
@@ -150,3 +161,32 @@ export const parseFunctionSubject = (subject: string, skip: number): { namespace
  * given plain credentials can listen to their replies.
  */
 export const inboxPrefix = (user: string): string => `_BUSKER.${checkToken("user", user)}`;
+
+/** Everything that comes back to one user. */
+export const inboxFilter = (user: string): string => `${inboxPrefix(user)}.>`;
+
+/** Where NATS' own clients take replies when nobody tells them otherwise. */
+export const plainInboxFilter = "_INBOX.>";
+
+/**
+ * Prefix of the subjects on which `user` receives what belongs to calls of one function: replies, chunks, offers of a
+ * slot. The function's name is in it, so that a replica can be allowed to answer the callers of its own function and
+ * nobody else. (NATS' response permission cannot do that: it lets a replica publish to whatever reply subject a
+ * message names, a KV key or the JetStream API included.)
+ */
+export const callReplyPrefix = (user: string, namespace: string, name: string): string =>
+  `${inboxPrefix(user)}.call.${checkName("namespace", namespace)}.${checkName("function name", name)}`;
+
+/** What belongs to calls of one function, whoever receives it. */
+export const callReplyFilter = (namespace: string, name: string): string =>
+  `_BUSKER.*.call.${checkName("namespace", namespace)}.${checkName("function name", name)}.>`;
+
+/** What belongs to calls of any function, whoever receives it. */
+export const callReplyAnyFilter = "_BUSKER.*.call.*.*.>";
+
+/**
+ * Whether a reply subject met in a message may be answered by a service. A service has wide rights, and the sender
+ * chose this subject: answering `$KV.functions.x` would write a key on the sender's behalf.
+ */
+export const isReplySubject = (subject: string): boolean =>
+  subject.startsWith("_INBOX.") || /^_BUSKER\.[A-Za-z0-9_-]+\.call\./.test(subject);

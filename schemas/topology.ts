@@ -1,4 +1,4 @@
-import { asyncAnyFilter, callAnyFilter, deadAnyFilter, functionAnyFilter, logAnyFilter, metricAnyFilter, replicaAnyFilter, resultAnyFilter } from "./subjects.ts";
+import { asyncAnyFilter, callDoneFilter, callStateFilters, deadAnyFilter, functionAnyFilter, logAnyFilter, metricAnyFilter, replicaAnyFilter, resultAnyFilter } from "./subjects.ts";
 
 /** A stream as Busker makes it. Ages in milliseconds, sizes in bytes; all use limits retention (design §2). */
 export interface StreamDefinition {
@@ -14,6 +14,12 @@ export interface StreamDefinition {
   readonly duplicateWindowMs: number;
   /** At its byte limit: drop the oldest, or refuse the new. */
   readonly discard: "old" | "new";
+  /**
+   * No acknowledgement is sent to publishers. Required where functions may publish: the server sends an acknowledgement
+   * to whatever subject the publisher named, with the server's own rights, so that a function could write a KV key or
+   * purge a stream with it (seen on 2.9.10: `{"stream":…,"seq":11}` sent to a purge request empties the stream up to 11).
+   */
+  readonly noAck?: true;
 }
 
 const minute = 60_000;
@@ -38,13 +44,24 @@ export const streams = {
   },
   CALLS: {
     name: "CALLS",
-    description: "What became of calls",
-    subjects: [callAnyFilter],
+    description: "What became of durable calls",
+    subjects: callStateFilters,
     storage: "file",
     maxAgeMs: 7 * day,
     maxBytes: 1024 * mebibyte,
     duplicateWindowMs: 10 * minute,
     discard: "old",
+  },
+  RECORD: {
+    name: "RECORD",
+    description: "Synchronous calls that replicas have finished, in batches",
+    subjects: [callDoneFilter],
+    storage: "file",
+    maxAgeMs: 2 * day,
+    maxBytes: 512 * mebibyte,
+    duplicateWindowMs: 10_000,
+    discard: "old",
+    noAck: true,
   },
   RESULTS: {
     name: "RESULTS",
@@ -69,13 +86,24 @@ export const streams = {
   },
   OPERATIONS: {
     name: "OPERATIONS",
-    description: "Wishes about functions, their outcomes, and the lives of replicas: the audit log",
-    subjects: [functionAnyFilter, replicaAnyFilter],
+    description: "Wishes about functions and their outcomes: the audit log",
+    subjects: [functionAnyFilter],
     storage: "file",
     maxAgeMs: 30 * day,
     maxBytes: 256 * mebibyte,
     duplicateWindowMs: 2 * minute,
     discard: "old",
+  },
+  REPLICAS: {
+    name: "REPLICAS",
+    description: "The lives of replicas",
+    subjects: [replicaAnyFilter],
+    storage: "file",
+    maxAgeMs: 30 * day,
+    maxBytes: 256 * mebibyte,
+    duplicateWindowMs: 10_000,
+    discard: "old",
+    noAck: true,
   },
   METRICS: {
     name: "METRICS",
@@ -86,6 +114,7 @@ export const streams = {
     maxBytes: 64 * mebibyte,
     duplicateWindowMs: 10_000,
     discard: "old",
+    noAck: true,
   },
   LOGS: {
     name: "LOGS",
@@ -96,6 +125,7 @@ export const streams = {
     maxBytes: 512 * mebibyte,
     duplicateWindowMs: 10_000,
     discard: "old",
+    noAck: true,
   },
 } as const satisfies Record<string, StreamDefinition>;
 
