@@ -9,14 +9,16 @@ export const wireHeaders = {
   http: "Busker-Http",
   /** Absolute deadline of a call, milliseconds since the epoch. */
   deadline: "Busker-Deadline",
-  /** In a reply: `<in flight>/<slots>`, the replica's own count after this call; `slots` is 0 when unlimited. */
+  /**
+   * In a reply: `<in flight>/<slots>`, the replica's own count after this call, slots held for other callers included;
+   * `slots` is 0 when unlimited. A third part, `/offer`, says that this caller's reservation has come up: the slot just
+   * freed is held for it.
+   */
   load: "Busker-Load",
   /** In a reply made by the platform and not by the function: a code of the error catalogue. */
   error: "Busker-Error",
   /** In a request that was passed on by a full replica: how often it was. */
   hops: "Busker-Hops",
-  /** In a reservation: since when the caller's oldest call has waited, milliseconds since the epoch. */
-  waiting: "Busker-Waiting",
 } as const;
 
 /** The head of an HTTP request as a function sees it. */
@@ -37,20 +39,28 @@ export interface ResponseHead {
 /** The head of an invocation that came without one. */
 export const defaultRequestHead: RequestHead = { method: "POST", path: "/", headers: [] };
 
-/** What a caller tells a replica on its control subject. */
+/** What is told a replica on its control subject, as JSON. */
 export type ReplicaControl =
   /** Finish what is in flight, take nothing new, exit. */
   | { readonly kind: "drain" }
   /** The caller no longer wants this call's answer. */
   | { readonly kind: "cancel"; readonly callId: string }
-  /** Tell me (at this message's reply subject) when you have a slot for me; my oldest call waits since `since` (epoch ms). */
-  | { readonly kind: "reserve"; readonly caller: string; readonly since: number }
-  /** I no longer wait, or do not want the slot you hold for me. */
-  | { readonly kind: "withdraw"; readonly caller: string };
+  /** Are you there? Answered with a `ReplicaLoad`; a replica that is gone is "no responders". */
+  | { readonly kind: "ping" }
+  /**
+   * Offer me one slot when you have one, at this message's reply subject. My oldest call waits since `since`,
+   * milliseconds since the epoch: the longest waiting caller comes first.
+   */
+  | { readonly kind: "reserve"; readonly since: number }
+  /** I no longer wait, and do not want the slot you hold for me. Its reply subject is the one that reserved. */
+  | { readonly kind: "withdraw" };
 
-/** What a replica tells a caller that had reserved: one slot is held for it until `untilMs` (epoch ms). */
-export interface SlotOffer {
-  readonly kind: "offer";
+/** A replica's own count, in answer to a ping and with an offer. A slot held for a caller counts as in flight. */
+export interface ReplicaLoad {
   readonly replica: string;
-  readonly untilMs: number;
+  readonly inFlight: number;
+  readonly slots: number;
 }
+
+/** How long a replica holds an offered slot for a caller, in milliseconds; then it counts as withdrawn. */
+export const offerHoldMs = 250;

@@ -1,0 +1,205 @@
+import type { ErrorCode } from "./errors.ts";
+import type { FunctionSpec } from "./function.ts";
+import { functionSpecSchema } from "./function-schema.ts";
+import { amount, type JsonSchema, listOf, mapOf, object, string, time, whole } from "./json-schema.ts";
+import { callStates, outcomeVerbs, replicaStates, wishVerbs, type WishVerb } from "./subjects.ts";
+
+/** Data of `deploy` and `update`. */
+export interface DeployWish {
+  readonly spec: FunctionSpec;
+}
+
+/** Data of `scale`. */
+export interface ScaleWish {
+  readonly replicas: number;
+}
+
+/** Data of `remove`: nothing but the subject's names. */
+export type RemoveWish = Readonly<Record<string, never>>;
+
+/** Data of `deployed`, `updated`, `removed` and `scaled`. */
+export interface Outcome {
+  /** `ce-id` of the wish. */
+  readonly wish: string;
+  readonly replicas: number;
+  /** Replicas that answer by now. */
+  readonly availableReplicas: number;
+}
+
+/** Data of `failed`. */
+export interface FailedOutcome {
+  readonly wish: string;
+  readonly verb: WishVerb;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** Data of every `busker.replica.…` event. */
+export interface ReplicaEvent {
+  readonly revision: string;
+  /** Calls it takes at a time; 0: no limit. */
+  readonly slots: number;
+  readonly inFlight: number;
+  /** Why it exited, where it did not do so on a wish. */
+  readonly reason?: string;
+}
+
+/** Data of `demand`. */
+export interface Demand {
+  /** Calls that wait at this caller. */
+  readonly waiting: number;
+}
+
+/** Data of one sample. */
+export interface MetricSample {
+  readonly started: number;
+  /** Calls finished in this second, by HTTP status. */
+  readonly finished: Readonly<Record<string, number>>;
+  readonly durationSeconds: number;
+  readonly inFlight: number;
+  readonly slots: number;
+  /** CPU of the replica in this second, in seconds. */
+  readonly cpuSeconds: number;
+  readonly memoryBytes: number;
+}
+
+/** One line of a function's output. */
+export interface LogLine {
+  /** RFC 3339 with milliseconds. */
+  readonly at: string;
+  readonly stream: "stdout" | "stderr";
+  readonly text: string;
+  readonly callId?: string;
+}
+
+/** Data of a log event: lines in the order written. */
+export interface LogLines {
+  readonly lines: readonly LogLine[];
+}
+
+/** One finished synchronous call. */
+export interface FinishedCall {
+  readonly id: string;
+  readonly status: number;
+  /** Milliseconds since the epoch. */
+  readonly startedMs: number;
+  readonly durationMs: number;
+}
+
+/** Data of `busker.call.done`: what one replica finished in the last quarter of a second. */
+export interface FinishedCalls {
+  readonly replica: string;
+  readonly calls: readonly FinishedCall[];
+}
+
+/** What each type of event carries as its data. */
+export interface EventData {
+  "io.busker.function.deploy": DeployWish;
+  "io.busker.function.update": DeployWish;
+  "io.busker.function.remove": RemoveWish;
+  "io.busker.function.scale": ScaleWish;
+  "io.busker.function.deployed": Outcome;
+  "io.busker.function.updated": Outcome;
+  "io.busker.function.removed": Outcome;
+  "io.busker.function.scaled": Outcome;
+  "io.busker.function.failed": FailedOutcome;
+  "io.busker.replica.starting": ReplicaEvent;
+  "io.busker.replica.ready": ReplicaEvent;
+  "io.busker.replica.draining": ReplicaEvent;
+  "io.busker.replica.frozen": ReplicaEvent;
+  "io.busker.replica.exited": ReplicaEvent;
+  "io.busker.demand": Demand;
+  "io.busker.metric": MetricSample;
+  "io.busker.log": LogLines;
+  "io.busker.call.done": FinishedCalls;
+}
+
+/** A type of event whose data is JSON of a known shape. Invocations and replies carry whatever the caller sends. */
+export type EventType = keyof EventData;
+
+/** The CloudEvents type of an invocation, synchronous or durable. */
+export const invokeType = "io.busker.invoke";
+
+/** The CloudEvents type of the reply to an invocation. */
+export const replyType = "io.busker.reply";
+
+const outcome = object({
+  wish: string({ description: "ce-id of the wish" }),
+  replicas: whole("Replicas wished for"),
+  availableReplicas: whole("Replicas that answer by now"),
+});
+
+const deployWish = object({ spec: functionSpecSchema });
+
+const replica = object(
+  {
+    revision: string({ description: "ce-id of the wish that made this replica's spec" }),
+    slots: whole("Calls it takes at a time; 0: no limit"),
+    inFlight: whole("Calls in it now"),
+  },
+  { reason: string({ description: "Why it exited, where it did not do so on a wish" }) },
+);
+
+/** The JSON Schema of each type's data. */
+export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
+  "io.busker.function.deploy": deployWish,
+  "io.busker.function.update": deployWish,
+  "io.busker.function.remove": object({}),
+  "io.busker.function.scale": object({ replicas: whole("Replicas wished for") }),
+  "io.busker.function.deployed": outcome,
+  "io.busker.function.updated": outcome,
+  "io.busker.function.removed": outcome,
+  "io.busker.function.scaled": outcome,
+  "io.busker.function.failed": object({
+    wish: string({ description: "ce-id of the wish" }),
+    verb: { enum: [...wishVerbs] },
+    code: string({ description: "A code of the error catalogue" }),
+    message: string({ description: "What could not be done, and why" }),
+  }),
+  "io.busker.replica.starting": replica,
+  "io.busker.replica.ready": replica,
+  "io.busker.replica.draining": replica,
+  "io.busker.replica.frozen": replica,
+  "io.busker.replica.exited": replica,
+  "io.busker.demand": object({ waiting: whole("Calls that wait at this caller", 1) }),
+  "io.busker.metric": object({
+    started: whole("Calls begun in this second"),
+    finished: mapOf(whole("Calls finished in this second with this status", 1)),
+    durationSeconds: amount("Sum of the durations of the calls finished"),
+    inFlight: whole("Calls in it now"),
+    slots: whole("Calls it takes at a time; 0: no limit"),
+    cpuSeconds: amount("CPU used in this second"),
+    memoryBytes: whole("Resident memory of the whole replica"),
+  }),
+  "io.busker.log": object({
+    lines: listOf(
+      object(
+        { at: time("When it was read"), stream: { enum: ["stdout", "stderr"] }, text: string() },
+        { callId: string({ description: "The call that wrote it, where known" }) },
+      ),
+    ),
+  }),
+  "io.busker.call.done": object({
+    replica: string(),
+    calls: listOf(
+      object({
+        id: string({ description: "The call id" }),
+        status: whole("HTTP status", 100),
+        startedMs: amount("Milliseconds since the epoch"),
+        durationMs: amount("Milliseconds"),
+      }),
+    ),
+  }),
+};
+
+/** The event type of a verb or state on the bus. */
+export const functionEventType = <V extends (typeof wishVerbs)[number] | (typeof outcomeVerbs)[number]>(
+  verb: V,
+): `io.busker.function.${V}` => `io.busker.function.${verb}`;
+
+/** The event type of a replica's state. */
+export const replicaEventType = <S extends (typeof replicaStates)[number]>(state: S): `io.busker.replica.${S}` =>
+  `io.busker.replica.${state}`;
+
+/** States of `busker.call.…` that a later version fills with durable calls. */
+export const durableCallStates = callStates.filter((state) => state !== "done");

@@ -1,0 +1,375 @@
+import type { Msg, MsgHdrs } from "nats";
+import { BuskerError } from "../../schemas/errors.ts";
+import type { ReplicaControl, ReplicaLoad } from "../../schemas/invocation.ts";
+import type { FunctionName } from "../../schemas/names.ts";
+import { headerStatus, headerText } from "./headers.ts";
+import { decodeReply, type ReceivedReply } from "./invocation-wire.ts";
+import { Line, type Place } from "./line.ts";
+import { freeSlots, type ReplicaSlots, SlotTable } from "./slot-table.ts";
+
+/** How a call ended, as its caller learns it. */
+export type CallResult =
+  | { readonly kind: "answered"; readonly reply: ReceivedReply; readonly body: Uint8Array }
+  | { readonly kind: "failed"; readonly error: BuskerError };
+
+/** A call on its way. */
+export interface OpenCall {
+  readonly callId: string;
+  readonly headers: MsgHdrs;
+  readonly body: Uint8Array;
+  readonly deadlineMs: number;
+  readonly sinceMs: number;
+  readonly done: (result: CallResult) => void;
+  /** Nobody waits for the answer any more; the slot is still taken until the replica says so. */
+  abandoned: boolean;
+  place: Place<OpenCall> | undefined;
+  bound: { readonly replica: ReplicaSlots; readonly token: number } | undefined;
+}
+
+/** What the calls of one function need of the world; a test passes a literal. */
+export interface CallTransport {
+  /** Sends a call to a replica and hands every reply to `listener`. Gives the token to forget it by. */
+  readonly request: (subject: string, headers: MsgHdrs, body: Uint8Array, listener: (message: Msg) => void) => number;
+  /** Sends a control message, its answers to the subject given. */
+  readonly control: (subject: string, message: ReplicaControl, reply?: string) => void;
+  readonly forget: (token: number) => void;
+  /** A reply subject for as long as this function is known, for offers and pings. */
+  readonly standingReply: (listener: (message: Msg) => void) => { readonly token: number; readonly subject: string };
+  readonly demand: (waiting: number) => void;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+}
+
+/** Bounds of a line. */
+export interface LineLimits {
+  readonly maxCalls: number;
+  readonly maxBytes: number;
+}
+
+/** Messages beside request and reply, for the bench: what late binding costs. */
+export interface SideMessages {
+  reserve: number;
+  withdraw: number;
+  offer: number;
+  busy: number;
+}
+
+// How many replicas a waiting call asks for a slot. With 1 the tail doubles; beyond 3 only the messages grow (bench).
+const probesPerCall = 2;
+// A replica that holds calls and has said nothing for this long is asked whether it is still there.
+const silenceMs = 1000;
+// The replica's own answer to an overrun comes first, if it lives: it frees the slot in the same message.
+const deadlineGraceMs = 200;
+// Somebody may have missed the first demand: a message to nobody is lost.
+const demandEveryMs = 500;
+
+/**
+ * The calls of one function from one caller: bound only to a free slot, else waiting in line, first in first out, until
+ * a slot frees (late binding). When other callers share the replicas, waiting calls leave reservations (Ousterhout et
+ * al., Sparrow, SOSP 2013): a replica offers a freed slot to the caller that has waited longest.
+ */
+export class FunctionCalls {
+  readonly function: FunctionName;
+  readonly side: SideMessages = { reserve: 0, withdraw: 0, offer: 0, busy: 0 };
+  readonly #transport: CallTransport;
+  readonly #limits: LineLimits;
+  readonly #table: SlotTable;
+  readonly #line = new Line<OpenCall>();
+  readonly #bound = new Map<number, OpenCall>();
+  readonly #standing: { readonly token: number; readonly subject: string };
+  #lineBytes = 0;
+  #reserved = 0;
+  #demandedMs = 0;
+
+  constructor(name: FunctionName, transport: CallTransport, limits: LineLimits) {
+    this.function = name;
+    this.#transport = transport;
+    this.#limits = limits;
+    this.#table = new SlotTable(name.namespace, name.name);
+    this.#standing = transport.standingReply((message) => this.#onSideReply(message));
+  }
+
+  /** Calls in line. */
+  get waiting(): number {
+    return this.#line.length;
+  }
+
+  /** Calls in replicas. */
+  get inFlight(): number {
+    return this.#bound.size;
+  }
+
+  /** Replicas that are ready. */
+  get readyReplicas(): number {
+    return this.#table.list.length;
+  }
+
+  /** Nothing is known and nothing is asked: this object may be dropped. */
+  get isIdle(): boolean {
+    return this.#line.length === 0 && this.#bound.size === 0 && this.#table.list.length === 0;
+  }
+
+  /** Binds the call to a free slot or puts it in line; a full line fails it with `line_full`. */
+  add(call: OpenCall): void {
+    const replica = this.#line.length === 0 ? this.#table.choose(this.#transport.random) : undefined;
+    if (replica) return this.#bind(call, replica);
+    if (this.#line.length >= this.#limits.maxCalls || this.#lineBytes + call.body.length > this.#limits.maxBytes)
+      return call.done({ kind: "failed", error: this.#lineFull() });
+    call.place = this.#line.push(call);
+    this.#lineBytes += call.body.length;
+    this.#askForSlots();
+  }
+
+  /** The caller gave up: a waiting call leaves the line, a running one is stopped in its replica. */
+  cancel(call: OpenCall): void {
+    if (call.abandoned) return;
+    call.abandoned = true;
+    if (call.place?.inLine) this.#leaveLine(call);
+    else if (call.bound) this.#transport.control(call.bound.replica.controlSubject, { kind: "cancel", callId: call.callId });
+    this.#withdrawWhenNobodyWaits();
+  }
+
+  /** A replica announced itself. */
+  onReady(id: string, slots: number, inFlight: number): void {
+    const known = this.#table.find(id);
+    const replica = this.#table.enter(id, slots, Math.max(0, inFlight - (known?.mine.size ?? 0)), this.#transport.nowMs());
+    this.#pump(replica);
+  }
+
+  /** A replica takes no new calls; those in it go on. */
+  onDraining(id: string): void {
+    this.#strike(id);
+  }
+
+  /** A replica is gone: the calls in it fail now, not at their deadlines. */
+  onExited(id: string, reason: string | undefined): void {
+    this.#strike(id);
+    for (const call of this.#bound.values())
+      if (call.bound?.replica.id === id) this.#finish(call, { kind: "failed", error: lost(id, reason) });
+  }
+
+  /** The server was away: what was sent may be lost, and what is known may be old. */
+  onDisconnected(): void {
+    const error = new BuskerError("bus_unavailable", "the connection to the bus broke during the call");
+    for (const replica of this.#table.list) this.#strike(replica.id);
+    for (const call of this.#bound.values()) this.#finish(call, { kind: "failed", error });
+    for (const call of this.#line) this.#fail(call, error);
+  }
+
+  /** Called every few dozen milliseconds: deadlines, silent replicas, unanswered demand. */
+  tick(): void {
+    const now = this.#transport.nowMs();
+    for (const call of this.#line)
+      if (now >= call.deadlineMs) this.#fail(call, this.#overdueInLine(now - call.sinceMs));
+    for (const call of this.#bound.values())
+      if (now >= call.deadlineMs + deadlineGraceMs) this.#finish(call, { kind: "failed", error: overdue(call, now) });
+    for (const replica of this.#table.list) this.#pingWhenSilent(replica, now);
+    if (this.#line.length > 0) this.#askForSlots();
+  }
+
+  /** Lets go of the reply subject. */
+  close(): void {
+    this.#transport.forget(this.#standing.token);
+  }
+
+  #bind(call: OpenCall, replica: ReplicaSlots): void {
+    const token = this.#transport.request(replica.subject, call.headers, call.body, (message) => this.#onReply(call, message));
+    call.place = undefined;
+    call.bound = { replica, token };
+    replica.mine.add(token);
+    if (replica.mine.size === 1) replica.heardMs = this.#transport.nowMs();
+    this.#bound.set(token, call);
+  }
+
+  #release(call: OpenCall): ReplicaSlots | undefined {
+    if (!call.bound) return undefined;
+    const { replica, token } = call.bound;
+    this.#transport.forget(token);
+    this.#bound.delete(token);
+    replica.mine.delete(token);
+    call.bound = undefined;
+    return replica;
+  }
+
+  #finish(call: OpenCall, result: CallResult): void {
+    this.#release(call);
+    if (!call.abandoned) call.done(result);
+  }
+
+  #onReply(call: OpenCall, message: Msg): void {
+    const headers = headerText(message);
+    const replica = this.#release(call);
+    if (!replica) return;
+    if (headerStatus(headers) === 503) return this.#onNobodyThere(call, replica);
+    const reply = readReply(headers);
+    replica.heardMs = this.#transport.nowMs();
+    if (reply.slots !== 0 || reply.inFlight !== 0) {
+      replica.slots = reply.slots;
+      replica.others = Math.max(0, reply.inFlight - replica.mine.size);
+    }
+    if (reply.offer) this.#unreserve(replica);
+    if (reply.error === "replica_busy") return this.#onBusy(call, replica);
+    if (!call.abandoned) call.done({ kind: "answered", reply, body: message.data });
+    if (reply.offer && this.#line.length === 0) this.#withdraw(replica);
+    this.#pump(replica);
+  }
+
+  #onNobodyThere(call: OpenCall, replica: ReplicaSlots): void {
+    this.#strike(replica.id);
+    this.#backToHead(call);
+    // Nothing more can come from there: whoever else is in it was not answered and never will be.
+    for (const other of this.#bound.values())
+      if (other.bound?.replica === replica) this.#finish(other, { kind: "failed", error: lost(replica.id, undefined) });
+  }
+
+  #onBusy(call: OpenCall, replica: ReplicaSlots): void {
+    this.side.busy += 1;
+    // Full beyond doubt, whatever its count said: it may be draining.
+    if (freeSlots(replica) > 0) replica.others = Math.max(1, replica.slots - replica.mine.size);
+    this.#backToHead(call);
+  }
+
+  #backToHead(call: OpenCall): void {
+    if (call.abandoned) return this.#withdrawWhenNobodyWaits();
+    call.place = this.#line.unshift(call);
+    this.#lineBytes += call.body.length;
+    const next = this.#table.choose(this.#transport.random);
+    if (next) this.#pump(next);
+    else this.#askForSlots();
+  }
+
+  /** Gives what is free in one replica to who waits. */
+  #pump(replica: ReplicaSlots): void {
+    while (this.#line.length > 0 && freeSlots(replica) > 0) {
+      const call = this.#line.first;
+      if (!call) break;
+      this.#leaveLine(call);
+      this.#bind(call, replica);
+    }
+    this.#withdrawWhenNobodyWaits();
+  }
+
+  #leaveLine(call: OpenCall): void {
+    if (call.place && this.#line.leave(call.place)) this.#lineBytes -= call.body.length;
+    call.place = undefined;
+  }
+
+  #fail(call: OpenCall, error: BuskerError): void {
+    this.#leaveLine(call);
+    if (!call.abandoned) call.done({ kind: "failed", error });
+  }
+
+  #askForSlots(): void {
+    if (this.#table.list.length === 0) return this.#askForReplicas();
+    // Slots that are all this caller's own come back with its own replies: only shared replicas need asking.
+    let wanted = Math.min(this.#line.length * probesPerCall, this.#table.list.length) - this.#reserved;
+    if (wanted <= 0) return;
+    const shared = this.#table.list.filter((replica) => replica.others > 0 && !replica.reserved);
+    for (; wanted > 0 && shared.length > 0; wanted -= 1) {
+      const at = Math.floor(this.#transport.random() * shared.length);
+      const [replica] = shared.splice(at, 1);
+      if (replica) this.#reserve(replica);
+    }
+  }
+
+  #reserve(replica: ReplicaSlots): void {
+    const since = this.#line.first?.sinceMs ?? this.#transport.nowMs();
+    replica.reserved = true;
+    this.#reserved += 1;
+    this.side.reserve += 1;
+    this.#transport.control(replica.controlSubject, { kind: "reserve", since }, this.#standing.subject);
+  }
+
+  #unreserve(replica: ReplicaSlots): void {
+    if (!replica.reserved) return;
+    replica.reserved = false;
+    this.#reserved -= 1;
+  }
+
+  #withdraw(replica: ReplicaSlots): void {
+    this.side.withdraw += 1;
+    this.#transport.control(replica.controlSubject, { kind: "withdraw" }, this.#standing.subject);
+  }
+
+  #withdrawWhenNobodyWaits(): void {
+    if (this.#line.length > 0 || this.#reserved === 0) return;
+    for (const replica of this.#table.list)
+      if (replica.reserved) {
+        this.#unreserve(replica);
+        this.#withdraw(replica);
+      }
+  }
+
+  #askForReplicas(): void {
+    const now = this.#transport.nowMs();
+    if (now - this.#demandedMs < demandEveryMs) return;
+    this.#demandedMs = now;
+    this.#transport.demand(this.#line.length);
+  }
+
+  #onSideReply(message: Msg): void {
+    if (headerStatus(headerText(message)) === 503) return;
+    const load = message.json<ReplicaLoad & { readonly offer?: boolean }>();
+    const replica = this.#table.find(load.replica);
+    if (!replica) return;
+    replica.heardMs = this.#transport.nowMs();
+    if (load.offer === true) this.#onOffer(replica, load);
+  }
+
+  #onOffer(replica: ReplicaSlots, load: ReplicaLoad): void {
+    this.side.offer += 1;
+    this.#unreserve(replica);
+    replica.slots = load.slots;
+    // The slot held for this caller counts as in flight over there, and is free here.
+    replica.others = Math.max(0, load.inFlight - 1 - replica.mine.size);
+    if (this.#line.length === 0) return this.#withdraw(replica);
+    this.#pump(replica);
+    if (this.#line.length > 0) this.#askForSlots();
+  }
+
+  #pingWhenSilent(replica: ReplicaSlots, now: number): void {
+    if (replica.mine.size === 0 || now - replica.heardMs < silenceMs) return;
+    replica.heardMs = now;
+    const token = this.#transport.standingReply((message) => {
+      this.#transport.forget(token.token);
+      if (headerStatus(headerText(message)) === 503) this.onExited(replica.id, undefined);
+    });
+    this.#transport.control(replica.controlSubject, { kind: "ping" }, token.subject);
+  }
+
+  #strike(id: string): void {
+    const replica = this.#table.strike(id);
+    if (replica) this.#unreserve(replica);
+  }
+
+  #lineFull(): BuskerError {
+    const { name, namespace } = this.function;
+    return new BuskerError(
+      "line_full",
+      `${this.#line.length} calls (${this.#lineBytes} bytes) already wait for ${name}.${namespace}; at most ${this.#limits.maxCalls} calls and ${this.#limits.maxBytes} bytes may`,
+    );
+  }
+
+  #overdueInLine(waitedMs: number): BuskerError {
+    const { name, namespace } = this.function;
+    return this.#table.list.length === 0
+      ? new BuskerError("no_replica", `no replica of ${name}.${namespace} was ready within the call's ${waitedMs} ms`)
+      : new BuskerError("deadline_exceeded", `no slot of ${name}.${namespace} was free within the call's ${waitedMs} ms`);
+  }
+}
+
+const lost = (replica: string, reason: string | undefined): BuskerError =>
+  new BuskerError("replica_lost", `replica ${replica} went away in the middle of the call${reason ? `: ${reason}` : ""}`);
+
+const overdue = (call: OpenCall, now: number): BuskerError =>
+  new BuskerError("deadline_exceeded", `the function did not answer within ${now - call.sinceMs} ms`);
+
+const unreadable = { head: { status: 502, headers: [] }, error: "function_unreachable", inFlight: 0, slots: 0, offer: false } as const;
+
+const readReply = (headers: string): ReceivedReply => {
+  try {
+    return decodeReply(headers);
+  } catch {
+    return unreadable;
+  }
+};

@@ -1,0 +1,156 @@
+import { randomUUID } from "node:crypto";
+import type { Msg, MsgHdrs } from "nats";
+import { BuskerError, type ErrorCode, isErrorCode } from "../../schemas/errors.ts";
+import { invokeType, replyType } from "../../schemas/events.ts";
+import { defaultRequestHead, type RequestHead, type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
+import { decodeAttribute, encodeAttribute, fromMessage, isStructured } from "./cloud-events.ts";
+import { HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
+
+/** What a caller sends. */
+export interface RequestParts {
+  readonly callId: string;
+  readonly source: string;
+  readonly head: RequestHead;
+  readonly contentType?: string | undefined;
+  readonly traceparent?: string | undefined;
+  readonly deadlineMs: number;
+}
+
+/** What a replica reads. */
+export interface ReceivedRequest {
+  readonly callId: string;
+  readonly head: RequestHead;
+  readonly body: Uint8Array;
+  /** Undefined when the caller set none. */
+  readonly deadlineMs: number | undefined;
+  readonly hops: number;
+}
+
+const constantLines = (type: string): string => `ce-specversion: 1.0\r\nce-type: ${type}\r\n`;
+const requestLines = constantLines(invokeType);
+const replyLines = constantLines(replyType);
+
+/** The header block of an invocation: a binary-mode CloudEvent, its HTTP head in one header. */
+export const encodeRequest = (parts: RequestParts): MsgHdrs => {
+  let lines = `${requestLines}ce-source: ${parts.source}\r\nce-id: ${encodeAttribute(parts.callId)}\r\n`;
+  if (parts.contentType !== undefined) lines += headerLine("ce-datacontenttype", encodeAttribute(parts.contentType));
+  if (parts.traceparent !== undefined) lines += headerLine("ce-traceparent", encodeAttribute(parts.traceparent));
+  lines += `${wireHeaders.deadline}: ${parts.deadlineMs}\r\n${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n`;
+  return HeaderBlock.of(lines);
+};
+
+/** The header block of a call that is passed on: as it came, with one hop more. */
+export const encodePassedOn = (message: Msg, hops: number): MsgHdrs => {
+  const pairs = headerPairs(headerText(message));
+  let lines = "";
+  for (let at = 0; at < pairs.length; at += 2)
+    if (pairs[at] !== wireHeaders.hops) lines += headerLine(pairs[at] ?? "", pairs[at + 1] ?? "");
+  return HeaderBlock.of(`${lines}${wireHeaders.hops}: ${hops}\r\n`);
+};
+
+const parseHead = (json: string): RequestHead => {
+  try {
+    const head = JSON.parse(json) as Partial<RequestHead>;
+    if (typeof head.method === "string" && typeof head.path === "string" && Array.isArray(head.headers))
+      return head as RequestHead;
+  } catch {
+    // Said below: either way it is not a head.
+  }
+  throw new BuskerError("invalid_request", `header ${wireHeaders.http} must be JSON with method, path and headers; got ${json.slice(0, 200)}`);
+};
+
+const notForFunctions = /^(nats-|busker-)/i;
+
+// A plain client's own headers reach the function as HTTP headers, CloudEvents attributes among them.
+const headOfPlain = (headers: string): RequestHead => {
+  const pairs = headerPairs(headers);
+  const kept: string[] = [];
+  for (let at = 0; at < pairs.length; at += 2) {
+    const name = pairs[at] ?? "";
+    if (notForFunctions.test(name)) continue;
+    if (name.toLowerCase() === "ce-datacontenttype") kept.push("content-type", decodeAttribute(pairs[at + 1] ?? ""));
+    else kept.push(name, pairs[at + 1] ?? "");
+  }
+  return kept.length === 0 ? defaultRequestHead : { ...defaultRequestHead, headers: kept };
+};
+
+const decodeStructured = (message: Msg): Pick<ReceivedRequest, "callId" | "head" | "body"> => {
+  const event = fromMessage(message);
+  const headers: string[] = [];
+  for (const [name, value] of Object.entries(event.attributes))
+    headers.push(name === "datacontenttype" ? "content-type" : `ce-${name}`, encodeAttribute(value));
+  return {
+    callId: event.attributes["id"] ?? randomUUID(),
+    head: { ...defaultRequestHead, headers },
+    body: event.data,
+  };
+};
+
+const wholeNumber = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : undefined;
+
+/**
+ * Reads an invocation from anybody: our own callers, a CloudEvent of any SDK in either mode, or a bare payload.
+ * Throws `invalid_request` naming the header that cannot be read.
+ */
+export const decodeRequest = (message: Msg): ReceivedRequest => {
+  const headers = headerText(message);
+  if (headers === "")
+    return { callId: randomUUID(), head: defaultRequestHead, body: message.data, deadlineMs: undefined, hops: 0 };
+  const common = {
+    deadlineMs: wholeNumber(headerValue(headers, wireHeaders.deadline)),
+    hops: wholeNumber(headerValue(headers, wireHeaders.hops)) ?? 0,
+  };
+  const json = headerValue(headers, wireHeaders.http);
+  if (json === undefined && isStructured(headers)) return { ...decodeStructured(message), ...common };
+  const id = headerValue(headers, "ce-id");
+  return {
+    callId: id === undefined || id === "" ? randomUUID() : decodeAttribute(id),
+    head: json === undefined ? headOfPlain(headers) : parseHead(json),
+    body: message.data,
+    ...common,
+  };
+};
+
+/** What a replica answers. */
+export interface ReplyParts {
+  readonly callId: string;
+  readonly source: string;
+  readonly head: ResponseHead;
+  readonly inFlight: number;
+  readonly slots: number;
+  /** The caller's reservation has come up: a slot is held for it. */
+  readonly offer?: boolean;
+  readonly error?: ErrorCode | undefined;
+}
+
+/** The header block of a reply. */
+export const encodeReply = (parts: ReplyParts): MsgHdrs => {
+  let lines = `${replyLines}ce-source: ${parts.source}\r\nce-id: ${encodeAttribute(parts.callId)}\r\n`;
+  lines += `${wireHeaders.load}: ${parts.inFlight}/${parts.slots}${parts.offer ? "/offer" : ""}\r\n`;
+  if (parts.error !== undefined) lines += `${wireHeaders.error}: ${parts.error}\r\n`;
+  return HeaderBlock.of(`${lines}${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n`);
+};
+
+/** What a caller reads. */
+export interface ReceivedReply {
+  readonly head: ResponseHead;
+  readonly error: ErrorCode | undefined;
+  readonly inFlight: number;
+  readonly slots: number;
+  readonly offer: boolean;
+}
+
+/** Reads a reply's header block; a reply of somebody who answered without one is a plain 200. */
+export const decodeReply = (headers: string): ReceivedReply => {
+  const json = headerValue(headers, wireHeaders.http);
+  const error = headerValue(headers, wireHeaders.error);
+  const [inFlight, slots, offer] = (headerValue(headers, wireHeaders.load) ?? "0/0").split("/");
+  return {
+    head: json === undefined ? { status: 200, headers: [] } : (JSON.parse(json) as ResponseHead),
+    error: error !== undefined && isErrorCode(error) ? error : undefined,
+    inFlight: Number(inFlight),
+    slots: Number(slots),
+    offer: offer === "offer",
+  };
+};

@@ -1,0 +1,167 @@
+import type { Msg } from "nats";
+import { BuskerError } from "../../schemas/errors.ts";
+import type { EventData } from "../../schemas/events.ts";
+import type { ReplicaControl, RequestHead } from "../../schemas/invocation.ts";
+import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
+import { demandSubject, parseReplicaSubject, replicaAnyFilter } from "../../schemas/subjects.ts";
+import type { Bus } from "./connection.ts";
+import { publishEvent } from "./events.ts";
+import { type CallResult, type CallTransport, FunctionCalls, type LineLimits, type OpenCall, type SideMessages } from "./function-calls.ts";
+import { headerBytes } from "./headers.ts";
+import { encodeRequest } from "./invocation-wire.ts";
+import { openReplyInbox } from "./reply-inbox.ts";
+
+/** One synchronous invocation. */
+export interface Invocation {
+  readonly function: FunctionName;
+  /** The one id of this call: `ce-id`, `X-Call-Id`. */
+  readonly callId: string;
+  readonly head: RequestHead;
+  readonly contentType?: string | undefined;
+  readonly traceparent?: string | undefined;
+  readonly body: Uint8Array;
+  /** Milliseconds since the epoch: the one deadline every hop obeys. */
+  readonly deadlineMs: number;
+}
+
+/** What is known of one function's calls here. */
+export interface CallCounts {
+  readonly waiting: number;
+  readonly inFlight: number;
+  readonly readyReplicas: number;
+}
+
+/**
+ * The invocation client: the one way platform services and TypeScript programs call functions. It knows which replicas
+ * are ready and binds each call to a free slot (design §3).
+ */
+export interface Invoker {
+  /**
+   * Starts a call; `done` is called exactly once with its end, unless the call is cancelled by the function returned.
+   * Never throws: what goes wrong is a result of kind "failed".
+   */
+  readonly invoke: (invocation: Invocation, done: (result: CallResult) => void) => () => void;
+  readonly counts: (name: FunctionName) => CallCounts;
+  /** Messages sent beside requests and replies since the start. */
+  readonly sideMessages: () => SideMessages;
+  readonly close: () => void;
+}
+
+/** Settings of an invocation client. */
+export interface InvokerOptions {
+  readonly limits?: LineLimits;
+  readonly random?: () => number;
+}
+
+const defaultLimits: LineLimits = { maxCalls: 10_000, maxBytes: 256 * 1024 * 1024 };
+// Deadlines and silences are looked at this often: one coarse timer, not one a call.
+const tickMs = 50;
+
+const followReplicas = (bus: Bus, find: (name: FunctionName) => FunctionCalls | undefined): (() => void) => {
+  const subscription = bus.nc.subscribe(replicaAnyFilter, {
+    callback: (error, message: Msg) => {
+      const replica = error ? undefined : parseReplicaSubject(message.subject);
+      const calls = replica && find(replica);
+      if (!replica || !calls) return;
+      const data = message.json<EventData["io.busker.replica.ready"]>();
+      if (replica.state === "ready") calls.onReady(replica.replica, data.slots, data.inFlight);
+      else if (replica.state === "exited") calls.onExited(replica.replica, data.reason);
+      else if (replica.state !== "starting") calls.onDraining(replica.replica);
+    },
+  });
+  return () => subscription.unsubscribe();
+};
+
+/** Opens an invocation client on a connection; it ends with `close`, failing nothing that was not begun. */
+export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => {
+  const inbox = openReplyInbox(bus);
+  const functions = new Map<string, FunctionCalls>();
+  const transportOf = (name: FunctionName): CallTransport => ({
+    request: (subject, headers, payload, listener) => {
+      const { token, subject: reply } = inbox.expect(listener);
+      bus.nc.publish(subject, payload, { headers, reply });
+      return token;
+    },
+    control: (subject, message: ReplicaControl, reply) =>
+      bus.nc.publish(subject, JSON.stringify(message), reply === undefined ? {} : { reply }),
+    forget: inbox.forget,
+    standingReply: inbox.expect,
+    demand: (waiting) =>
+      publishEvent(bus, { subject: demandSubject(name.namespace, name.name), type: "io.busker.demand", data: { waiting } }),
+    nowMs: Date.now,
+    random: options.random ?? Math.random,
+  });
+  const open = (name: FunctionName): FunctionCalls => {
+    const key = formatFunctionName(name);
+    const known = functions.get(key);
+    if (known) return known;
+    const calls = new FunctionCalls(name, transportOf(name), options.limits ?? defaultLimits);
+    functions.set(key, calls);
+    return calls;
+  };
+  const find = (name: FunctionName): FunctionCalls | undefined => functions.get(formatFunctionName(name));
+  const unfollow = followReplicas(bus, find);
+  const unlisten = bus.onChange((connected) => {
+    if (!connected) for (const calls of functions.values()) calls.onDisconnected();
+  });
+  const timer = setInterval(() => {
+    for (const calls of functions.values()) calls.tick();
+  }, tickMs).unref();
+  return {
+    invoke: (invocation, done) => startCall(bus, open(invocation.function), invocation, done),
+    counts: (name) => {
+      const calls = find(name);
+      return { waiting: calls?.waiting ?? 0, inFlight: calls?.inFlight ?? 0, readyReplicas: calls?.readyReplicas ?? 0 };
+    },
+    sideMessages: () => sumSideMessages([...functions.values()].map((calls) => calls.side)),
+    close: () => {
+      clearInterval(timer);
+      unlisten();
+      unfollow();
+      inbox.close();
+    },
+  };
+};
+
+const sumSideMessages = (all: readonly SideMessages[]): SideMessages => {
+  const sum: SideMessages = { reserve: 0, withdraw: 0, offer: 0, busy: 0 };
+  for (const side of all)
+    for (const kind of ["reserve", "withdraw", "offer", "busy"] as const) sum[kind] += side[kind];
+  return sum;
+};
+
+const assertFits = (bus: Bus, bytes: number): void => {
+  const most = bus.nc.info?.max_payload ?? Number.POSITIVE_INFINITY;
+  if (bytes > most)
+    throw new BuskerError("body_too_large", `body and headers are ${bytes} bytes together; one message holds at most ${most}`);
+};
+
+const startCall = (
+  bus: Bus,
+  calls: FunctionCalls,
+  invocation: Invocation,
+  done: (result: CallResult) => void,
+): (() => void) => {
+  try {
+    bus.assertConnected();
+    const headers = encodeRequest({ ...invocation, source: bus.source });
+    assertFits(bus, headerBytes(headers) + invocation.body.length);
+    const call: OpenCall = {
+      callId: invocation.callId,
+      headers,
+      body: invocation.body,
+      deadlineMs: invocation.deadlineMs,
+      sinceMs: Date.now(),
+      done,
+      abandoned: false,
+      place: undefined,
+      bound: undefined,
+    };
+    calls.add(call);
+    return () => calls.cancel(call);
+  } catch (cause) {
+    const error = cause instanceof BuskerError ? cause : new BuskerError("internal", "the call could not be sent", { cause });
+    done({ kind: "failed", error });
+    return () => {};
+  }
+};

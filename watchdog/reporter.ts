@@ -1,0 +1,141 @@
+import type { FinishedCall, LogLine, MetricSample } from "../schemas/events.ts";
+import type { ReplicaLaunch } from "../schemas/launch.ts";
+import { callSubject, logSubject, metricSubject } from "../schemas/subjects.ts";
+import type { Bus } from "../services/bus/connection.ts";
+import { publishEvent } from "../services/bus/events.ts";
+import type { ProcessTree } from "./process-tree.ts";
+
+/** What a replica tells of itself, in batches: the hot path only adds to arrays. */
+export interface Reporter {
+  readonly log: (stream: "stdout" | "stderr", text: string, callId?: string) => void;
+  readonly began: () => void;
+  readonly finished: (call: FinishedCall) => void;
+  /** The last lines written, oldest first: why a function died is usually among them. */
+  readonly lastLines: () => readonly string[];
+  /** Publishes what is collected. */
+  readonly flush: () => void;
+  readonly stop: () => void;
+}
+
+// A batch of finished calls leaves this often (design §2).
+const doneEveryMs = 250;
+// Lines wait this long for company; a person following a log does not notice.
+const logEveryMs = 50;
+const sampleEveryMs = 1000;
+// While the bus is away lines collect up to here; then the oldest go, and how many is said.
+const maxLines = 2000;
+// A log event stays well below the largest message.
+const maxBatchCharacters = 512 * 1024;
+const keptLines = 10;
+
+/** Lines that are waiting to be published. */
+class LineBuffer {
+  #lines: LogLine[] = [];
+  #dropped = 0;
+
+  add(line: LogLine): void {
+    this.#lines.push(line);
+    if (this.#lines.length <= maxLines) return;
+    this.#lines.shift();
+    this.#dropped += 1;
+  }
+
+  get isEmpty(): boolean {
+    return this.#lines.length === 0;
+  }
+
+  takeBatch(): LogLine[] {
+    if (this.#dropped > 0) {
+      const text = `[busker] ${this.#dropped} lines were dropped because they came faster than the bus took them`;
+      this.#lines.unshift({ at: new Date().toISOString(), stream: "stderr", text });
+      this.#dropped = 0;
+    }
+    let characters = 0;
+    const end = this.#lines.findIndex((line) => (characters += line.text.length) > maxBatchCharacters);
+    return this.#lines.splice(0, end < 0 ? this.#lines.length : Math.max(1, end));
+  }
+}
+
+/** Collects a replica's log lines, finished calls and samples and publishes them on timers. */
+export const createReporter = (
+  bus: Bus,
+  launch: ReplicaLaunch,
+  state: { readonly inFlight: () => number; readonly slots: number },
+  tree: ProcessTree,
+): Reporter => {
+  const { namespace, name, replica } = launch;
+  const lines = new LineBuffer();
+  let last: string[] = [];
+  let done: FinishedCall[] = [];
+  let sample = emptySample();
+  let lastCpuSeconds = 0;
+
+  const flushLines = (): void => {
+    if (!bus.isConnected()) return;
+    while (!lines.isEmpty)
+      publishEvent(bus, {
+        subject: logSubject(namespace, name, replica),
+        type: "io.busker.log",
+        data: { lines: lines.takeBatch() },
+      });
+  };
+  const flushDone = (): void => {
+    if (done.length === 0 || !bus.isConnected()) return;
+    publishEvent(bus, {
+      subject: callSubject("done", namespace, name),
+      type: "io.busker.call.done",
+      data: { replica, calls: done },
+    });
+    done = [];
+  };
+  const flushSample = (): void => {
+    const usage = tree.usage();
+    const data: MetricSample = {
+      ...sample,
+      inFlight: state.inFlight(),
+      slots: state.slots,
+      cpuSeconds: Math.max(0, usage.cpuSeconds - lastCpuSeconds),
+      memoryBytes: usage.memoryBytes,
+    };
+    lastCpuSeconds = usage.cpuSeconds;
+    sample = emptySample();
+    if (bus.isConnected())
+      publishEvent(bus, { subject: metricSubject(namespace, name, replica), type: "io.busker.metric", data });
+  };
+  let linesTimer: NodeJS.Timeout | undefined;
+  const timers = [setInterval(flushDone, doneEveryMs), setInterval(flushSample, sampleEveryMs)];
+  return {
+    log: (stream, text, callId) => {
+      last = [...last.slice(1 - keptLines), text];
+      lines.add({ at: new Date().toISOString(), stream, text, ...(callId === undefined ? {} : { callId }) });
+      linesTimer ??= setTimeout(() => {
+        linesTimer = undefined;
+        flushLines();
+      }, logEveryMs);
+    },
+    began: () => {
+      sample.started += 1;
+    },
+    finished: (call) => {
+      const code = String(call.status);
+      sample.finished[code] = (sample.finished[code] ?? 0) + 1;
+      sample.durationSeconds += call.durationMs / 1000;
+      done.push(call);
+    },
+    lastLines: () => last,
+    flush: () => {
+      flushLines();
+      flushDone();
+    },
+    stop: () => {
+      for (const timer of timers) clearInterval(timer);
+      clearTimeout(linesTimer);
+    },
+  };
+};
+
+const emptySample = (): { started: number; finished: Record<string, number>; durationSeconds: number } => ({
+  started: 0,
+  finished: {},
+  durationSeconds: 0,
+});
