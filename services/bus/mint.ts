@@ -1,0 +1,66 @@
+import { readFile } from "node:fs/promises";
+import { encodeUser, fmtCreds } from "@nats-io/jwt";
+import { createUser, type KeyPair } from "@nats-io/nkeys";
+import { BuskerError } from "../../schemas/errors.ts";
+import { openKeyPair, seedText } from "./key-pair.ts";
+import { type Permissions, type PlatformUser, platformPermissions, platformUsers, type ReplicaName, replicaPermissions } from "./permissions.ts";
+
+/** What makes users of the account BUSKER: the account's signing key, which can make users and nothing else. */
+export interface Signer {
+  /** Public name of the account. */
+  readonly account: string;
+  readonly key: KeyPair;
+}
+
+/** Makes a signer of the text of `trust/signer.json`. Throws when it is not one. */
+export const parseSigner = (text: string): Signer => {
+  const { account, seed } = JSON.parse(text) as { account?: unknown; seed?: unknown };
+  if (typeof account !== "string" || typeof seed !== "string") throw new RangeError("a signer has an account and a seed");
+  return { account, key: openKeyPair(seed) };
+};
+
+/** Opens the signer's file: all the provider needs of the keys. Throws `internal` naming the file when it cannot. */
+export const openSigner = async (file: string): Promise<Signer> => {
+  try {
+    return parseSigner(await readFile(file, "utf8"));
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new BuskerError("internal", `could not read the signing key from ${file}: ${reason}`, { cause });
+  }
+};
+
+interface UserOptions {
+  readonly signer: Signer;
+  readonly user: string;
+  readonly permissions: Permissions;
+  /** Absent: for ever. */
+  readonly ttlMs?: number;
+}
+
+const mintUser = async ({ signer, user, permissions, ttlMs }: UserOptions): Promise<string> => {
+  const pair = openKeyPair(seedText(createUser()));
+  const claims = { pub: { allow: [...permissions.publish] }, sub: { allow: [...permissions.subscribe] } };
+  const validity = ttlMs === undefined ? {} : { exp: Math.ceil((Date.now() + ttlMs) / 1000) };
+  const jwt = await encodeUser(user, pair, signer.account, claims, { signer: signer.key, ...validity });
+  return Buffer.from(fmtCreds(jwt, pair)).toString();
+};
+
+/** Credentials of one of the platform's own users, valid for ever, as the text of a standard NATS creds file. */
+export const mintPlatformUser = (signer: Signer, user: PlatformUser): Promise<string> =>
+  mintUser({ signer, user, permissions: platformPermissions[user] });
+
+/** Credentials that may invoke functions and nothing else, for `ttlMs`. */
+export const mintInvokeUser = ({ signer, ttlMs }: { readonly signer: Signer; readonly ttlMs: number }): Promise<string> =>
+  mintUser({ signer, user: "invoke", permissions: platformPermissions.invoke, ttlMs });
+
+/**
+ * Credentials of one replica, for `ttlMs`: it may take and answer calls of its own function and tell of itself
+ * (`replicaPermissions`). At their end the server cuts the connection, and the replica comes back with the renewed
+ * file. Throws `invalid_request` for names that are none, and for a replica named like one of the platform's users.
+ */
+export const mintFunctionUser = async (options: ReplicaName & { readonly signer: Signer; readonly ttlMs: number }): Promise<string> => {
+  const { signer, replica, ttlMs } = options;
+  if (platformUsers.some((user) => user === replica))
+    throw new BuskerError("invalid_request", `replica id must not be a user of the platform, whose replies it would get; got "${replica}"`);
+  return mintUser({ signer, user: replica, permissions: replicaPermissions(options), ttlMs });
+};

@@ -1,0 +1,145 @@
+import * as subjects from "../../schemas/subjects.ts";
+import { buckets, stores, streams } from "../../schemas/topology.ts";
+import * as js from "./jetstream-subjects.ts";
+
+/** What one user may publish and subscribe to; everything else the server refuses. */
+export interface Permissions {
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+}
+
+/** The platform's own users, each with a file of credentials in the data folder. */
+export const platformUsers = ["gateway", "provider", "queue-worker", "scaler", "triggers", "admin", "invoke"] as const;
+export type PlatformUser = (typeof platformUsers)[number];
+
+/** What everybody needs who calls functions by slots (design §3). */
+const callFunctions: readonly string[] = [
+  subjects.invokeAnyFilter,
+  subjects.demandAnyFilter,
+  subjects.replicaControlAnyFilter,
+  // Chunks of a large body, to the inbox that a replica names.
+  subjects.callReplyAnyFilter,
+];
+
+const readWish: readonly string[] = [
+  js.jetStreamInfo,
+  ...js.readBucket(buckets.functions.name),
+  ...js.readBucket(buckets.status.name),
+  ...js.readBucket(buckets.namespaces.name),
+];
+
+const gateway: Permissions = {
+  publish: [
+    ...callFunctions,
+    subjects.asyncAnyFilter,
+    ...subjects.wishVerbs.map(subjects.functionVerbFilter),
+    ...readWish,
+    ...[streams.OPERATIONS, streams.REPLICAS, streams.CALLS, streams.RECORD, streams.RESULTS, streams.LOGS, streams.METRICS].flatMap(
+      (stream) => js.readStream(stream.name),
+    ),
+    ...js.writeStore(stores.bundles.name),
+    ...js.writeStore(stores.payloads.name),
+  ],
+  subscribe: [
+    subjects.inboxFilter("gateway"),
+    subjects.replicaAnyFilter,
+    subjects.functionAnyFilter,
+    subjects.callAnyFilter,
+    subjects.logAnyFilter,
+  ],
+};
+
+const provider: Permissions = {
+  // It stands in for absent replicas, so it answers their callers (design §3).
+  publish: [subjects.platformAnyFilter, ...js.administerJetStream, subjects.callReplyAnyFilter, subjects.plainInboxFilter],
+  subscribe: [subjects.inboxFilter("provider"), subjects.platformAnyFilter],
+};
+
+const queueWorker: Permissions = {
+  publish: [
+    ...callFunctions,
+    ...subjects.callStateFilters,
+    subjects.resultAnyFilter,
+    subjects.deadAnyFilter,
+    ...readWish,
+    ...js.consumeStream(streams.INVOCATIONS.name),
+    ...[streams.CALLS, streams.RESULTS, streams.DEAD].flatMap((stream) => js.readStream(stream.name)),
+    ...js.writeStore(stores.payloads.name),
+  ],
+  subscribe: [
+    subjects.inboxFilter("queue-worker"),
+    subjects.replicaAnyFilter,
+    subjects.functionAnyFilter,
+    subjects.callAnyFilter,
+  ],
+};
+
+const scaler: Permissions = {
+  publish: [
+    subjects.functionVerbFilter("scale"),
+    ...readWish,
+    ...js.readStream(streams.METRICS.name),
+    ...js.observeConsumers(streams.INVOCATIONS.name),
+    ...js.writeBucket(buckets.leases.name),
+  ],
+  subscribe: [
+    subjects.inboxFilter("scaler"),
+    subjects.metricAnyFilter,
+    subjects.demandAnyFilter,
+    subjects.replicaAnyFilter,
+    subjects.functionAnyFilter,
+  ],
+};
+
+const triggers: Permissions = {
+  publish: [...callFunctions, subjects.asyncAnyFilter, ...readWish, ...js.writeBucket(buckets.leases.name)],
+  subscribe: [subjects.inboxFilter("triggers"), subjects.replicaAnyFilter, subjects.functionAnyFilter],
+};
+
+/** What each of the platform's users may do (design §2, §6). */
+export const platformPermissions: Readonly<Record<PlatformUser, Permissions>> = {
+  gateway,
+  provider,
+  "queue-worker": queueWorker,
+  scaler,
+  triggers,
+  admin: { publish: [">"], subscribe: [">"] },
+  // For any plain NATS client, so with NATS' own inbox. Its holders can read each other's replies.
+  invoke: { publish: [subjects.invokeAnyFilter], subscribe: [subjects.plainInboxFilter] },
+};
+
+/** One replica of one function. */
+export interface ReplicaName {
+  readonly namespace: string;
+  readonly name: string;
+  readonly replica: string;
+}
+
+/**
+ * What a replica may do: take and answer calls of its function, and tell of itself.
+ *
+ * There is no response permission in it, and streams that it publishes to send no acknowledgement: either lets a
+ * message's sender choose a subject that is then published to with rights the sender has not. A function would send
+ * itself a call with the reply subject `$KV.functions.x`, answer it, and so write that key (seen on 2.9.10).
+ */
+export const replicaPermissions = ({ namespace, name, replica }: ReplicaName): Permissions => ({
+  publish: [
+    subjects.callReplyFilter(namespace, name),
+    // Plain clients take replies there; only the randomness of their inbox keeps others from answering.
+    subjects.plainInboxFilter,
+    // A full replica passes a call on.
+    subjects.invokeSubject(namespace, name),
+    subjects.metricSubject(namespace, name, replica),
+    subjects.logSubject(namespace, name, replica),
+    subjects.replicaOwnFilter(namespace, name, replica),
+    subjects.callSubject("done", namespace, name),
+  ],
+  subscribe: [
+    // With the queue group's name the server allows the subscription in that group only.
+    `${subjects.invokeSubject(namespace, name)} ${subjects.replicaQueueGroup}`,
+    subjects.invokeReplicaSubject(namespace, name, replica),
+    subjects.replicaControlSubject(replica),
+    subjects.demandSubject(namespace, name),
+    subjects.inboxFilter(replica),
+  ],
+});

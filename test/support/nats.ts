@@ -1,0 +1,53 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { PlatformUser } from "../../services/bus/permissions.ts";
+import { openTrust, type Trust } from "../../services/bus/trust.ts";
+import { startNatsServer } from "../../services/cli/nats-server.ts";
+
+/** The project's nats.conf. */
+export const natsConf = fileURLToPath(new URL("../../nats.conf", import.meta.url));
+
+/** A real nats-server for one test file, on a free port with its own keys and store. */
+export interface TestNats {
+  readonly url: string;
+  readonly port: number;
+  /** Has a space in its name, as some people's do. */
+  readonly dataFolder: string;
+  readonly trust: Trust;
+  readonly credsFile: (user: PlatformUser) => string;
+  /** Stops it and removes its folder. */
+  readonly stop: () => Promise<void>;
+  /** Stops it, if it runs, and starts it again on the same port and store. */
+  readonly restart: () => Promise<void>;
+  /** Ends it with SIGKILL, to be started again by `restart`. */
+  readonly kill: () => Promise<void>;
+}
+
+/** Starts one; to be stopped in `after`. */
+export const startTestNats = async (): Promise<TestNats> => {
+  const dataFolder = await mkdtemp(join(tmpdir(), "busker test-"));
+  const trust = await openTrust(dataFolder);
+  const start = (port: number) => startNatsServer({ dataFolder, conf: natsConf, port, environment: process.env });
+  let server = await start(0).catch(async (error: unknown) => {
+    await rm(dataFolder, { recursive: true, force: true });
+    throw error;
+  });
+  return {
+    url: server.url,
+    port: server.port,
+    dataFolder,
+    trust,
+    credsFile: trust.credentialsFile,
+    stop: async () => {
+      await server.stop();
+      await rm(dataFolder, { recursive: true, force: true });
+    },
+    restart: async () => {
+      await server.stop();
+      server = await start(server.port);
+    },
+    kill: () => server.kill(),
+  };
+};
