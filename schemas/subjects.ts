@@ -177,6 +177,10 @@ export const plainInboxFilter = "_INBOX.>";
 export const callReplyPrefix = (user: string, namespace: string, name: string): string =>
   `${inboxPrefix(user)}.call.${checkName("namespace", namespace)}.${checkName("function name", name)}`;
 
+/** What belongs to calls of any function and is for one connection of `user`: the reply prefix, the connection's id, a token. */
+export const callReplyOwnFilter = (user: string, connection: string): string =>
+  `${inboxPrefix(user)}.call.*.*.${checkToken("connection id", connection)}.*`;
+
 /** What belongs to calls of one function, whoever receives it. */
 export const callReplyFilter = (namespace: string, name: string): string =>
   `_BUSKER.*.call.${checkName("namespace", namespace)}.${checkName("function name", name)}.>`;
