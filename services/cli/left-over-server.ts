@@ -6,7 +6,8 @@ import { BuskerError } from "../../schemas/errors.ts";
 const stopMs = 10_000;
 const lookMs = 20;
 
-const readProc = (pid: number, file: string): Promise<string> => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "");
+const readProc = (pid: number, file: string): Promise<string> =>
+  readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "");
 
 /** The process named by a pid file, when its command line names that very pid file: else the number is somebody else's. */
 const findServer = async (pidFile: string): Promise<number | undefined> => {
@@ -49,7 +50,10 @@ export const stopLeftOverServer = async (pidFile: string): Promise<void> => {
   // A child whose parent has died gets another parent.
   const owner = await ownerOf(pid);
   if ((await parentOf(pid)) === owner)
-    throw new BuskerError("conflict", `could not start nats-server: the platform with process id ${owner} uses the same data folder (${pidFile})`);
+    throw new BuskerError(
+      "conflict",
+      `could not start nats-server: the platform with process id ${owner} uses the same data folder (${pidFile})`,
+    );
   signal(pid, "SIGTERM");
   if (await hasGone(pidFile, Date.now() + stopMs)) return;
   signal(pid, "SIGKILL");

@@ -40,7 +40,9 @@ export const prepareFolder = async (files: ServerFiles): Promise<void> => {
   await mkdir(files.folder, { recursive: true, mode: 0o700 });
   await rename(files.log, `${files.log}.old`).catch(() => undefined);
   const names = await readdir(files.folder);
-  await Promise.all(names.filter((name) => name.endsWith(".ports")).map((name) => rm(join(files.folder, name), { force: true })));
+  await Promise.all(
+    names.filter((name) => name.endsWith(".ports")).map((name) => rm(join(files.folder, name), { force: true })),
+  );
 };
 
 /** The URL that the server has written down; undefined until it listens. */

@@ -77,7 +77,12 @@ const spawnServer = async (binary: string, options: FullOptions, files: ServerFi
 type Spawned = Awaited<ReturnType<typeof spawnServer>>;
 
 /** Resolves with the URL once a client has been served; stops trying when `signal` is aborted. */
-const waitUntilServing = async (options: FullOptions, files: ServerFiles, pid: number, signal: AbortSignal): Promise<string> => {
+const waitUntilServing = async (
+  options: FullOptions,
+  files: ServerFiles,
+  pid: number,
+  signal: AbortSignal,
+): Promise<string> => {
   const credentialsFile = credentialsPath(options.dataFolder, "admin");
   for (;;) {
     signal.throwIfAborted();
@@ -94,8 +99,14 @@ const explainFailure = async (options: FullOptions, files: ServerFiles, what: st
   const log = await readLog(files);
   const address = `${options.host}:${options.port}`;
   if (log.text.includes("address already in use"))
-    return new BuskerError("conflict", `could not start nats-server on ${address}: another program uses this port; stop it or set BUSKER_NATS_PORT to another`);
-  return new BuskerError("bus_unavailable", `could not start nats-server on ${address}: ${what}; the end of ${files.log}:\n  ${log.end}`);
+    return new BuskerError(
+      "conflict",
+      `could not start nats-server on ${address}: another program uses this port; stop it or set BUSKER_NATS_PORT to another`,
+    );
+  return new BuskerError(
+    "bus_unavailable",
+    `could not start nats-server on ${address}: ${what}; the end of ${files.log}:\n  ${log.end}`,
+  );
 };
 
 const stopServer = async (server: Spawned, files: ServerFiles, first: NodeJS.Signals): Promise<void> => {

@@ -1,0 +1,84 @@
+import { createInterface } from "node:readline";
+import { text as readText } from "node:stream/consumers";
+import { type Command, InvalidArgumentError } from "commander";
+import { parseDurationMs } from "../../../schemas/function.ts";
+import { formatFunctionName, type FunctionName } from "../../../schemas/names.ts";
+import { basicAuthorization, findCredentials } from "../find-credentials.ts";
+import { resolveGatewayUrl } from "../gateway-address.ts";
+import { errorOfResponse, unreachable } from "../gateway-client.ts";
+import { openStream } from "../http-stream.ts";
+import { functionOf, type NamespaceOptions, withExample, withJson, withNamespace } from "../options.ts";
+import { printLine, type Terminal } from "../terminal.ts";
+
+interface LogOptions extends NamespaceOptions {
+  readonly json?: boolean;
+  readonly follow?: boolean;
+  readonly since?: string;
+  readonly tail?: string;
+  readonly instance?: string;
+}
+
+/** One line of GET /system/logs (OpenFaaS contract §1.7). */
+interface LogLine {
+  readonly instance: string;
+  readonly timestamp: string;
+  readonly text: string;
+}
+
+const parseSince = (text: string): string => {
+  const durationMs = parseDurationMs(text);
+  if (durationMs !== undefined) return new Date(Date.now() - durationMs).toISOString();
+  if (/^\d{4}-\d\d-\d\dT/.test(text) && !Number.isNaN(Date.parse(text))) return text;
+  throw new InvalidArgumentError("It must be a duration such as 5m or a time such as 2026-01-31T12:00:00Z.");
+};
+
+const parseTail = (text: string): string => {
+  if (/^\d+$/.test(text)) return text;
+  throw new InvalidArgumentError("It must be a whole number.");
+};
+
+const printLog = (terminal: Terminal, line: string, json: boolean): void => {
+  if (json) return printLine(terminal, line);
+  const { timestamp, instance, text } = JSON.parse(line) as LogLine;
+  printLine(terminal, `${timestamp} ${instance} ${text.replace(/\n$/, "")}`);
+};
+
+const urlOf = (gatewayUrl: string, { name, namespace }: FunctionName, options: LogOptions): URL => {
+  const url = new URL(`${gatewayUrl}/system/logs`);
+  const { since, tail, instance } = options;
+  const query = { name, namespace, since, tail, instance, follow: options.follow ? "true" : undefined };
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, value);
+  return url;
+};
+
+const readLogs = async (text: string, options: LogOptions, terminal: Terminal): Promise<void> => {
+  const name = functionOf(text, options);
+  const gatewayUrl = resolveGatewayUrl(options.gateway, terminal.env);
+  const credentials = findCredentials(gatewayUrl, terminal.env);
+  const headers = credentials ? [["authorization", basicAuthorization(credentials)] as const] : [];
+  const request = { url: urlOf(gatewayUrl, name, options), method: "GET", headers };
+  const response = await openStream(request).catch((cause: unknown) => {
+    throw unreachable(gatewayUrl, cause);
+  });
+  const status = response.statusCode ?? 0;
+  if (status !== 200) {
+    const what = `read the logs of ${formatFunctionName(name)}`;
+    throw await errorOfResponse(gatewayUrl, what, new Response(await readText(response), { status }));
+  }
+  for await (const line of createInterface({ input: response }))
+    if (line !== "") printLog(terminal, line, options.json === true);
+};
+
+/** Adds `busker logs NAME`. */
+export const addLogsCommand = (program: Command, terminal: Terminal): void => {
+  const command = program
+    .command("logs")
+    .description("show what a function wrote to its standard error and output")
+    .argument("<name>", "NAME or NAME.NAMESPACE")
+    .option("-f, --follow", "go on with new lines until Ctrl-C")
+    .option("--since <time>", "from this time on: a duration (5m) or a time in RFC 3339", parseSince)
+    .option("--tail <lines>", "only the last lines", parseTail)
+    .option("--instance <replica>", "of one replica only")
+    .action((name: string, options: LogOptions) => readLogs(name, options, terminal));
+  withExample(withJson(withNamespace(command)), "busker logs slow --follow --since 10m");
+};

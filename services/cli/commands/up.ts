@@ -1,0 +1,70 @@
+import { once } from "node:events";
+import type { Command } from "commander";
+import { readUpConfig } from "../config.ts";
+import { withExample } from "../options.ts";
+import type { Outcome } from "../outcome.ts";
+import { printLine, type Terminal } from "../terminal.ts";
+import { showFirstFunction } from "../up/first-function.ts";
+import { startPlatform } from "../up/platform.ts";
+import { createStopList } from "../up/stop-list.ts";
+import { listenForStop } from "../up/stop-signals.ts";
+import { welcomeLines } from "../up/welcome.ts";
+
+// Longer than the graces of all parts together.
+const stopMs = 35_000;
+
+const serve = async (
+  options: { sample: boolean },
+  terminal: Terminal,
+  stop: AbortSignal,
+  start: Start,
+): Promise<void> => {
+  const startedAtMs = performance.now();
+  const platform = await startPlatform({ ...start, signal: stop, env: terminal.env });
+  const answer = options.sample ? await showFirstFunction(platform, stop) : undefined;
+  for (const line of welcomeLines(platform, answer)) printLine(terminal, line);
+  const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
+  printLine(terminal, `ready in ${seconds} s; Ctrl-C stops everything`);
+  if (!stop.aborted) await once(stop, "abort");
+};
+
+type Start = Omit<Parameters<typeof startPlatform>[0], "signal" | "env">;
+
+const up = async (options: { sample: boolean }, terminal: Terminal, outcome: Outcome): Promise<void> => {
+  const report = (line: string): void => void terminal.stderr.write(`${line}\n`);
+  const config = readUpConfig(terminal.env);
+  const parts = createStopList(report);
+  const signals = listenForStop(() => {
+    parts.killAll();
+    process.exit(1);
+  });
+  try {
+    await serve(options, terminal, signals.first, { config, parts, report });
+  } catch (error) {
+    if (!signals.first.aborted) throw error;
+  } finally {
+    if (signals.first.aborted) report("busker: stopping");
+    if (!(await parts.stopAll(stopMs))) outcome.exitCode = 1;
+    signals.close();
+  }
+};
+
+/** Adds `busker up`: the whole platform on this machine, in the foreground. */
+export const addUpCommand = (program: Command, terminal: Terminal, outcome: Outcome): void => {
+  const command = program
+    .command("up")
+    .description("start the whole platform on this machine, and stop it with Ctrl-C")
+    .option("--no-sample", "do not deploy and call a sample function")
+    .action((options: { sample: boolean }) => up(options, terminal, outcome))
+    .addHelpText(
+      "after",
+      `
+Environment:
+  BUSKER_DATA          everything it keeps           ./data
+  BUSKER_PORT          the gateway                   8080
+  BUSKER_METRICS_PORT  the gateway's metrics         8082
+  BUSKER_NATS_PORT     nats-server                   4222
+  BUSKER_BACKEND       what runs functions           auto: process`,
+    );
+  withExample(command, "BUSKER_DATA=/var/lib/busker BUSKER_PORT=9090 busker up");
+};
