@@ -16,6 +16,7 @@ export const errorCatalogue = {
   body_too_large: { status: 413, retryable: false },
   replica_busy: { status: 429, retryable: true },
   line_full: { status: 429, retryable: true },
+  unprocessable: { status: 422, retryable: false },
   cancelled: { status: 499, retryable: false },
   internal: { status: 500, retryable: false },
   function_failed: { status: 500, retryable: false },

@@ -1,0 +1,44 @@
+import Router from "@koa/router";
+import Koa from "koa";
+import { BuskerError } from "../../schemas/errors.ts";
+import { type FunctionName, parseFunctionName } from "../../schemas/names.ts";
+import { errorHeaders, toBuskerError } from "./error-reply.ts";
+
+/** A Koa application in which a thrown error becomes the answer its code asks for. */
+export const createApp = (authorize: (header: string | undefined) => boolean, routes: readonly Router[]): Koa => {
+  const app = new Koa();
+  app.use(async (context, next) => {
+    try {
+      await next();
+      if (context.status === 404 && !context.body)
+        throw new BuskerError("not_found", `there is nothing at ${context.method} ${context.path}`);
+    } catch (thrown) {
+      const error = toBuskerError(thrown);
+      context.status = error.status;
+      context.set(errorHeaders(error));
+      context.body = `${error.message}\n`;
+    }
+  });
+  app.use(async (context, next) => {
+    const guarded = /^\/(system|ui)(\/|$)/.test(context.path);
+    if (guarded && !authorize(context.get("authorization"))) throw new BuskerError("unauthorized", "invalid credentials");
+    await next();
+  });
+  for (const router of routes) {
+    app.use(router.routes());
+    app.use(router.allowedMethods({ throw: true, methodNotAllowed: () => notAllowed, notImplemented: () => notAllowed }));
+  }
+  return app;
+};
+
+const notAllowed = new BuskerError("method_not_allowed", "this method is not taken here");
+
+/** The function a `/system/…/NAME?namespace=` request is about. */
+export const functionOf = (name: string | undefined, namespace: string | undefined): FunctionName => {
+  if (!name) throw new BuskerError("invalid_request", "the function's name is missing");
+  return parseFunctionName(namespace && !name.includes(".") ? `${name}.${namespace}` : name);
+};
+
+/** A query parameter's only or first value. */
+export const queryText = (value: string | string[] | undefined): string | undefined =>
+  (Array.isArray(value) ? value[0] : value) || undefined;

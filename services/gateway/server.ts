@@ -1,0 +1,54 @@
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { BuskerError } from "../../schemas/errors.ts";
+
+/** Largest request head in bytes: its JSON form must fit the room a message keeps for headers. */
+export const maxHeadBytes = 64 * 1024;
+
+/** A listening HTTP server. */
+export interface HttpServer {
+  readonly port: number;
+  /** Takes no new connection, waits for open calls up to `graceMs`, then cuts them. */
+  readonly stop: (graceMs: number) => Promise<void>;
+}
+
+// Longer than the idle time of common load balancers, so that it is never this side that closes a connection in use.
+const keepAliveMs = 75_000;
+
+const refuse = (error: NodeJS.ErrnoException, socket: Socket): void => {
+  if (!socket.writable) return;
+  const [status, body] =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? ["413 Content Too Large", `the request's headers are larger than ${maxHeadBytes} bytes`]
+      : ["400 Bad Request", "the request is not valid HTTP/1.1"];
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: ${body.length + 1}\r\n\r\n${body}\n`,
+  );
+};
+
+const listen = (server: Server, host: string, port: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once("error", (cause) => {
+      reject(new BuskerError("internal", `could not listen on ${host}:${port}`, { cause }));
+    });
+    server.listen(port, host, 1024, resolve);
+  });
+
+/** Serves HTTP on `host:port` (0: any free port); rejects when the port cannot be had. */
+export const serveHttp = async (listener: RequestListener, host: string, port: number): Promise<HttpServer> => {
+  const server = createServer({ maxHeaderSize: maxHeadBytes, keepAliveTimeout: keepAliveMs, requestTimeout: 0 }, listener);
+  server.on("clientError", refuse);
+  await listen(server, host, port);
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop: (graceMs) =>
+      new Promise((resolve) => {
+        const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+        server.closeIdleConnections();
+      }),
+  };
+};
