@@ -221,6 +221,14 @@ describe("operator mode", () => {
       });
   });
 
+  it("takes a replica with the longest names there are, because its permissions still fit the server's line", async () => {
+    const longest = { namespace: "n".repeat(63), name: "f".repeat(63), replica: "r".repeat(128) };
+    const creds = await mintFunctionUser({ signer: nats.trust.signer, ...longest, ttlMs: hourMs });
+    const client = await connectWatched(nats, creds, subjects.inboxPrefix(longest.replica));
+    expect(await client.refusals((nc) => nc.publish(subjects.logSubject(longest.namespace, longest.name, longest.replica)))).to.deep.equal([]);
+    await client.close();
+  });
+
   it("refuses credentials whose time is over, because a stolen copy must not last", async () => {
     const creds = await mintFunctionUser({ signer: nats.trust.signer, ...own, ttlMs: -60_000 });
     const refused = await connectWatched(nats, creds, subjects.inboxPrefix(own.replica)).then(

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
@@ -40,7 +41,7 @@ export const writePrivately = (file: string, text: string): Promise<void> => wri
 
 /** Puts a private file in another's place: a reader sees the old or the new, whole. */
 export const replacePrivately = async (file: string, text: string): Promise<void> => {
-  const draft = `${file}.${process.pid}.new`;
+  const draft = `${file}.${randomUUID()}.new`;
   await writePrivately(draft, text);
   await rename(draft, file);
 };

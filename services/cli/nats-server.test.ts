@@ -25,12 +25,19 @@ const readInfo = async (port: number): Promise<{ max_payload: number; version: s
   const socket = connect(port, "127.0.0.1");
   const [line] = (await once(socket, "data")) as [Buffer];
   socket.destroy();
-  return JSON.parse(line.toString().replace(/^INFO /, "").split("\r\n")[0] ?? "") as { max_payload: number; version: string };
+  return JSON.parse(
+    line
+      .toString()
+      .replace(/^INFO /, "")
+      .split("\r\n")[0] ?? "",
+  ) as { max_payload: number; version: string };
 };
 
 /** Another platform on the same folder: a process that starts a server and is killed. */
 const startElsewhere = async (dataFolder: string) => {
-  const child = spawn(process.execPath, ["--import=tsx", starter, dataFolder], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--import=tsx", starter, dataFolder], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const [line] = (await once(child.stdout, "data")) as [Buffer];
   return { child, pid: Number(line.toString()) };
 };
@@ -91,7 +98,9 @@ describe("startNatsServer()", () => {
     const first = await start();
     const second = await mkdtemp(join(tmpdir(), "busker second-"));
     await openTrust(second);
-    const error = await failure(startNatsServer({ dataFolder: second, conf, port: first.port, environment: process.env }));
+    const error = await failure(
+      startNatsServer({ dataFolder: second, conf, port: first.port, environment: process.env }),
+    );
     await rm(second, { recursive: true, force: true });
     expect(error.code).to.equal("conflict");
   });
@@ -152,7 +161,10 @@ describe("nats.conf", () => {
   it("has room for all streams of the schemas, because the server refuses a stream beyond its ceiling", async () => {
     const text = await readFile(conf, "utf8");
     const gigabytes = Number(/max_file_store: (\d+)GB/.exec(text)?.[1]);
-    const wanted = Object.values(streams).reduce((sum, stream) => sum + (stream.storage === "file" ? stream.maxBytes : 0), 0);
+    const wanted = Object.values(streams).reduce(
+      (sum, stream) => sum + (stream.storage === "file" ? stream.maxBytes : 0),
+      0,
+    );
     expect(gigabytes * 2 ** 30).to.be.greaterThan(wanted);
   });
 });

@@ -9,6 +9,8 @@ export interface WatchedClient {
   readonly nc: NatsConnection;
   /** Does something and gives what the server refused of it, as `publish busker.x`, once the server has seen it all. */
   readonly refusals: (act: (nc: NatsConnection) => void) => Promise<readonly string[]>;
+  /** The same for something that takes its time; rejects when `act` does. */
+  readonly settle: (act: (nc: NatsConnection) => Promise<void>) => Promise<readonly string[]>;
   readonly close: () => Promise<void>;
 }
 
@@ -26,16 +28,20 @@ export const connectWatched = async (nats: TestNats, creds: string, inboxPrefix:
       seen.push(`${status.error.operation} ${status.error.subject}`);
     }
   })();
+  const settle = async (act: (nc: NatsConnection) => Promise<void>): Promise<readonly string[]> => {
+    seen = [];
+    await act(nc).catch((error: unknown) => {
+      throw seen.length === 0 ? error : new Error(`refused: ${seen.join(", ")}`, { cause: error });
+    });
+    // The server answers a flush after everything that came before it; the status loop needs one more turn.
+    await nc.flush();
+    await nextTurn();
+    return seen;
+  };
   return {
     nc,
-    refusals: async (act) => {
-      seen = [];
-      act(nc);
-      // The server answers a flush after everything that came before it; the status loop needs one more turn.
-      await nc.flush();
-      await nextTurn();
-      return seen;
-    },
+    refusals: (act) => settle(async () => act(nc)),
+    settle,
     close: () => nc.close(),
   };
 };
