@@ -56,28 +56,66 @@ const allowed: readonly Case[] = [
   { user: "gateway", what: "read the audit log", act: (nc) => readOrdered(nc, "OPERATIONS") },
   { user: "gateway", what: "read logs", act: (nc) => readOrdered(nc, "LOGS") },
   { user: "gateway", what: "put and put again a bundle", act: (nc) => putObject(nc, "bundles") },
-  { user: "gateway", what: "wish a deployment", act: (nc) => jetstream(nc).publish("busker.function.deploy.openfaas-fn.fn", "{}") },
+  {
+    user: "gateway",
+    what: "wish a deployment",
+    act: (nc) => jetstream(nc).publish("busker.function.deploy.openfaas-fn.fn", "{}"),
+  },
   { user: "gateway", what: "enqueue a call", act: (nc) => jetstream(nc).publish("busker.async.openfaas-fn.fn", "{}") },
-  { user: "provider", what: "write the wish", act: async (nc) => (await kv(nc, "functions")).put("other.openfaas-fn", "{}") },
-  { user: "provider", what: "make a stream", act: async (nc) => (await jetstreamManager(nc)).streams.add({ name: "NEW", subjects: ["busker.new"] }) },
-  { user: "provider", what: "fetch a bundle", act: async (nc) => (await new Objm(jetstream(nc)).open("bundles")).getBlob("a") },
+  {
+    user: "provider",
+    what: "write the wish",
+    act: async (nc) => (await kv(nc, "functions")).put("other.openfaas-fn", "{}"),
+  },
+  {
+    user: "provider",
+    what: "make a stream",
+    act: async (nc) => (await jetstreamManager(nc)).streams.add({ name: "NEW", subjects: ["busker.new"] }),
+  },
+  {
+    user: "provider",
+    what: "fetch a bundle",
+    act: async (nc) => (await new Objm(jetstream(nc)).open("bundles")).getBlob("a"),
+  },
   { user: "queue-worker", what: "consume calls and acknowledge", act: consume },
   { user: "queue-worker", what: "store a result", act: (nc) => jetstream(nc).publish("busker.result.abc", "{}") },
-  { user: "queue-worker", what: "tell what became of a call", act: (nc) => jetstream(nc).publish("busker.call.succeeded.openfaas-fn.fn", "{}") },
+  {
+    user: "queue-worker",
+    what: "tell what became of a call",
+    act: (nc) => jetstream(nc).publish("busker.call.succeeded.openfaas-fn.fn", "{}"),
+  },
   { user: "queue-worker", what: "keep a large body", act: (nc) => putObject(nc, "payloads") },
   { user: "scaler", what: "take the lease", act: async (nc) => (await kv(nc, "leases")).create("scaler", "me") },
-  { user: "scaler", what: "wish a replica count", act: (nc) => jetstream(nc).publish("busker.function.scale.openfaas-fn.fn", "{}") },
-  { user: "scaler", what: "see how much waits", act: async (nc) => (await jetstreamManager(nc)).consumers.info("INVOCATIONS", "worker") },
+  {
+    user: "scaler",
+    what: "wish a replica count",
+    act: (nc) => jetstream(nc).publish("busker.function.scale.openfaas-fn.fn", "{}"),
+  },
+  {
+    user: "scaler",
+    what: "see how much waits",
+    act: async (nc) => (await jetstreamManager(nc)).consumers.info("INVOCATIONS", "worker"),
+  },
   { user: "triggers", what: "enqueue a call", act: (nc) => jetstream(nc).publish("busker.async.openfaas-fn.fn", "{}") },
 ];
 
 const othersReplies = services.flatMap((user) =>
   services
     .filter((other) => other !== user)
-    .map((other) => ({ user, what: `subscribe to the replies of ${other}`, subject: `${inboxPrefix(other)}.>`, publishes: false })),
+    .map((other) => ({
+      user,
+      what: `subscribe to the replies of ${other}`,
+      subject: `${inboxPrefix(other)}.>`,
+      publishes: false,
+    })),
 );
 
-const refused: readonly { readonly user: PlatformUser; readonly what: string; readonly subject: string; readonly publishes: boolean }[] = [
+const refused: readonly {
+  readonly user: PlatformUser;
+  readonly what: string;
+  readonly subject: string;
+  readonly publishes: boolean;
+}[] = [
   ...othersReplies,
   { user: "gateway", what: "write the wish", subject: "$KV.functions.fn.openfaas-fn", publishes: true },
   { user: "gateway", what: "write a status", subject: "$KV.status.fn.openfaas-fn", publishes: true },
@@ -85,7 +123,12 @@ const refused: readonly { readonly user: PlatformUser; readonly what: string; re
   { user: "gateway", what: "remove a stream", subject: "$JS.API.STREAM.DELETE.INVOCATIONS", publishes: true },
   { user: "gateway", what: "forge an outcome", subject: "busker.function.deployed.openfaas-fn.fn", publishes: true },
   { user: "gateway", what: "take calls", subject: "busker.invoke.>", publishes: false },
-  { user: "queue-worker", what: "wish a deployment", subject: "busker.function.deploy.openfaas-fn.fn", publishes: true },
+  {
+    user: "queue-worker",
+    what: "wish a deployment",
+    subject: "busker.function.deploy.openfaas-fn.fn",
+    publishes: true,
+  },
   { user: "queue-worker", what: "write the wish", subject: "$KV.functions.fn.openfaas-fn", publishes: true },
   { user: "scaler", what: "call a function", subject: "busker.invoke.openfaas-fn.fn", publishes: true },
   { user: "scaler", what: "wish a removal", subject: "busker.function.remove.openfaas-fn.fn", publishes: true },

@@ -108,7 +108,11 @@ describe("operator mode", () => {
     const { signer } = nats.trust;
     admin = await openBus({ url: nats.url, credentialsFile: nats.credsFile("admin"), user: "admin", name: "test" });
     await ensureTopology(admin);
-    replica = await connectWatched(nats, await mintFunctionUser({ signer, ...own, ttlMs: hourMs }), subjects.inboxPrefix(own.replica));
+    replica = await connectWatched(
+      nats,
+      await mintFunctionUser({ signer, ...own, ttlMs: hourMs }),
+      subjects.inboxPrefix(own.replica),
+    );
     invoker = await connectWatched(nats, await mintInvokeUser({ signer, ttlMs: hourMs }), "_INBOX");
   });
 
@@ -127,7 +131,9 @@ describe("operator mode", () => {
       const reply = `${subjects.callReplyPrefix("admin", own.namespace, own.name)}.abc.1`;
       const chunks: string[] = [];
       const all = new Promise<void>((resolve) => {
-        admin.nc.subscribe(reply, { callback: (_, message) => void (chunks.push(message.string()) === 500 && resolve()) });
+        admin.nc.subscribe(reply, {
+          callback: (_, message) => void (chunks.push(message.string()) === 500 && resolve()),
+        });
       });
       const refusals = await replica.refusals((nc) => {
         nc.subscribe(subjects.invokeSubject(own.namespace, own.name), {
@@ -151,20 +157,34 @@ describe("operator mode", () => {
         callback: (_, message) => void message.respond(`hello ${message.string()}`),
       });
       await replica.nc.flush();
-      const answer = await invoker.nc.request(subjects.invokeSubject(own.namespace, own.name), "you", { timeout: 2000 });
+      const answer = await invoker.nc.request(subjects.invokeSubject(own.namespace, own.name), "you", {
+        timeout: 2000,
+      });
       expect(answer.string()).to.equal("hello you");
     });
 
     const passing: readonly (readonly [string, (nc: NatsConnection) => void])[] = [
       ["tell of its own metrics", (nc) => nc.publish(subjects.metricSubject(own.namespace, own.name, own.replica))],
       ["write its own log", (nc) => nc.publish(subjects.logSubject(own.namespace, own.name, own.replica))],
-      ["tell of its own state", (nc) => nc.publish(subjects.replicaSubject("ready", own.namespace, own.name, own.replica))],
+      [
+        "tell of its own state",
+        (nc) => nc.publish(subjects.replicaSubject("ready", own.namespace, own.name, own.replica)),
+      ],
       ["record its finished calls", (nc) => nc.publish(subjects.callSubject("done", own.namespace, own.name))],
       ["pass a call on", (nc) => nc.publish(subjects.invokeSubject(own.namespace, own.name))],
       ["listen to its control", (nc) => void nc.subscribe(subjects.replicaControlSubject(own.replica), { max: 1 })],
-      ["listen to demand for it", (nc) => void nc.subscribe(subjects.demandSubject(own.namespace, own.name), { max: 1 })],
-      ["take calls that are for it alone", (nc) => void nc.subscribe(subjects.invokeReplicaSubject(own.namespace, own.name, own.replica), { max: 1 })],
-      ["take chunks of a body", (nc) => void nc.subscribe(`${subjects.callReplyPrefix(own.replica, own.namespace, own.name)}.1`, { max: 1 })],
+      [
+        "listen to demand for it",
+        (nc) => void nc.subscribe(subjects.demandSubject(own.namespace, own.name), { max: 1 }),
+      ],
+      [
+        "take calls that are for it alone",
+        (nc) => void nc.subscribe(subjects.invokeReplicaSubject(own.namespace, own.name, own.replica), { max: 1 }),
+      ],
+      [
+        "take chunks of a body",
+        (nc) => void nc.subscribe(`${subjects.callReplyPrefix(own.replica, own.namespace, own.name)}.1`, { max: 1 }),
+      ],
     ];
     for (const [what, act] of passing)
       it(`may ${what}, because that is its work`, async () => {
@@ -183,7 +203,9 @@ describe("operator mode", () => {
         });
       });
       await replica.nc.flush();
-      admin.nc.publish(subjects.invokeReplicaSubject(own.namespace, own.name, own.replica), "", { reply: "$KV.functions.forged" });
+      admin.nc.publish(subjects.invokeReplicaSubject(own.namespace, own.name, own.replica), "", {
+        reply: "$KV.functions.forged",
+      });
       await told;
       await replica.nc.flush();
       expect(await kv.get("forged")).to.equal(null);
@@ -225,7 +247,9 @@ describe("operator mode", () => {
     const longest = { namespace: "n".repeat(63), name: "f".repeat(63), replica: "r".repeat(128) };
     const creds = await mintFunctionUser({ signer: nats.trust.signer, ...longest, ttlMs: hourMs });
     const client = await connectWatched(nats, creds, subjects.inboxPrefix(longest.replica));
-    expect(await client.refusals((nc) => nc.publish(subjects.logSubject(longest.namespace, longest.name, longest.replica)))).to.deep.equal([]);
+    expect(
+      await client.refusals((nc) => nc.publish(subjects.logSubject(longest.namespace, longest.name, longest.replica))),
+    ).to.deep.equal([]);
     await client.close();
   });
 

@@ -20,7 +20,12 @@ const mint = (): Promise<string> => mintInvokeUser({ signer, ttlMs: 1000 });
 const answer = (file: string) => readCredentialsFile(file)("nonce") as { jwt: string; sig: string };
 
 const isSignedBy = (creds: string, sig: string): boolean =>
-  verify(null, Buffer.from("nonce"), createPublicKey(parseCredentials(creds).privateKey), Buffer.from(sig, "base64url"));
+  verify(
+    null,
+    Buffer.from("nonce"),
+    createPublicKey(parseCredentials(creds).privateKey),
+    Buffer.from(sig, "base64url"),
+  );
 
 describe("readCredentialsFile()", () => {
   let folder: string;
@@ -65,7 +70,12 @@ describe("readCredentialsFile()", () => {
     expect(answer(file).jwt).to.match(/^eyJ/);
   });
 
-  for (const [what, text] of [["not there", undefined], ["empty", ""], ["no creds", "hello"], ["cut off", "-----BEGIN NATS USER JWT-----\neyJ\n"]] as const)
+  for (const [what, text] of [
+    ["not there", undefined],
+    ["empty", ""],
+    ["no creds", "hello"],
+    ["cut off", "-----BEGIN NATS USER JWT-----\neyJ\n"],
+  ] as const)
     it(`throws unauthorized naming a file that is ${what}, because a person must find it`, async () => {
       if (text !== undefined) await writeFile(file, text);
       const caught = (() => {
@@ -95,9 +105,17 @@ describe("openKeyPair()", () => {
 describe("decodeSeed()", () => {
   const seed = seedText(createUser());
   const flipped = seed.replace(/^(.{10})(.)/, (_, head: string, char: string) => head + (char === "A" ? "B" : "A"));
-  for (const [what, text] of [["nothing", ""], ["a public key", createUser().getPublicKey()], ["a wrong checksum", flipped], ["lower case", seed.toLowerCase()]] as const)
+  for (const [what, text] of [
+    ["nothing", ""],
+    ["a public key", createUser().getPublicKey()],
+    ["a wrong checksum", flipped],
+    ["lower case", seed.toLowerCase()],
+  ] as const)
     it(`rejects ${what} without repeating it, because a seed is a secret`, () => {
-      expect(() => decodeSeed(text)).to.throw(RangeError).with.property("message").that.satisfies((message: string) => text === "" || !message.includes(text));
+      expect(() => decodeSeed(text))
+        .to.throw(RangeError)
+        .with.property("message")
+        .that.satisfies((message: string) => text === "" || !message.includes(text));
     });
 });
 

@@ -3,7 +3,14 @@ import { encodeUser, fmtCreds } from "@nats-io/jwt";
 import { createUser, type KeyPair } from "@nats-io/nkeys";
 import { BuskerError } from "../../schemas/errors.ts";
 import { openKeyPair, seedText } from "./key-pair.ts";
-import { type Permissions, type PlatformUser, platformPermissions, platformUsers, type ReplicaName, replicaPermissions } from "./permissions.ts";
+import {
+  type Permissions,
+  type PlatformUser,
+  platformPermissions,
+  platformUsers,
+  type ReplicaName,
+  replicaPermissions,
+} from "./permissions.ts";
 
 /** What makes users of the account BUSKER: the account's signing key, which can make users and nothing else. */
 export interface Signer {
@@ -15,7 +22,8 @@ export interface Signer {
 /** Makes a signer of the text of `trust/signer.json`. Throws when it is not one. */
 export const parseSigner = (text: string): Signer => {
   const { account, seed } = JSON.parse(text) as { account?: unknown; seed?: unknown };
-  if (typeof account !== "string" || typeof seed !== "string") throw new RangeError("a signer has an account and a seed");
+  if (typeof account !== "string" || typeof seed !== "string")
+    throw new RangeError("a signer has an account and a seed");
   return { account, key: openKeyPair(seed) };
 };
 
@@ -50,17 +58,27 @@ export const mintPlatformUser = (signer: Signer, user: PlatformUser): Promise<st
   mintUser({ signer, user, permissions: platformPermissions[user] });
 
 /** Credentials that may invoke functions and nothing else, for `ttlMs`. */
-export const mintInvokeUser = ({ signer, ttlMs }: { readonly signer: Signer; readonly ttlMs: number }): Promise<string> =>
-  mintUser({ signer, user: "invoke", permissions: platformPermissions.invoke, ttlMs });
+export const mintInvokeUser = ({
+  signer,
+  ttlMs,
+}: {
+  readonly signer: Signer;
+  readonly ttlMs: number;
+}): Promise<string> => mintUser({ signer, user: "invoke", permissions: platformPermissions.invoke, ttlMs });
 
 /**
  * Credentials of one replica, for `ttlMs`: it may take and answer calls of its own function and tell of itself
  * (`replicaPermissions`). At their end the server cuts the connection, and the replica comes back with the renewed
  * file. Throws `invalid_request` for names that are none, and for a replica named like one of the platform's users.
  */
-export const mintFunctionUser = async (options: ReplicaName & { readonly signer: Signer; readonly ttlMs: number }): Promise<string> => {
+export const mintFunctionUser = async (
+  options: ReplicaName & { readonly signer: Signer; readonly ttlMs: number },
+): Promise<string> => {
   const { signer, replica, ttlMs } = options;
   if (platformUsers.some((user) => user === replica))
-    throw new BuskerError("invalid_request", `replica id must not be a user of the platform, whose replies it would get; got "${replica}"`);
+    throw new BuskerError(
+      "invalid_request",
+      `replica id must not be a user of the platform, whose replies it would get; got "${replica}"`,
+    );
   return mintUser({ signer, user: replica, permissions: replicaPermissions(options), ttlMs });
 };

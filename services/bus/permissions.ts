@@ -34,9 +34,15 @@ const gateway: Permissions = {
     subjects.asyncAnyFilter,
     ...subjects.wishVerbs.map(subjects.functionVerbFilter),
     ...readWish,
-    ...[streams.OPERATIONS, streams.REPLICAS, streams.CALLS, streams.RECORD, streams.RESULTS, streams.LOGS, streams.METRICS].flatMap(
-      (stream) => js.readStream(stream.name),
-    ),
+    ...[
+      streams.OPERATIONS,
+      streams.REPLICAS,
+      streams.CALLS,
+      streams.RECORD,
+      streams.RESULTS,
+      streams.LOGS,
+      streams.METRICS,
+    ].flatMap((stream) => js.readStream(stream.name)),
     ...js.writeStore(stores.bundles.name),
     ...js.writeStore(stores.payloads.name),
   ],
@@ -51,7 +57,12 @@ const gateway: Permissions = {
 
 const provider: Permissions = {
   // It stands in for absent replicas, so it answers their callers (design §3).
-  publish: [subjects.platformAnyFilter, ...js.administerJetStream, subjects.callReplyAnyFilter, subjects.plainInboxFilter],
+  publish: [
+    subjects.platformAnyFilter,
+    ...js.administerJetStream,
+    subjects.callReplyAnyFilter,
+    subjects.plainInboxFilter,
+  ],
   subscribe: [subjects.inboxFilter("provider"), subjects.platformAnyFilter],
 };
 

@@ -34,10 +34,12 @@ export const trustPaths = (dataFolder: string): TrustPaths => trustFiles(join(da
 export const credentialsPath = (dataFolder: string, user: string): string => join(dataFolder, "creds", `${user}.creds`);
 
 /** Makes a folder that only its owner may enter. */
-export const makePrivateFolder = (folder: string): Promise<string | undefined> => mkdir(folder, { recursive: true, mode: 0o700 });
+export const makePrivateFolder = (folder: string): Promise<string | undefined> =>
+  mkdir(folder, { recursive: true, mode: 0o700 });
 
 /** Writes a file that only its owner may read, through to the disk. */
-export const writePrivately = (file: string, text: string): Promise<void> => writeFile(file, text, { mode: 0o600, flush: true });
+export const writePrivately = (file: string, text: string): Promise<void> =>
+  writeFile(file, text, { mode: 0o600, flush: true });
 
 /** Puts a private file in another's place: a reader sees the old or the new, whole. */
 export const replacePrivately = async (file: string, text: string): Promise<void> => {
@@ -59,7 +61,9 @@ const isAlive = (pid: number): boolean => {
 /** Removes what starts that were cut short have left: drafts of a folder whose makers are gone. */
 export const removeStaleDrafts = async (folder: string): Promise<void> => {
   const names = await readdir(dirname(folder));
-  const stale = names.filter((name) => name.startsWith(draftsOf(folder)) && !isAlive(Number.parseInt(name.slice(draftsOf(folder).length), 10)));
+  const stale = names.filter(
+    (name) => name.startsWith(draftsOf(folder)) && !isAlive(Number.parseInt(name.slice(draftsOf(folder).length), 10)),
+  );
   await Promise.all(stale.map((name) => rm(join(dirname(folder), name), { recursive: true, force: true })));
 };
 

@@ -10,13 +10,23 @@ import { makePrivateFolder, trustFiles, type TrustPaths, writePrivately } from "
 const unlimited = -1;
 
 const natsLimits = {
-  subs: unlimited, data: unlimited, payload: unlimited, imports: unlimited, exports: unlimited, wildcards: true,
-  conn: unlimited, leaf: unlimited,
+  subs: unlimited,
+  data: unlimited,
+  payload: unlimited,
+  imports: unlimited,
+  exports: unlimited,
+  wildcards: true,
+  conn: unlimited,
+  leaf: unlimited,
 };
 
 // The server's own ceilings (nats.conf) and each stream's (schemas/topology.ts) are the limits.
 const jetStreamLimits = {
-  mem_storage: unlimited, disk_storage: unlimited, streams: unlimited, consumer: unlimited, max_ack_pending: unlimited,
+  mem_storage: unlimited,
+  disk_storage: unlimited,
+  streams: unlimited,
+  consumer: unlimited,
+  max_ack_pending: unlimited,
 };
 
 const newPair = (make: () => KeyPair): KeyPair => openKeyPair(seedText(make()));
@@ -26,10 +36,18 @@ const accountFile = (paths: TrustPaths, account: string): string => join(paths.a
 /** Makes all keys and JWTs in an empty folder. */
 export const makeKeys = async (folder: string): Promise<void> => {
   const paths = trustFiles(folder);
-  const [operator, system, account, signing] = [newPair(createOperator), newPair(createAccount), newPair(createAccount), newPair(createAccount)];
+  const [operator, system, account, signing] = [
+    newPair(createOperator),
+    newPair(createAccount),
+    newPair(createAccount),
+    newPair(createAccount),
+  ];
   const systemName = system.getPublicKey();
   const accountName = account.getPublicKey();
-  const busker: Partial<Account> = { limits: { ...natsLimits, ...jetStreamLimits }, signing_keys: [signing.getPublicKey()] };
+  const busker: Partial<Account> = {
+    limits: { ...natsLimits, ...jetStreamLimits },
+    signing_keys: [signing.getPublicKey()],
+  };
   await makePrivateFolder(paths.accounts);
   const files = [
     [paths.operatorJwt, await encodeOperator("busker", operator, { system_account: systemName })],
@@ -48,8 +66,11 @@ const readPart = async <T>(file: string, parse: (text: string) => T): Promise<T>
     return parse((await readFile(file, "utf8")).trim());
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    const advice = "put the file back from a backup, or move the folder away to start with new keys (then every creds file is made anew)";
-    throw new BuskerError("internal", `could not read the platform's keys from ${file}: ${reason}; ${advice}`, { cause });
+    const advice =
+      "put the file back from a backup, or move the folder away to start with new keys (then every creds file is made anew)";
+    throw new BuskerError("internal", `could not read the platform's keys from ${file}: ${reason}; ${advice}`, {
+      cause,
+    });
   }
 };
 
@@ -70,13 +91,21 @@ export const readKeys = async (paths: TrustPaths): Promise<Signer> => {
     assertBelongs(claims.nats.system_account === system, "its system account is not that of system.seed");
   });
   const signer = await readPart(paths.signer, parseSigner);
-  await readPart(paths.signer, () => assertBelongs(signer.account === account, "its account is not that of account.seed"));
+  await readPart(paths.signer, () =>
+    assertBelongs(signer.account === account, "its account is not that of account.seed"),
+  );
   for (const name of [system, account])
     await readPart(accountFile(paths, name), (text) => {
       const claims = decode<Account>(text);
-      assertBelongs(claims.sub === name && claims.iss === operator, "it is not this account's JWT signed by operator.seed");
+      assertBelongs(
+        claims.sub === name && claims.iss === operator,
+        "it is not this account's JWT signed by operator.seed",
+      );
       if (name !== account) return;
-      assertBelongs(claims.nats.signing_keys?.includes(signer.key.getPublicKey()) ?? false, "it does not know the key of signer.json");
+      assertBelongs(
+        claims.nats.signing_keys?.includes(signer.key.getPublicKey()) ?? false,
+        "it does not know the key of signer.json",
+      );
     });
   return signer;
 };

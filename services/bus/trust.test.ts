@@ -44,7 +44,9 @@ describe("openTrust()", () => {
   it("makes files that only their owner reads, because they are keys", async () => {
     await openTrust(data);
     expect(await modes(data)).to.deep.equal(["file 600", "folder 700"]);
-    expect((await readdir(join(data, "creds"))).sort()).to.deep.equal(platformUsers.map((user) => `${user}.creds`).sort());
+    expect((await readdir(join(data, "creds"))).sort()).to.deep.equal(
+      platformUsers.map((user) => `${user}.creds`).sort(),
+    );
   });
 
   it("changes nothing at the second start, because creds files are copied elsewhere", async () => {

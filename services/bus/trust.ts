@@ -5,7 +5,15 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { parseCredentials } from "./credentials.ts";
 import { mintPlatformUser, type Signer } from "./mint.ts";
 import { platformPermissions, type PlatformUser, platformUsers } from "./permissions.ts";
-import { credentialsPath, makeFolderWhole, makePrivateFolder, removeStaleDrafts, replacePrivately, trustPaths, type TrustPaths } from "./trust-files.ts";
+import {
+  credentialsPath,
+  makeFolderWhole,
+  makePrivateFolder,
+  removeStaleDrafts,
+  replacePrivately,
+  trustPaths,
+  type TrustPaths,
+} from "./trust-files.ts";
 import { makeKeys, readKeys } from "./trust-keys.ts";
 
 /** The platform's keys on this machine. */
@@ -31,7 +39,9 @@ const isCurrent = (text: string, signer: Signer, user: PlatformUser): boolean =>
     const { iss, name, nats } = claimsOf(parseCredentials(text).jwt);
     const { publish, subscribe } = platformPermissions[user];
     const wanted = [signer.key.getPublicKey(), signer.account, user, publish, subscribe];
-    return JSON.stringify([iss, nats.issuer_account, name, nats.pub?.allow, nats.sub?.allow]) === JSON.stringify(wanted);
+    return (
+      JSON.stringify([iss, nats.issuer_account, name, nats.pub?.allow, nats.sub?.allow]) === JSON.stringify(wanted)
+    );
   } catch {
     return false;
   }

@@ -20,7 +20,12 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
 export const connectWatched = async (nats: TestNats, creds: string, inboxPrefix: string): Promise<WatchedClient> => {
   const file = join(nats.dataFolder, `${Math.random().toString(36).slice(2)}.creds`);
   await writeFile(file, creds, { mode: 0o600 });
-  const nc = await connect({ servers: nats.url, authenticator: readCredentialsFile(file), inboxPrefix, reconnect: false });
+  const nc = await connect({
+    servers: nats.url,
+    authenticator: readCredentialsFile(file),
+    inboxPrefix,
+    reconnect: false,
+  });
   let seen: string[] = [];
   void (async () => {
     for await (const status of nc.status()) {
