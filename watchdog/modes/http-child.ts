@@ -1,0 +1,121 @@
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as pause } from "node:timers/promises";
+import { BuskerError } from "../../schemas/errors.ts";
+import { createLineSplitter } from "../line-splitter.ts";
+import type { ModeParts } from "../mode-parts.ts";
+import { describeExit, hasExited, signalGroup, spawnGroup } from "../process-group.ts";
+import type { ResolvedCommand } from "../resolve-command.ts";
+import type { UpstreamAddress } from "../upstream/client.ts";
+import { leaseFixedPort, leaseFreePort, type PortLease } from "../upstream/port-lease.ts";
+import { askReadiness, pauseBeforeNextMs, type ReadinessQuestion } from "../upstream/readiness.ts";
+
+/** A function's server that has answered. */
+export interface HttpChild {
+  readonly process: ChildProcess;
+  readonly address: UpstreamAddress;
+  readonly lease: PortLease;
+}
+
+/** Last lines of output that are told when a start fails. */
+const toldLines = 10;
+
+/** Starts with another port, when somebody took the one that was free a moment ago. */
+const maxStarts = 5;
+
+const loopback: readonly string[] = ["127.0.0.1", "::1"];
+
+/** Passes the output on line by line and keeps the last lines. */
+const followOutput = (child: ChildProcess, { config, context }: ModeParts): readonly string[] => {
+  const last: string[] = [];
+  child.on("error", (error) => last.push(error.message));
+  for (const name of ["stdout", "stderr"] as const) {
+    const lines = createLineSplitter(config.logBufferBytes, (line) => {
+      context.log(name, line);
+      if (last.push(line) > toldLines) last.shift();
+    });
+    child[name]?.on("data", (chunk: Buffer) => lines.push(chunk));
+    child[name]?.on("end", () => lines.end());
+  }
+  return last;
+};
+
+const openPort = (url: URL | undefined): Promise<PortLease> =>
+  url ? leaseFixedPort(hostsOf(url)[0] ?? "127.0.0.1", Number(url.port || 80)) : leaseFreePort();
+
+/** A server told `localhost`, or only a port, may listen on either loopback address. */
+const hostsOf = (url: URL | undefined): readonly string[] => {
+  const host = url?.hostname.replace(/^\[|\]$/g, "");
+  return host === undefined || host === "localhost" ? loopback : [host];
+};
+
+const environmentOf = (env: ModeParts["env"], url: URL | undefined, port: number): Record<string, string> => {
+  const text = String(port);
+  return url ? { ...env } : { ...env, PORT: text, port: text, http_port: text };
+};
+
+const startFailed = (why: string, lines: readonly string[]): BuskerError => {
+  const told = lines.length === 0 ? "it wrote nothing" : `its last lines: ${lines.join(" | ")}`;
+  return new BuskerError("start_failed", `the function did not start: ${why}; ${told}`);
+};
+
+/** Asks until the function answers; undefined when its process ended or the time is over. */
+const awaitAnswer = async (child: ChildProcess, question: ReadinessQuestion, timeoutMs: number): Promise<UpstreamAddress | undefined> => {
+  const startMs = Date.now();
+  while (!hasExited(child) && Date.now() - startMs < timeoutMs) {
+    const address = await askReadiness(question);
+    if (address && !hasExited(child)) return address;
+    await pause(pauseBeforeNextMs(Date.now() - startMs));
+  }
+  return undefined;
+};
+
+/** How long the output of a dead process is waited for, should a process that escaped its group hold it open. */
+const lastWordsMs = 500;
+
+/** Kills the whole group and waits until its output has been read. */
+const bury = async (child: ChildProcess): Promise<void> => {
+  const closed = new Promise((resolve) => child.once("close", resolve));
+  signalGroup(child, "SIGKILL");
+  const isRead = child.pid === undefined || (hasExited(child) && child.stdout?.closed && child.stderr?.closed);
+  if (!isRead) await Promise.race([closed, pause(lastWordsMs, undefined, { ref: false })]);
+};
+
+/** What a start came to. */
+type Start =
+  | { readonly kind: "ready"; readonly child: HttpChild }
+  | { readonly kind: "port taken" }
+  | { readonly kind: "failed"; readonly error: BuskerError };
+
+const startOnce = async (parts: ModeParts, command: ResolvedCommand, url: URL | undefined, onSpawn: (child: ChildProcess) => void): Promise<Start> => {
+  const { config, env, cwd } = parts;
+  const lease = await openPort(url);
+  const child = spawnGroup(command, { env: environmentOf(env, url, lease.port), cwd }, ["ignore", "pipe", "pipe"]);
+  onSpawn(child);
+  const lines = followOutput(child, parts);
+  const question: ReadinessQuestion = {
+    addresses: hostsOf(url).map((host) => ({ host, port: lease.port })),
+    path: config.readyPath || "/_/health",
+    needsSuccess: config.readyPath !== "",
+  };
+  const address = await awaitAnswer(child, question, config.startTimeoutMs);
+  if (address) return { kind: "ready", child: { process: child, address, lease } };
+  lease.release();
+  const exited = hasExited(child);
+  await bury(child);
+  if (!exited) return { kind: "failed", error: startFailed(`no answer on port ${lease.port} within ${config.startTimeoutMs} ms`, lines) };
+  if (!url && lines.some((line) => /EADDRINUSE|address already in use/i.test(line))) return { kind: "port taken" };
+  const how = describeExit(child.exitCode, child.signalCode);
+  return { kind: "failed", error: startFailed(`its process ended with ${how} before it answered on port ${lease.port}`, lines) };
+};
+
+/** Starts the function's server and waits until it answers. Throws `start_failed` with its last lines when it does not. */
+export const startHttpChild = async (parts: ModeParts, command: ResolvedCommand, onSpawn: (child: ChildProcess) => void): Promise<HttpChild> => {
+  const { upstreamUrl } = parts.config;
+  const url = upstreamUrl === undefined ? undefined : new URL(upstreamUrl);
+  for (let attempt = 1; attempt <= maxStarts; attempt++) {
+    const start = await startOnce(parts, command, url, onSpawn);
+    if (start.kind === "ready") return start.child;
+    if (start.kind === "failed") throw start.error;
+  }
+  throw startFailed(`${maxStarts} free ports in a row were taken by others`, []);
+};
