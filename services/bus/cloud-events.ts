@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { CloudEvent, ValidationError } from "cloudevents";
 import type { Msg, MsgHdrs } from "nats";
 import { BuskerError } from "../../schemas/errors.ts";
 import { HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
@@ -56,7 +55,8 @@ const isJsonType = (type: string | undefined): boolean =>
 
 const isTextType = (type: string | undefined): boolean => type !== undefined && /^text\//i.test(type);
 
-const structuredData = (event: WireEvent): Record<string, unknown> => {
+/** The `data` or `data_base64` member of an event's JSON form. */
+export const structuredData = (event: WireEvent): Record<string, unknown> => {
   if (event.data.length === 0) return {};
   const type = event.attributes["datacontenttype"];
   const bytes = Buffer.from(event.data);
@@ -76,7 +76,8 @@ export const toStructuredMessage = (event: WireEvent): WireMessage => ({
   payload: Buffer.from(JSON.stringify({ ...event.attributes, ...structuredData(event) })),
 });
 
-const fromStructured = (payload: Uint8Array): WireEvent => {
+/** Reads the JSON form of an event. Throws `invalid_request` when it is none. */
+export const fromStructured = (payload: Uint8Array): WireEvent => {
   let parsed: unknown;
   try {
     parsed = JSON.parse(Buffer.from(payload).toString("utf8"));
@@ -129,19 +130,3 @@ export const complete = (event: WireEvent, defaults: { readonly source: string; 
   attributes: { specversion: "1.0", id: randomUUID(), ...defaults, ...event.attributes },
   data: event.data,
 });
-
-/** Converts to the SDK's class, which checks the event. Throws `invalid_request` naming what is wrong. */
-export const toCloudEvent = (event: WireEvent): CloudEvent<unknown> => {
-  try {
-    const { data, data_base64: base64 } = structuredData(event);
-    const body = base64 === undefined ? { data } : { data_base64: base64 };
-    return new CloudEvent<unknown>({ ...event.attributes, ...body } as never, true);
-  } catch (cause) {
-    const detail = cause instanceof ValidationError ? JSON.stringify(cause.errors ?? cause.message) : String(cause);
-    throw new BuskerError("invalid_request", `not a valid CloudEvent: ${detail}`, { cause });
-  }
-};
-
-/** Converts from the SDK's class. */
-export const fromCloudEvent = (event: CloudEvent<unknown>): WireEvent =>
-  fromStructured(Buffer.from(JSON.stringify(event.toJSON())));

@@ -1,6 +1,7 @@
 import { connect, type NatsConnection } from "nats";
 import { inboxPrefix } from "../../schemas/subjects.ts";
 import { BuskerError } from "../../schemas/errors.ts";
+import { coalesceWrites } from "./coalesce-writes.ts";
 import { readCredentialsFile } from "./credentials.ts";
 
 /** How to reach the bus. */
@@ -64,9 +65,11 @@ export const openBus = async (options: BusOptions): Promise<Bus> => {
   }).catch((cause: unknown) => {
     throw new BuskerError("bus_unavailable", `could not connect to ${options.url} as ${options.user}`, { cause });
   });
+  coalesceWrites(nc);
   let connected = true;
   const listeners = new Set<(connected: boolean) => void>();
   watchStatus(nc, (now) => {
+    if (now) coalesceWrites(nc);
     if (now === connected) return;
     connected = now;
     for (const listener of listeners) listener(now);

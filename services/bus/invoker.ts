@@ -76,16 +76,16 @@ const followReplicas = (bus: Bus, find: (name: FunctionName) => FunctionCalls | 
 export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => {
   const inbox = openReplyInbox(bus);
   const functions = new Map<string, FunctionCalls>();
-  const transportOf = (name: FunctionName): CallTransport => ({
+  const transportOf = (name: FunctionName, replies = inbox.forFunction(name)): CallTransport => ({
     request: (subject, headers, payload, listener) => {
-      const { token, subject: reply } = inbox.expect(listener);
+      const { token, subject: reply } = replies.expect(listener);
       bus.nc.publish(subject, payload, { headers, reply });
       return token;
     },
     control: (subject, message: ReplicaControl, reply) =>
       bus.nc.publish(subject, JSON.stringify(message), reply === undefined ? {} : { reply }),
-    forget: inbox.forget,
-    standingReply: inbox.expect,
+    forget: replies.forget,
+    standingReply: replies.expect,
     demand: (waiting) =>
       publishEvent(bus, { subject: demandSubject(name.namespace, name.name), type: "io.busker.demand", data: { waiting } }),
     nowMs: Date.now,

@@ -18,6 +18,7 @@ const streamConfig = (definition: StreamDefinition, replicas: number): Partial<S
   duplicate_window: nanos(definition.duplicateWindowMs),
   num_replicas: replicas,
   allow_direct: true,
+  no_ack: definition.noAck ?? false,
 });
 
 const ensureStream = async (manager: JetStreamManager, definition: StreamDefinition, replicas: number): Promise<void> => {
