@@ -1,0 +1,161 @@
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { expect } from "chai";
+import { createUpstreamClient, type UpstreamClient } from "./client.ts";
+import type { ExchangeOutcome } from "./connection.ts";
+
+/** What a server does with one connection. */
+type Script = (socket: Socket, connection: number) => void;
+
+const respond = (...pieces: readonly string[]): Script => (socket) => {
+  socket.once("data", async () => {
+    // One piece a turn, so that they arrive apart.
+    for (const piece of pieces) await new Promise((sent) => socket.write(piece, "latin1", () => setImmediate(sent)));
+    socket.end();
+  });
+};
+
+const stay = (...responses: readonly string[]): Script => (socket) => {
+  let index = 0;
+  socket.on("data", () => socket.write(responses[index++ % responses.length] ?? ""));
+};
+
+const summary = (outcome: ExchangeOutcome): string =>
+  outcome.kind === "answered"
+    ? `${outcome.response.head.status} ${outcome.response.body.toString("latin1")}`
+    : `${outcome.error.code}: ${outcome.error.message}`;
+
+describe("createUpstreamClient()", () => {
+  let server: Server;
+  let client: UpstreamClient;
+  let connections = 0;
+  const sockets = new Set<Socket>();
+
+  const open = async (script: Script, maxBodyBytes = 1000): Promise<void> => {
+    server = createServer({ noDelay: true }, (socket) => {
+      sockets.add(socket);
+      socket.on("error", () => undefined);
+      script(socket, ++connections);
+    });
+    await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+    client = createUpstreamClient({ host: "127.0.0.1", port: (server.address() as AddressInfo).port }, maxBodyBytes);
+  };
+  const exchange = (method = "GET", canRepeat = false): Promise<ExchangeOutcome> =>
+    new Promise((done) => {
+      client.exchange({ head: `${method} / HTTP/1.1\r\nHost: a\r\n\r\n`, body: new Uint8Array(), isHead: method === "HEAD" }, canRepeat, done);
+    });
+
+  afterEach(async () => {
+    client.close("the test is over");
+    for (const socket of sockets) socket.destroy();
+    sockets.clear();
+    connections = 0;
+    await new Promise((closed) => server.close(closed));
+  });
+
+  const ok = "HTTP/1.1 200 OK\r\n";
+  const read: readonly (readonly [string, readonly string[], string])[] = [
+    ["a length", [`${ok}Content-Length: 3\r\n\r\nabc`], "200 abc"],
+    ["a length in pieces, cut in the head and in the body", ["HTT", "P/1.1 200 OK\r\nContent-Le", "ngth: 3\r", "\n\r", "\na", "bc"], "200 abc"],
+    ["chunks", [`${ok}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n`], "200 abcde"],
+    ["chunks cut everywhere, with trailers", [`${ok}Transfer-Encoding: Chunked\r\n\r\n`, "A", "\r", "\n0123", "456789", "\r", "\n0", "\r\nX: y\r", "\n\r", "\n"], "200 0123456789"],
+    ["a body until the connection closes", [`${ok}\r\nab`, "cd"], "200 abcd"],
+    ["HTTP/1.0", ["HTTP/1.0 404 Not Found\r\n\r\nno"], "404 no"],
+    ["no reason phrase", ["HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"], "200 "],
+    ["interim responses before the real one", ["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", `${ok}Content-Length: 1\r\n\r\nx`], "200 x"],
+    ["204 without a body, whatever it says", ["HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"], "204 "],
+    ["two equal lengths", [`${ok}Content-Length: 1\r\nContent-Length: 1\r\n\r\nx`], "200 x"],
+  ];
+  for (const [what, pieces, expected] of read)
+    it(`reads ${what}`, async () => {
+      await open(respond(...pieces));
+      expect(summary(await exchange())).to.equal(expected);
+    });
+
+  const faults: readonly (readonly [string, readonly string[], RegExp])[] = [
+    ["a short body", [`${ok}Content-Length: 9\r\n\r\nabc`], /function_unreachable.*cut short: 3 of 9/],
+    ["a missing last chunk", [`${ok}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`], /function_unreachable.*cut short/],
+    ["a head cut short", ["HTTP/1.1 200 OK\r\nA: b"], /function_unreachable.*its head was cut short/],
+    ["nothing at all", [], /function_unreachable.*without an answer/],
+    ["another protocol", ["SSH-2.0-OpenSSH\r\n\r\n"], /malformed.*status line/],
+    ["lines that end in LF only", ["HTTP/1.1 200 OK\nA: b\n\n"], /malformed.*CR LF/],
+    ["a header without a colon", [`${ok}what\r\n\r\n`], /malformed.*header line/],
+    ["a folded header", [`${ok}A: b\r\n c\r\n\r\n`], /malformed.*header line/],
+    ["a space before the colon", [`${ok}A : b\r\n\r\n`], /malformed.*header line/],
+    ["a control character in a value", [`${ok}A: b\0c\r\n\r\n`], /malformed.*header line/],
+    ["two lengths", [`${ok}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx`], /malformed.*different/],
+    ["a negative length", [`${ok}Content-Length: -1\r\n\r\n`], /malformed.*Content-Length/],
+    ["length and chunks at once", [`${ok}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`], /malformed.*both/],
+    ["another transfer coding", [`${ok}Transfer-Encoding: gzip, chunked\r\n\r\n`], /malformed.*Transfer-Encoding/],
+    ["a chunk size that is none", [`${ok}Transfer-Encoding: chunked\r\n\r\nzz\r\n`], /malformed.*chunk size/],
+    ["a chunk longer than its size", [`${ok}Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n`], /malformed.*longer/],
+    ["a switch of protocols", ["HTTP/1.1 101 Switching Protocols\r\n\r\n"], /malformed.*switches/],
+    ["a head without an end", [`${ok}A: ${"x".repeat(300_000)}`], /malformed.*larger than 262144/],
+    ["a length beyond the limit", [`${ok}Content-Length: 1001\r\n\r\n`], /response_too_large/],
+    ["chunks beyond the limit", [`${ok}Transfer-Encoding: chunked\r\n\r\n3e9\r\n`], /response_too_large/],
+    ["a body beyond the limit until close", [`${ok}\r\n${"x".repeat(1001)}`], /response_too_large/],
+  ];
+  for (const [what, pieces, expected] of faults)
+    it(`fails on ${what}`, async () => {
+      await open(respond(...pieces));
+      expect(summary(await exchange())).to.match(expected);
+    });
+
+  it("reads no body after HEAD and keeps the length, because it tells the size of the other answer", async () => {
+    await open(stay(`${ok}Content-Length: 5\r\n\r\n`));
+    const outcome = await exchange("HEAD");
+    expect(summary(outcome)).to.equal("200 ");
+    expect(outcome.kind === "answered" && outcome.response.head.headers).to.deep.equal(["Content-Length", "5"]);
+  });
+
+  it("leaves hop-by-hop headers out, those named by Connection too", async () => {
+    await open(respond(`${ok}Connection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nX-End: 2\r\nContent-Length: 0\r\n\r\n`));
+    const outcome = await exchange();
+    expect(outcome.kind === "answered" && outcome.response.head.headers).to.deep.equal(["X-End", "2"]);
+  });
+
+  it("uses a connection again, and one for each of several at once", async () => {
+    await open(stay(`${ok}Content-Length: 1\r\n\r\na`));
+    for (let count = 0; count < 3; count++) await exchange();
+    expect(connections).to.equal(1);
+    await Promise.all([exchange(), exchange()]);
+    expect(connections).to.equal(2);
+  });
+
+  for (const [what, response] of [
+    ["Connection: close", `${ok}Connection: close\r\nContent-Length: 1\r\n\r\na`],
+    ["bytes after the answer", `${ok}Content-Length: 1\r\n\r\nabc`],
+    ["HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na"],
+    ["a promise to keep it for one second only", `${ok}Keep-Alive: timeout=1\r\nContent-Length: 1\r\n\r\na`],
+  ] as const)
+    it(`opens another connection after ${what}`, async () => {
+      await open(stay(response));
+      await exchange();
+      expect(summary(await exchange())).to.equal("200 a");
+      expect(connections).to.equal(2);
+    });
+
+  const closeOnSecond: Script = (socket, connection) => {
+    let requests = 0;
+    socket.on("data", () => {
+      if (++requests === 2 && connection === 1) socket.destroy();
+      else socket.write(`${ok}Content-Length: 1\r\n\r\na`);
+    });
+  };
+  it("repeats a request that met a closing connection, but only where that is safe", async () => {
+    await open(closeOnSecond);
+    await exchange();
+    expect(summary(await exchange("GET", true))).to.equal("200 a");
+    expect(connections).to.equal(2);
+  });
+  it("does not repeat a request that may have done its work", async () => {
+    await open(closeOnSecond);
+    await exchange();
+    expect(summary(await exchange("POST", false))).to.match(/function_unreachable/);
+    expect(connections).to.equal(1);
+  });
+
+  it("close() fails what is in flight with its reason", async () => {
+    await open(() => client.close("the function died"));
+    expect(summary(await exchange())).to.equal("function_unreachable: the function died");
+  });
+});
