@@ -1,0 +1,304 @@
+import { expect } from "chai";
+import { headers as natsHeaders, type Msg, type MsgHdrs } from "nats";
+import type { ReplicaControl } from "../../schemas/invocation.ts";
+import { type CallResult, type CallTransport, FunctionCalls, type OpenCall } from "./function-calls.ts";
+import { HeaderBlock } from "./headers.ts";
+import { encodeReply } from "./invocation-wire.ts";
+
+interface Sent {
+  readonly subject: string;
+  readonly token: number;
+  readonly answer: (message: Msg) => void;
+}
+
+/** A world in which nothing happens by itself. */
+const createWorld = () => {
+  const sent: Sent[] = [];
+  const controls: { readonly subject: string; readonly message: ReplicaControl }[] = [];
+  const listeners = new Map<number, (message: Msg) => void>();
+  let last = 0;
+  const world = { nowMs: 1_000_000, demands: 0, sent, controls, listeners };
+  const expect_ = (listener: (message: Msg) => void): { token: number; subject: string } => {
+    last += 1;
+    listeners.set(last, listener);
+    return { token: last, subject: `reply.${last}` };
+  };
+  const transport: CallTransport = {
+    request: (subject, _headers, _body, listener) => {
+      const { token } = expect_(listener);
+      sent.push({ subject, token, answer: (message) => listeners.get(token)?.(message) });
+      return token;
+    },
+    control: (subject, message) => controls.push({ subject, message }),
+    forget: (token) => listeners.delete(token),
+    standingReply: expect_,
+    demand: () => {
+      world.demands += 1;
+    },
+    nowMs: () => world.nowMs,
+    random: () => 0,
+  };
+  const calls = new FunctionCalls({ namespace: "openfaas-fn", name: "f" }, transport, { maxCalls: 3, maxBytes: 1000 });
+  return { world, calls };
+};
+
+const messageOf = (block: MsgHdrs, body = ""): Msg => {
+  const head = (block as unknown as { encode(): Uint8Array }).encode();
+  const data = Buffer.from(body);
+  return { _msg: { hdr: head.length }, _rdata: Buffer.concat([head, data]), data, json: () => JSON.parse(body) as unknown } as unknown as Msg;
+};
+
+const reply = (inFlight: number, slots: number, more: { error?: "replica_busy"; offer?: boolean } = {}): Msg =>
+  messageOf(encodeReply({ callId: "c", source: "/s", head: { status: 200, headers: [] }, inFlight, slots, ...more }), "ok");
+
+const nobodyThere = (): Msg => {
+  const parsed = natsHeaders(503, "No Responders");
+  return { headers: parsed, data: new Uint8Array() } as unknown as Msg;
+};
+
+const offerFrom = (replica: string, inFlight: number, slots: number): Msg =>
+  messageOf(HeaderBlock.of(""), JSON.stringify({ replica, inFlight, slots, offer: true }));
+
+let serial = 0;
+const open = (world: { nowMs: number }, body = "x"): { call: OpenCall; results: CallResult[] } => {
+  const results: CallResult[] = [];
+  const call: OpenCall = {
+    callId: `call-${(serial += 1)}`,
+    headers: HeaderBlock.of(""),
+    body: Buffer.from(body),
+    deadlineMs: world.nowMs + 1000,
+    sinceMs: world.nowMs,
+    done: (result) => results.push(result),
+    abandoned: false,
+    place: undefined,
+    bound: undefined,
+  };
+  return { call, results };
+};
+
+const code = (results: readonly CallResult[]): string | undefined => {
+  const [result] = results;
+  return result?.kind === "failed" ? result.error.code : result?.kind;
+};
+
+const at = <T>(list: readonly T[], index: number): T => {
+  const item = list[index];
+  if (item === undefined) throw new RangeError(`there is no item ${index} of ${list.length}`);
+  return item;
+};
+
+describe("FunctionCalls", () => {
+  it("binds a call only to a free slot and the next ones as slots free, first come first served", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const opened = [open(world), open(world), open(world)];
+    for (const { call } of opened) calls.add(call);
+    expect(world.sent).to.have.length(1);
+    at(world.sent, 0).answer(reply(0, 1));
+    expect(code(at(opened, 0).results)).to.equal("answered");
+    expect(world.sent).to.have.length(2);
+    expect(at(opened, 1).call.bound).to.not.equal(undefined);
+    expect(at(opened, 2).call.bound).to.equal(undefined);
+  });
+
+  it("demands a replica when none is known, once in a while, and serves when one is ready", () => {
+    const { world, calls } = createWorld();
+    const { call } = open(world);
+    calls.add(call);
+    calls.tick();
+    expect(world.demands).to.equal(1);
+    world.nowMs += 600;
+    calls.tick();
+    expect(world.demands).to.equal(2);
+    calls.onReady("a", 1, 0);
+    expect(world.sent.map(({ subject }) => subject)).to.deep.equal(["busker.invoke.openfaas-fn.f.a"]);
+  });
+
+  it("refuses what would make the line longer than its bounds, in calls and in bytes", () => {
+    const { world, calls } = createWorld();
+    for (let waiting = 0; waiting < 3; waiting += 1) calls.add(open(world).call);
+    const tooMany = open(world);
+    calls.add(tooMany.call);
+    expect(code(tooMany.results)).to.equal("line_full");
+    const { world: other, calls: otherCalls } = createWorld();
+    otherCalls.add(open(other, "x".repeat(900)).call);
+    const tooBig = open(other, "x".repeat(101));
+    otherCalls.add(tooBig.call);
+    expect(code(tooBig.results)).to.equal("line_full");
+  });
+
+  it("puts a call that met a full replica back to the head of the line", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const first = open(world);
+    const second = open(world);
+    calls.add(first.call);
+    calls.add(second.call);
+    at(world.sent, 0).answer(reply(1, 1, { error: "replica_busy" }));
+    expect(first.results).to.deep.equal([]);
+    calls.onReady("b", 1, 0);
+    expect(first.call.bound?.replica.id).to.equal("b");
+    expect(second.call.bound).to.equal(undefined);
+  });
+
+  it("sends a call elsewhere when its replica is gone, and forgets that replica", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const { call, results } = open(world);
+    calls.add(call);
+    calls.onReady("b", 1, 0);
+    at(world.sent, 0).answer(nobodyThere());
+    expect(results).to.deep.equal([]);
+    expect(call.bound?.replica.id).to.equal("b");
+    expect(calls.readyReplicas).to.equal(1);
+  });
+
+  it("fails exactly the calls in a replica that exits, at once", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const inA = open(world);
+    calls.add(inA.call);
+    calls.onReady("b", 1, 0);
+    const inB = open(world);
+    calls.add(inB.call);
+    calls.onExited("a", "signal SIGKILL");
+    expect(code(inA.results)).to.equal("replica_lost");
+    expect(inB.results).to.deep.equal([]);
+  });
+
+  it("leaves calls in a draining replica alone and gives it no more", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 2, 0);
+    const running = open(world);
+    calls.add(running.call);
+    calls.onDraining("a");
+    const next = open(world);
+    calls.add(next.call);
+    expect(next.call.bound).to.equal(undefined);
+    at(world.sent, 0).answer(reply(0, 2));
+    expect(code(running.results)).to.equal("answered");
+  });
+
+  it("fails everything when the server is gone", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const bound = open(world);
+    const waiting = open(world);
+    calls.add(bound.call);
+    calls.add(waiting.call);
+    calls.onDisconnected();
+    expect([code(bound.results), code(waiting.results)]).to.deep.equal(["bus_unavailable", "bus_unavailable"]);
+    expect(calls.waiting + calls.inFlight).to.equal(0);
+  });
+
+  it("answers for a replica that overran the deadline, after a grace for the replica's own word", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const { call, results } = open(world);
+    calls.add(call);
+    world.nowMs += 1000;
+    calls.tick();
+    expect(results).to.deep.equal([]);
+    world.nowMs += 300;
+    calls.tick();
+    expect(code(results)).to.equal("deadline_exceeded");
+  });
+
+  it("tells a call that waited in vain whether there was no replica or no slot", () => {
+    const { world, calls } = createWorld();
+    const noReplica = open(world);
+    calls.add(noReplica.call);
+    world.nowMs += 1000;
+    calls.tick();
+    expect(code(noReplica.results)).to.equal("no_replica");
+    calls.onReady("a", 1, 1);
+    const noSlot = open(world);
+    calls.add(noSlot.call);
+    world.nowMs += 1000;
+    calls.tick();
+    expect(code(noSlot.results)).to.equal("deadline_exceeded");
+  });
+
+  it("stops a cancelled call in its replica, keeps its slot until the replica answers, and tells nobody", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const cancelled = open(world);
+    calls.add(cancelled.call);
+    calls.cancel(cancelled.call);
+    expect(world.controls.map(({ message }) => message.kind)).to.deep.equal(["cancel"]);
+    const next = open(world);
+    calls.add(next.call);
+    expect(next.call.bound).to.equal(undefined);
+    at(world.sent, 0).answer(reply(0, 1));
+    expect(cancelled.results).to.deep.equal([]);
+    expect(next.call.bound).to.not.equal(undefined);
+  });
+
+  it("asks nobody for slots that are all its own, because its own replies free them", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    for (let count = 0; count < 3; count += 1) calls.add(open(world).call);
+    expect(world.controls).to.deep.equal([]);
+  });
+
+  it("reserves with shared replicas, uses the offer, and withdraws what it no longer needs", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 1);
+    calls.onReady("b", 1, 1);
+    const { call, results } = open(world);
+    calls.add(call);
+    expect(world.controls.map(({ message }) => message.kind)).to.deep.equal(["reserve", "reserve"]);
+    const offers = [...world.listeners.values()][0];
+    offers?.(offerFrom("b", 1, 1));
+    expect(call.bound?.replica.id).to.equal("b");
+    expect(world.controls.slice(2).map(({ message, subject }) => [message.kind, subject])).to.deep.equal([
+      ["withdraw", "busker.replica-control.a"],
+    ]);
+    at(world.sent, 0).answer(reply(0, 1));
+    expect(code(results)).to.equal("answered");
+  });
+
+  it("gives back an offer that comes when nobody waits any more", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 1);
+    const { call } = open(world);
+    calls.add(call);
+    calls.cancel(call);
+    const offers = [...world.listeners.values()][0];
+    offers?.(offerFrom("a", 1, 1));
+    expect(world.controls.map(({ message }) => message.kind)).to.deep.equal(["reserve", "withdraw", "withdraw"]);
+  });
+
+  it("asks a silent replica with calls whether it is there, and fails them when it is not", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const { call, results } = open(world);
+    calls.add({ ...call, deadlineMs: world.nowMs + 60_000 });
+    world.nowMs += 1100;
+    calls.tick();
+    expect(world.controls.map(({ message }) => message.kind)).to.deep.equal(["ping"]);
+    [...world.listeners.values()].at(-1)?.(nobodyThere());
+    expect(code(results)).to.equal("replica_lost");
+  });
+
+  it("leaks no reply subject over a thousand calls of every end", () => {
+    const { world, calls } = createWorld();
+    const before = world.listeners.size;
+    for (let round = 0; round < 250; round += 1) {
+      calls.onReady("a", 1, 0);
+      calls.add(open(world).call);
+      world.sent.at(-1)?.answer(reply(0, 1));
+      const cancelled = open(world);
+      calls.add(cancelled.call);
+      calls.cancel(cancelled.call);
+      world.sent.at(-1)?.answer(reply(0, 1));
+      calls.add(open(world).call);
+      calls.onExited("a", "crash");
+      const late = open(world);
+      calls.add(late.call);
+      calls.cancel(late.call);
+    }
+    expect(world.listeners.size).to.equal(before);
+    expect(calls.waiting + calls.inFlight).to.equal(0);
+  });
+});
