@@ -28,7 +28,7 @@ const missing: readonly (readonly [string, string])[] = [
   ["/system/secrets", "secrets"],
   ["/system/telemetry", "telemetry"],
   ["/system/alert", "scaling by alerts"],
-  ["/system/namespace/:name?", "changing namespaces"],
+  ["/system/namespace{/*rest}", "changing namespaces"],
   ["/async-function/*rest", "asynchronous invocation"],
 ];
 

@@ -1,0 +1,25 @@
+import { expect } from "chai";
+import { isInvocation, splitUrl } from "./invoke-route.ts";
+
+describe("splitUrl()", () => {
+  const cases = [
+    ["/function/echo", "echo", "/"],
+    ["/function/echo/", "echo", "/"],
+    ["/function/echo?a=1", "echo", "/?a=1"],
+    ["/function/echo/x/y?a=1&b=/z", "echo", "/x/y?a=1&b=/z"],
+    ["/function/echo.dev/x", "echo.dev", "/x"],
+    ["/function/echo/a%2Fb", "echo", "/a%2Fb"],
+    ["/function/echo//x", "echo", "//x"],
+    ["/function/", "", "/"],
+  ] as const;
+  for (const [url, name, path] of cases)
+    it(`splits ${url} and keeps the rest exactly as it was sent`, () => {
+      expect(splitUrl(url)).to.deep.equal({ name, path });
+    });
+});
+
+describe("isInvocation()", () => {
+  it("is about /function/ only", () => {
+    expect(["/function/x", "/functions/x", "/system/function/x", "/"].map(isInvocation)).to.deep.equal([true, false, false, false]);
+  });
+});
