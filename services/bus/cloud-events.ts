@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Msg, MsgHdrs } from "nats";
 import { BuskerError } from "../../schemas/errors.ts";
-import { HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
+import { type HeaderBearer, HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
 
 /*
  * The NATS protocol binding of CloudEvents 1.0 (cloudevents/spec, nats-protocol-binding.md v1.0.3). Binary mode: each
@@ -120,7 +120,7 @@ const fromBinary = (headers: string, payload: Uint8Array): WireEvent => {
  * Reads a message in either mode. A message without any attribute gives an event without attributes: use `complete`.
  * Throws `invalid_request` when it says it is structured and is not.
  */
-export const fromMessage = (message: Msg): WireEvent => {
+export const fromMessage = (message: Pick<Msg, "data"> & HeaderBearer): WireEvent => {
   const headers = headerText(message);
   return isStructured(headers) ? fromStructured(message.data) : fromBinary(headers, message.data);
 };

@@ -4,7 +4,7 @@ import type { EventData, EventType } from "../../schemas/events.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { fromMessage, type WireEvent } from "./cloud-events.ts";
 import type { Bus } from "./connection.ts";
-import { HeaderBlock, headerLine } from "./headers.ts";
+import { type HeaderBearer, HeaderBlock, headerLine } from "./headers.ts";
 
 /** An event to publish: where, which type, and its data. */
 export interface Publication<T extends EventType> {
@@ -42,7 +42,7 @@ export const publishEvent = <T extends EventType>(bus: Bus, event: Publication<T
 };
 
 /** Reads an event whose data is JSON. Throws `invalid_request` when it is not. */
-export const readEvent = <T extends EventType>(message: Msg): ReceivedEvent<T> => {
+export const readEvent = <T extends EventType>(message: Pick<Msg, "subject" | "data"> & HeaderBearer): ReceivedEvent<T> => {
   const event: WireEvent = fromMessage(message);
   try {
     return {

@@ -1,4 +1,4 @@
-import type { Msg, MsgHdrs } from "nats";
+import type { MsgHdrs } from "nats";
 
 const preamble = "NATS/1.0\r\n";
 
@@ -36,15 +36,20 @@ interface RawMessage {
   readonly _rdata?: Uint8Array;
 }
 
+/** A message as far as its headers go: of core NATS or of JetStream. */
+export interface HeaderBearer {
+  readonly headers?: MsgHdrs | undefined;
+}
+
 /** The header block of a message as text, `NATS/1.0 …` line included; empty when it has none. */
-export const headerText = (message: Msg): string => {
+export const headerText = (message: HeaderBearer): string => {
   const { _msg: head, _rdata: bytes } = message as unknown as RawMessage;
   if (head === undefined || bytes === undefined) return textOfParsed(message);
   if (head.hdr <= 0) return "";
   return Buffer.from(bytes.buffer, bytes.byteOffset, head.hdr).toString("utf8");
 };
 
-const textOfParsed = (message: Msg): string => {
+const textOfParsed = (message: HeaderBearer): string => {
   if (!message.headers) return "";
   const status = message.headers.code ? ` ${message.headers.code} ${message.headers.description}` : "";
   let text = `NATS/1.0${status}\r\n`;

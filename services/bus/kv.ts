@@ -14,7 +14,7 @@ export interface Entry<T> {
 /** A change of a bucket: a value put, or a key that is gone. */
 export type Change<T> =
   | { readonly kind: "put"; readonly entry: Entry<T> }
-  | { readonly kind: "gone"; readonly key: string };
+  | { readonly kind: "gone"; readonly key: string; readonly revision: number };
 
 /** A bucket of JSON values. */
 export interface Bucket<T> {
@@ -27,6 +27,8 @@ export interface Bucket<T> {
   /** Writes whatever was there. */
   readonly put: (key: string, value: T) => Promise<number>;
   readonly remove: (key: string) => Promise<void>;
+  /** The values that a key had, newest first, as far back as the bucket keeps them; removals are left out. */
+  readonly history: (key: string) => Promise<readonly Entry<T>[]>;
   /**
    * Calls `onChange` for every present key and then for every change, in order; `onCaughtUp` once, when the present
    * keys were told. Goes on over a restart of the server. Gives a function that stops it.
@@ -71,7 +73,8 @@ const watchBucket = async <T>(
   if (toTell === 0) onCaughtUp();
   void (async () => {
     for await (const entry of watch) {
-      onChange(isPresent(entry) ? { kind: "put", entry: parse<T>(entry) } : { kind: "gone", key: entry.key });
+      const { key, revision } = entry;
+      onChange(isPresent(entry) ? { kind: "put", entry: parse<T>(entry) } : { kind: "gone", key, revision });
       if (toTell > 0 && entry.delta === 0) {
         toTell = 0;
         onCaughtUp();
@@ -79,6 +82,12 @@ const watchBucket = async <T>(
     }
   })();
   return () => watch.stop();
+};
+
+const readHistory = async <T>(kv: KV, key: string): Promise<readonly Entry<T>[]> => {
+  const entries: Entry<T>[] = [];
+  for await (const entry of await kv.history({ key })) if (isPresent(entry)) entries.unshift(parse<T>(entry));
+  return entries;
 };
 
 const countKeys = async (kv: KV): Promise<number> => (await kv.status()).values;
@@ -95,6 +104,7 @@ export const openBucket = async <T>(bus: Bus, definition: BucketDefinition): Pro
     update: (key, value, revision) => kv.update(key, JSON.stringify(value), revision).catch(asConflict(key)),
     put: (key, value) => kv.put(key, JSON.stringify(value)).catch(asConflict(key)),
     remove: (key) => kv.delete(key),
+    history: (key) => readHistory<T>(kv, key),
     watch: (onChange, onCaughtUp = () => {}) => watchBucket(kv, onChange, onCaughtUp),
   };
 };

@@ -1,0 +1,158 @@
+import { BuskerError } from "../../schemas/errors.ts";
+import type { Outcome } from "../../schemas/events.ts";
+import type { FunctionRecord, FunctionSpec } from "../../schemas/function.ts";
+import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
+import type { WishVerb } from "../../schemas/subjects.ts";
+import type { Entry } from "../bus/kv.ts";
+import { checkSpec, minLabel, minReplicas } from "./check-spec.ts";
+import { awaitFirstReady } from "./first-ready.ts";
+import type { FunctionStore } from "./function-store.ts";
+import type { FunctionState } from "./function-state.ts";
+
+/** A wish about a function, as it came. */
+export interface Wish extends FunctionName {
+  readonly verb: WishVerb;
+  /** `ce-id`; becomes the revision of what it deploys. */
+  readonly id: string;
+  readonly data: unknown;
+  /** It was given to a provider before, who did not say how it ended. */
+  readonly redelivered: boolean;
+}
+
+/** How a wish ended; a BuskerError thrown instead is a failed one. */
+export type WishEnd =
+  | { readonly kind: "settled"; readonly outcome: Omit<Outcome, "wish"> }
+  /** This provider ends: the next one carries the wish on. */
+  | { readonly kind: "unfinished" };
+
+/** What carrying out a wish needs. */
+export interface WishParts {
+  readonly store: FunctionStore;
+  readonly find: (key: string) => FunctionState | undefined;
+  /** Fetches what a spec runs from; throws `invalid_request` or `unsupported` with a sentence. */
+  readonly prepare: (spec: FunctionSpec) => Promise<void>;
+  /** Throws when the namespace or a secret that the spec names does not exist. */
+  readonly assertNamed: (spec: FunctionSpec) => Promise<void>;
+  /** How long a wish waits for the first replica, in milliseconds. */
+  readonly readyTimeoutMs: number;
+  /** Aborted when this provider ends. */
+  readonly signal: AbortSignal;
+}
+
+const notFound = (name: FunctionName): BuskerError =>
+  new BuskerError("function_not_found", `there is no function ${formatFunctionName(name)}`);
+
+const readSpec = ({ data, ...wish }: Wish): FunctionSpec =>
+  checkSpec(typeof data === "object" && data !== null && "spec" in data ? data.spec : undefined, wish);
+
+const admit = async (parts: WishParts, wish: Wish): Promise<FunctionSpec> => {
+  const spec = readSpec(wish);
+  await parts.assertNamed(spec);
+  await parts.prepare(spec);
+  return spec;
+};
+
+/** Waits for the wish's first replica; `rollBack` undoes the wish when that one fails. */
+const settleStart = async (parts: WishParts, wish: Wish, rollBack: () => Promise<void>): Promise<WishEnd> => {
+  const key = formatFunctionName(wish);
+  const state = parts.find(key);
+  const replicas = state?.record?.replicas ?? 0;
+  if (!state || replicas === 0) return { kind: "settled", outcome: { replicas: 0, availableReplicas: 0 } };
+  const first = await awaitFirstReady(state, { revision: wish.id, timeoutMs: parts.readyTimeoutMs, signal: parts.signal });
+  switch (first.kind) {
+    case "stopped":
+      return { kind: "unfinished" };
+    case "failed":
+      await rollBack();
+      throw new BuskerError("start_failed", `${key} did not start: ${first.reason}`);
+    case "ready":
+    case "overdue":
+      return { kind: "settled", outcome: { replicas, availableReplicas: countReady(state, wish.id) } };
+  }
+};
+
+const countReady = (state: FunctionState, revision: string): number =>
+  state.replicas.filter((replica) => replica.state === "ready" && replica.revision === revision).length;
+
+const removeIfOwn = async (parts: WishParts, key: string, revision: string): Promise<void> => {
+  const entry = await parts.store.get(key);
+  if (entry?.value.revision === revision) await parts.store.remove(entry);
+};
+
+const deploy = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
+  const key = formatFunctionName(wish);
+  const exists = new BuskerError("function_exists", `${key} exists already; update it or remove it first`);
+  const present = await parts.store.get(key);
+  if (present && present.value.revision !== wish.id) throw exists;
+  if (!present) {
+    const spec = await admit(parts, wish);
+    const now = new Date().toISOString();
+    const record = { spec, replicas: minReplicas(spec), revision: wish.id, createdAt: now, updatedAt: now };
+    await parts.store.create(key, record).catch((error: unknown) => {
+      throw error instanceof BuskerError && error.code === "conflict" ? exists : error;
+    });
+  }
+  return settleStart(parts, wish, () => removeIfOwn(parts, key, wish.id));
+};
+
+const minOf = (spec: FunctionSpec): string | undefined => spec.labels?.[minLabel];
+
+/** The record after an update: the replica count stays, unless the least one was changed. */
+const updateRecord = (record: FunctionRecord, spec: FunctionSpec, revision: string): FunctionRecord => {
+  const replicas = minOf(spec) === minOf(record.spec) ? record.replicas : Math.max(record.replicas, minReplicas(spec));
+  return { ...record, spec, replicas, revision, updatedAt: new Date().toISOString() };
+};
+
+// From the bucket's history and not from memory: the provider that began this may be gone.
+const restorePrevious = async (parts: WishParts, key: string, revision: string): Promise<void> => {
+  const previous = await parts.store.findPrevious(key, revision);
+  if (!previous) return;
+  await parts.store.change(key, (record) =>
+    record.revision === revision ? { ...previous, replicas: record.replicas } : undefined,
+  );
+};
+
+const update = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
+  const key = formatFunctionName(wish);
+  const present = await parts.store.get(key);
+  if (!present) throw notFound(wish);
+  if (present.value.revision !== wish.id) {
+    const spec = await admit(parts, wish);
+    const changed = await parts.store.change(key, (record) => updateRecord(record, spec, wish.id), present);
+    if (!changed) throw notFound(wish);
+  }
+  return settleStart(parts, wish, () => restorePrevious(parts, key, wish.id));
+};
+
+const readReplicas = (data: unknown): number => {
+  const replicas: unknown = typeof data === "object" && data !== null && "replicas" in data ? data.replicas : undefined;
+  if (typeof replicas === "number" && Number.isInteger(replicas) && replicas >= 0 && replicas <= 10_000) return replicas;
+  throw new BuskerError("invalid_request", `replicas must be a whole number from 0 to 10000; got ${JSON.stringify(replicas)}`);
+};
+
+const scale = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
+  const key = formatFunctionName(wish);
+  const replicas = readReplicas(wish.data);
+  const updatedAt = new Date().toISOString();
+  const changed = await parts.store.change(key, (record) =>
+    record.replicas === replicas ? undefined : { ...record, replicas, updatedAt },
+  );
+  if (!changed) throw notFound(wish);
+  return { kind: "settled", outcome: { replicas, availableReplicas: parts.find(key)?.available ?? 0 } };
+};
+
+const remove = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
+  const entry: Entry<FunctionRecord> | undefined = await parts.store.get(formatFunctionName(wish));
+  // Given before and gone now: that was this wish.
+  if (!entry && !wish.redelivered) throw notFound(wish);
+  if (entry) await parts.store.remove(entry);
+  return { kind: "settled", outcome: { replicas: 0, availableReplicas: 0 } };
+};
+
+const verbs = { deploy, update, scale, remove } as const satisfies Record<WishVerb, typeof deploy>;
+
+/**
+ * Carries out one wish. The same wish again continues where the first ended: what it has written is told by its id.
+ * Throws the BuskerError that says why it could not be done; then nothing has changed.
+ */
+export const applyWish = (parts: WishParts, wish: Wish): Promise<WishEnd> => verbs[wish.verb](parts, wish);

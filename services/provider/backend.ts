@@ -1,0 +1,53 @@
+import type { FunctionSpec } from "../../schemas/function.ts";
+import type { FunctionName } from "../../schemas/names.ts";
+
+/** A replica to be started. */
+export interface ReplicaStart {
+  readonly id: string;
+  readonly spec: FunctionSpec;
+  readonly revision: string;
+}
+
+/** A replica of an earlier provider that still runs. */
+export interface FoundReplica extends FunctionName {
+  readonly id: string;
+  readonly revision: string;
+  /** Milliseconds since the epoch. */
+  readonly startedMs: number;
+  /** The function's timeout: how long it may take to stop. */
+  readonly timeoutMs: number;
+  /** It was told to stop. */
+  readonly stopping: boolean;
+}
+
+/** How a replica ended. */
+export interface ReplicaExit {
+  readonly id: string;
+  /** Both null for a replica that was adopted: nobody was there to be told. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Last words of the replica's own machinery, not of the function; empty when it had none. */
+  readonly output: string;
+}
+
+/** What runs replicas: the provider's need of a container engine, or of plain processes. */
+export interface Backend {
+  /**
+   * Fetches what a function of this spec runs from, so that a start need not wait for it. Throws `invalid_request` or
+   * `unsupported` with a sentence for the one who deploys.
+   */
+  readonly prepare: (spec: FunctionSpec) => Promise<void>;
+  /** Starts a replica; rejects when it could not even begin. Its end is told to `onExit`. */
+  readonly start: (replica: ReplicaStart) => Promise<void>;
+  /** Tells a replica to finish what it has and end; `kill` ends it at once, with all that it has started. */
+  readonly stop: (id: string) => void;
+  readonly kill: (id: string) => void;
+  /** Takes over the replicas of an earlier provider and clears up after those that are gone. To be called once. */
+  readonly adopt: () => Promise<readonly FoundReplica[]>;
+  /** Called once for each replica that has ended and left nothing behind. */
+  readonly onExit: (listener: (exit: ReplicaExit) => void) => void;
+  /** Frees what none of these functions uses. */
+  readonly collect: (inUse: readonly FunctionSpec[]) => Promise<void>;
+  /** Stops watching; replicas go on. */
+  readonly close: () => void;
+}

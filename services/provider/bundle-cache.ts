@@ -1,0 +1,109 @@
+import { createHash, randomUUID } from "node:crypto";
+import { createWriteStream, existsSync } from "node:fs";
+import { chmod, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import { BuskerError } from "../../schemas/errors.ts";
+import type { ObjectStore } from "../bus/objects.ts";
+import { unpackBundle } from "./unpack-bundle.ts";
+
+/** Bundles on this machine, unpacked and read-only, by the SHA-256 of their archive. */
+export interface BundleCache {
+  /** The folder of a bundle that is here; undefined when it must be fetched first. */
+  readonly find: (digest: string) => string | undefined;
+  /** Fetches a bundle unless it is here. Throws `invalid_request` when there is none, or it is not what it should be. */
+  readonly fetch: (digest: string) => Promise<string>;
+  /** Removes bundles that are not among these and were not asked for in the last minutes. */
+  readonly collect: (inUse: ReadonlySet<string>) => Promise<void>;
+}
+
+// A deployment fetches its bundle before anything says that it is used.
+const keptMs = 10 * 60_000;
+const digestPattern = /^[0-9a-f]{64}$/;
+const draftEnding = ".part";
+
+const download = async (store: ObjectStore, digest: string, file: string): Promise<void> => {
+  const content = await store.get(digest);
+  const hash = createHash("sha256");
+  const measure = new Transform({
+    transform(chunk: Buffer, _encoding, next) {
+      hash.update(chunk);
+      next(null, chunk);
+    },
+  });
+  await pipeline(Readable.fromWeb(content as NodeReadableStream), measure, createWriteStream(file, { mode: 0o600 }));
+  const found = hash.digest("hex");
+  if (found !== digest)
+    throw new BuskerError("invalid_request", `bundle ${digest} is damaged in the object store: its content has the hash ${found}`);
+};
+
+// Without write permission nobody but root can empty a folder.
+const removeTree = async (folder: string): Promise<void> => {
+  await makeWritable(folder);
+  await rm(folder, { recursive: true, force: true });
+};
+
+const makeWritable = async (folder: string): Promise<void> => {
+  await chmod(folder, 0o700);
+  for (const entry of await readdir(folder, { withFileTypes: true }))
+    if (entry.isDirectory()) await makeWritable(join(folder, entry.name));
+};
+
+/** Opens the cache in a folder that is its own. */
+export const openBundleCache = async (root: string, store: ObjectStore): Promise<BundleCache> => {
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  const known = new Map<string, number>();
+  for (const name of await readdir(root)) {
+    if (digestPattern.test(name)) known.set(name, 0);
+    // A provider that was killed while it fetched leaves its draft.
+    else if (name.includes(draftEnding)) await removeTree(join(root, name)).catch(() => rm(join(root, name), { force: true }));
+  }
+  const pending = new Map<string, Promise<string>>();
+
+  const unpack = async (digest: string): Promise<string> => {
+    const folder = join(root, digest);
+    const draft = join(root, `${randomUUID()}${draftEnding}`);
+    await mkdir(draft, { mode: 0o700 });
+    try {
+      await download(store, digest, `${draft}.tar.gz`);
+      await unpackBundle(`${draft}.tar.gz`, draft);
+      await rename(draft, folder);
+      await chmod(folder, 0o555);
+    } finally {
+      await rm(`${draft}.tar.gz`, { force: true });
+      if (existsSync(draft)) await removeTree(draft);
+    }
+    known.set(digest, Date.now());
+    return folder;
+  };
+  const find = (digest: string): string | undefined => {
+    if (!known.has(digest)) return undefined;
+    known.set(digest, Date.now());
+    return join(root, digest);
+  };
+  const assertStored = async (digest: string): Promise<void> => {
+    if ((await store.size(digest)) !== undefined) return;
+    throw new BuskerError("invalid_request", `there is no bundle sha256:${digest} in the object store; upload it first`);
+  };
+  return {
+    find,
+    fetch: async (digest) => {
+      const present = find(digest) ?? pending.get(digest);
+      if (present !== undefined) return present;
+      const work = assertStored(digest)
+        .then(() => unpack(digest))
+        .finally(() => pending.delete(digest));
+      pending.set(digest, work);
+      return work;
+    },
+    collect: async (inUse) => {
+      for (const [digest, askedMs] of known) {
+        if (inUse.has(digest) || Date.now() - askedMs < keptMs) continue;
+        known.delete(digest);
+        await removeTree(join(root, digest));
+      }
+    },
+  };
+};

@@ -1,0 +1,54 @@
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BuskerError } from "../../schemas/errors.ts";
+import { trustPaths } from "../bus/trust-files.ts";
+import { choiceField, durationField, type Environment, readConfig, textField } from "../runtime/config.ts";
+
+/** What a provider is told by its environment. */
+export interface ProviderConfig {
+  /** Absolute: replicas start in other folders. Bundles and replicas are kept in it. */
+  readonly dataFolder: string;
+  readonly natsUrl: string;
+  readonly credentialsFile: string;
+  readonly backend: "process";
+  /** How long a replica's NATS credentials are valid, in milliseconds; renewed at half of it. */
+  readonly replicaCredentialsTtlMs: number;
+  /** The file that replicas' credentials are signed with. */
+  readonly signerFile: string;
+  /** The bundled watchdog. */
+  readonly watchdogFile: string;
+  /** PATH of watchdogs and functions. */
+  readonly path: string;
+}
+
+const builtWatchdog = fileURLToPath(new URL("../../watchdog/watchdog.mjs", import.meta.url));
+
+// What Debian gives a login shell; a service manager may start us without any.
+const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const chooseBackend = (backend: "auto" | "process" | "docker" | "swarm"): "process" => {
+  if (backend === "docker" || backend === "swarm")
+    throw new BuskerError("unsupported", `BUSKER_BACKEND must be auto or process in this version; got "${backend}"`);
+  return "process";
+};
+
+/** Reads a provider's configuration; throws `invalid_request` naming every key that is wrong, `unsupported` for a backend of a later version. */
+export const readProviderConfig = (env: Environment): ProviderConfig => {
+  const { backend, dataFolder, ...config } = readConfig(env, {
+    dataFolder: textField("BUSKER_DATA", "./data"),
+    natsUrl: textField("BUSKER_NATS_URL", "nats://127.0.0.1:4222"),
+    credentialsFile: textField("BUSKER_CREDENTIALS"),
+    backend: choiceField("BUSKER_BACKEND", ["auto", "process", "docker", "swarm"], "auto"),
+    replicaCredentialsTtlMs: durationField("BUSKER_REPLICA_CREDENTIALS_TTL", 12 * 3600_000),
+    signerFile: textField("BUSKER_SIGNER", ""),
+    watchdogFile: textField("BUSKER_WATCHDOG", builtWatchdog),
+    path: textField("PATH", usualPath),
+  });
+  const folder = resolve(dataFolder);
+  return Object.freeze({
+    ...config,
+    dataFolder: folder,
+    backend: chooseBackend(backend),
+    signerFile: config.signerFile === "" ? trustPaths(folder).signer : config.signerFile,
+  });
+};

@@ -1,0 +1,137 @@
+import type { FunctionRecord, FunctionStatusRecord, ReplicaRecord } from "../../schemas/function.ts";
+import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
+import type { ReplicaState } from "../../schemas/subjects.ts";
+import { type BackOff, stableMs } from "./back-off.ts";
+
+/** A replica as this provider sees it. */
+export interface ReplicaView extends FunctionName {
+  readonly id: string;
+  readonly revision: string;
+  readonly startedMs: number;
+  /** The function's timeout: how long it may take to stop. */
+  readonly timeoutMs: number;
+  state: ReplicaState;
+  /** When it came into its state, milliseconds since the epoch. */
+  sinceMs: number;
+  /** It was told to stop. */
+  stopping: boolean;
+  /** When it was ready for the first time. */
+  readyMs: number | undefined;
+  /** It has announced its end itself; why, where it said so. */
+  lastWords: { readonly reason: string | undefined } | undefined;
+  /** Ends it when it does not stop in time. */
+  killTimer: NodeJS.Timeout | undefined;
+}
+
+/** What happened to a replica. */
+export type ReplicaNews =
+  | { readonly kind: "ready"; readonly replica: ReplicaView }
+  | { readonly kind: "exited"; readonly replica: ReplicaView; readonly reason: string };
+
+/** The last crash of a function. */
+export interface Problem {
+  readonly message: string;
+  readonly atMs: number;
+}
+
+/** All that is known of one function: the wish, its replicas, and how its starts went. */
+export class FunctionState {
+  readonly name: FunctionName;
+  readonly key: string;
+  /** The wish; undefined when the function is removed. */
+  record: FunctionRecord | undefined;
+  /** Revision of the bucket's entry that was taken last, removals included. */
+  entryRevision = 0;
+  /** The bucket has told of the removal itself: no older value can come any more. */
+  isRemoved = false;
+  backOff: BackOff | undefined;
+  problem: Problem | undefined;
+  /** Plans again though nothing happens. */
+  timer: NodeJS.Timeout | undefined;
+  readonly #replicas = new Map<string, ReplicaView>();
+  readonly #listeners = new Set<(news: ReplicaNews) => void>();
+
+  constructor(name: FunctionName) {
+    this.name = name;
+    this.key = formatFunctionName(name);
+  }
+
+  get replicas(): readonly ReplicaView[] {
+    return [...this.#replicas.values()];
+  }
+
+  /** Replicas that answer. */
+  get available(): number {
+    return this.replicas.filter((replica) => replica.state === "ready").length;
+  }
+
+  /** Neither wished for nor running. */
+  get isOver(): boolean {
+    return this.record === undefined && this.#replicas.size === 0;
+  }
+
+  find(id: string): ReplicaView | undefined {
+    return this.#replicas.get(id);
+  }
+
+  add(replica: ReplicaView): void {
+    this.#replicas.set(replica.id, replica);
+  }
+
+  /** Notes a state that a replica has announced or was found in. */
+  enter(replica: ReplicaView, state: ReplicaState, nowMs: number): void {
+    // One that was told to stop may still announce that it is ready: nobody is to be sent there.
+    if (replica.state === state || replica.state === "exited" || (replica.stopping && state === "ready")) return;
+    replica.state = state;
+    replica.sinceMs = nowMs;
+    if (state !== "ready") return;
+    replica.readyMs ??= nowMs;
+    this.#tell({ kind: "ready", replica });
+  }
+
+  /** Strikes out a replica that has ended. */
+  strike(replica: ReplicaView, reason: string): void {
+    this.#replicas.delete(replica.id);
+    this.#tell({ kind: "exited", replica, reason });
+  }
+
+  /** Calls `listener` for all news from now on. Gives a function that takes it away. */
+  onNews(listener: (news: ReplicaNews) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Forgets failures once a replica of this revision has worked for long enough; gives when that will be, if not yet. */
+  forgetFailures(nowMs: number): number | undefined {
+    if (!this.problem) return undefined;
+    const ready = this.replicas.filter((replica) => replica.state === "ready" && replica.revision === this.record?.revision);
+    if (ready.length === 0) return undefined;
+    const stableAtMs = Math.min(...ready.map((replica) => replica.sinceMs)) + stableMs;
+    if (nowMs < stableAtMs) return stableAtMs;
+    this.backOff = undefined;
+    this.problem = undefined;
+    return undefined;
+  }
+
+  /** What the bucket `status` shows. */
+  toStatus(): FunctionStatusRecord {
+    const replicas = this.replicas.map(toReplicaRecord);
+    if (!this.problem) return { replicas };
+    const { message, atMs } = this.problem;
+    const nextTryAt = this.backOff ? { nextTryAt: toTime(this.backOff.nextTryAtMs) } : {};
+    return { replicas, problem: { message, at: toTime(atMs), failures: this.backOff?.failures ?? 0, ...nextTryAt } };
+  }
+
+  #tell(news: ReplicaNews): void {
+    for (const listener of this.#listeners) listener(news);
+  }
+}
+
+const toTime = (ms: number): string => new Date(ms).toISOString();
+
+const toReplicaRecord = ({ id, state, revision, sinceMs }: ReplicaView): ReplicaRecord => ({
+  id,
+  state,
+  revision,
+  since: toTime(sinceMs),
+});

@@ -1,0 +1,64 @@
+import { functionTimeoutMs, type FunctionSpec } from "../../schemas/function.ts";
+import type { ReplicaLaunch } from "../../schemas/launch.ts";
+import { parseMemoryBytes } from "../../schemas/quantity.ts";
+import type { ReplicaStart } from "./backend.ts";
+import type { ReplicaPaths } from "./replica-folder.ts";
+
+/** Where a replica starts: its own folder, its code, and the bus. */
+export interface LaunchPlace {
+  readonly paths: ReplicaPaths;
+  readonly bundleFolder: string;
+  readonly natsUrl: string;
+  /** PATH of the function. */
+  readonly path: string;
+}
+
+/** The variable by which every process of a replica can be found. */
+export const markerVariable = "TMPDIR";
+
+// Nothing of the host goes in but these: not its secrets, not its settings.
+const functionEnvironment = (spec: FunctionSpec, { paths, path }: LaunchPlace): Record<string, string> => ({
+  PATH: path,
+  HOME: paths.home,
+  LANG: "C.UTF-8",
+  OPENFAAS_NAME: spec.name,
+  OPENFAAS_NAMESPACE: spec.namespace,
+  ...spec.envVars,
+  ...(spec.envProcess === undefined ? {} : { fprocess: spec.envProcess }),
+  [markerVariable]: paths.tmp,
+});
+
+const memoryLimit = (spec: FunctionSpec): number | undefined =>
+  spec.limits?.memory === undefined ? undefined : parseMemoryBytes(spec.limits.memory);
+
+/** What the watchdog of a replica is told. */
+export const buildLaunch = ({ id, spec, revision }: ReplicaStart, place: LaunchPlace): ReplicaLaunch => {
+  const memoryLimitBytes = memoryLimit(spec);
+  return {
+    replica: id,
+    namespace: spec.namespace,
+    name: spec.name,
+    revision,
+    natsUrl: place.natsUrl,
+    credentialsFile: place.paths.credentials,
+    timeoutMs: functionTimeoutMs(spec),
+    cwd: place.bundleFolder,
+    env: functionEnvironment(spec, place),
+    ...(memoryLimitBytes === undefined ? {} : { memoryLimitBytes }),
+  };
+};
+
+const mebibyte = 1024 * 1024;
+// What a watchdog holds besides the handler's heap.
+const ownMebibytes = 48;
+const leastHeapMebibytes = 16;
+
+/**
+ * Node's flags for a watchdog. A handler runs in the watchdog itself, so its heap gets what the limit leaves it:
+ * V8 then collects garbage before the limit instead of growing into it.
+ */
+export const watchdogFlags = (spec: FunctionSpec): readonly string[] => {
+  const limitBytes = memoryLimit(spec);
+  if (limitBytes === undefined || spec.envVars?.["mode"] !== "handler") return [];
+  return [`--max-old-space-size=${Math.max(leastHeapMebibytes, Math.floor(limitBytes / mebibyte) - ownMebibytes)}`];
+};

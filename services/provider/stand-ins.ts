@@ -1,0 +1,35 @@
+import { functionTimeoutMs } from "../../schemas/function.ts";
+import type { Bus } from "../bus/connection.ts";
+import { type Invoker, openInvoker } from "../bus/invoker.ts";
+import { standIn } from "../bus/stand-in.ts";
+import type { FunctionState } from "./function-state.ts";
+
+/** Takes the place of functions that have no ready replica, for callers that only know the queue group. */
+export interface StandIns {
+  /** Takes the place or leaves it, as the function's replicas have it. */
+  readonly update: (state: FunctionState) => void;
+  readonly close: () => void;
+}
+
+/** Opens the places; calls in them wait in an invoker of their own. */
+export const openStandIns = (bus: Bus): StandIns => {
+  const invoker: Invoker = openInvoker(bus);
+  const places = new Map<string, { readonly timeoutMs: number; readonly leave: () => void }>();
+  const leave = (key: string): void => {
+    places.get(key)?.leave();
+    places.delete(key);
+  };
+  return {
+    update: ({ key, name, record, available }) => {
+      if (!record || available > 0) return leave(key);
+      const timeoutMs = functionTimeoutMs(record.spec);
+      if (places.get(key)?.timeoutMs === timeoutMs) return;
+      leave(key);
+      places.set(key, { timeoutMs, leave: standIn(bus, invoker, { function: name, timeoutMs }) });
+    },
+    close: () => {
+      for (const key of [...places.keys()]) leave(key);
+      invoker.close();
+    },
+  };
+};
