@@ -26,7 +26,7 @@ export interface GatewayClient {
 
 /** The error of a gateway that cannot be reached, with what to do about it. */
 export const unreachable = (gatewayUrl: string, cause: unknown): BuskerError =>
-  new BuskerError("bus_unavailable", `cannot reach the gateway at ${gatewayUrl}: is \`busker up\` running there?`, {
+  new BuskerError("bus_unavailable", `cannot reach the gateway at ${gatewayUrl} (is \`busker up\` running there?)`, {
     cause,
   });
 

@@ -5,11 +5,18 @@ import { BuskerError } from "../../../schemas/errors.ts";
 import { describeError } from "../../runtime/log.ts";
 import { adminUser, passwordFile } from "../find-credentials.ts";
 
+// Not `recursive: true`: below /proc, where nothing can be made, that never returns (seen on Node 20).
+const makeFolder = (folder: string): void => {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  mkdirSync(folder, { mode: 0o700 });
+};
+
 /** Makes the data folder, for its owner only, and gives its absolute path; throws when it cannot be written. */
 export const prepareDataFolder = (path: string): string => {
   const folder = resolve(path);
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     // Tried and not asked: access() says yes to root even on a read-only file system.
     rmdirSync(mkdtempSync(join(folder, ".probe-")));
     return folder;

@@ -1,0 +1,307 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { type FakeAnswer, type FakeGateway, startFakeGateway } from "./fixtures/fake-gateway.ts";
+import { runInMemory } from "./fixtures/run-in-memory.ts";
+
+const info = { provider: { provider: "busker", orchestration: "process" }, version: { release: "9.9.9", sha: "abc" } };
+const json = (status: number, value: unknown): FakeAnswer => ({ status, body: JSON.stringify(value) });
+const basic = (password: string): string => `Basic ${Buffer.from(`admin:${password}`).toString("base64")}`;
+
+describe("runCli()", () => {
+  let gateway: FakeGateway;
+  let folder: string;
+  const start = async (routes: Readonly<Record<string, FakeAnswer>>): Promise<void> => {
+    gateway = await startFakeGateway(routes);
+  };
+  const run = (args: readonly string[], given: Parameters<typeof runInMemory>[1] = {}) =>
+    runInMemory([...args, "-g", gateway.url], given);
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "busker-cli-"));
+  });
+  afterEach(async () => {
+    rmSync(folder, { recursive: true });
+    await gateway?.close();
+  });
+
+  describe("help and usage", () => {
+    const commands = ["up", "deploy", "invoke", "list", "describe", "logs", "scale", "remove", "login", "version"];
+    for (const command of commands)
+      it(`shows an example in the help of ${command} and exits 0, because an example teaches fastest`, async () => {
+        const { code, stdout } = await runInMemory([command, "--help"]);
+        expect([code, /Example:\n {2}.*busker /.test(stdout.toString())]).to.deep.equal([0, true]);
+      });
+
+    const misuses = [
+      { args: ["nonsense"], says: "unknown command 'nonsense'" },
+      { args: ["list", "--colour"], says: "unknown option '--colour'" },
+      { args: ["deploy"], says: "missing required argument 'path'" },
+      { args: ["scale", "fn", "many"], says: "whole number" },
+      { args: ["scale", "fn", "-1"], says: "-1" },
+      { args: ["invoke", "Bad_Name"], says: "function name must be 1 to 63 characters of a-z, 0-9 and -" },
+      { args: ["describe", "fn", "-n", "A.B"], says: "namespace must be" },
+      { args: ["invoke", "fn", "-H", "no colon"], says: "NAME: VALUE" },
+      { args: ["deploy", ".", "-e", "novalue"], says: "KEY=VALUE" },
+      { args: ["logs", "fn", "--since", "yesterday"], says: "duration such as 5m" },
+      { args: ["list", "-g", "ftp://x"], says: "http:// or https://" },
+    ];
+    for (const { args, says } of misuses)
+      it(`exits 2 for \`busker ${args.join(" ")}\`, because the command line itself is wrong`, async () => {
+        const { code, stderr } = await runInMemory(args);
+        expect([code, stderr]).to.satisfy(([c, text]: [number, string]) => c === 2 && text.includes(says));
+      });
+  });
+
+  describe("the gateway and who calls it", () => {
+    it("says where nobody answers and what to do, because `up` is what a newcomer forgets", async () => {
+      await start({});
+      await gateway.close();
+      const { code, stderr } = await run(["list"]);
+      expect([code, stderr]).to.deep.equal([
+        1,
+        `busker: cannot reach the gateway at ${gateway.url} (is \`busker up\` running there?): ${/connect .*/.exec(stderr)?.[0]}\n`,
+      ]);
+    });
+
+    it("tells to log in when the gateway answers 401", async () => {
+      await start({ "GET /system/functions": { status: 401, body: "invalid credentials" } });
+      const { code, stderr } = await run(["list"]);
+      expect([code, stderr.includes(`run \`busker login -g ${gateway.url}\``)]).to.deep.equal([1, true]);
+    });
+
+    it("takes the URL from BUSKER_URL, then OPENFAAS_URL, then BUSKER_PORT", async () => {
+      await start({ "GET /system/functions": json(200, []) });
+      const port = new URL(gateway.url).port;
+      const environments = [
+        { BUSKER_URL: `${gateway.url}/`, OPENFAAS_URL: "http://127.0.0.1:1" },
+        { OPENFAAS_URL: gateway.url },
+        { BUSKER_PORT: port },
+      ];
+      const codes = [];
+      for (const env of environments) codes.push((await runInMemory(["list"], { env })).code);
+      expect(codes).to.deep.equal([0, 0, 0]);
+    });
+
+    it("sends the stored login before BUSKER_PASSWORD before the data folder's password", async () => {
+      await start({ "GET /system/functions": json(200, []), "GET /system/info": json(200, info) });
+      mkdirSync(join(folder, "secrets"));
+      writeFileSync(join(folder, "secrets/basic-auth-password"), "from-data\n");
+      const env = { BUSKER_DATA: folder, BUSKER_CONFIG: join(folder, "config") };
+      await run(["list"], { env });
+      await run(["list"], { env: { ...env, BUSKER_PASSWORD: "from-env" } });
+      await run(["login"], { env, stdin: "from-login\n" });
+      await run(["list"], { env: { ...env, BUSKER_PASSWORD: "from-env" } });
+      expect(gateway.seen.map(({ headers }) => headers.authorization)).to.deep.equal(
+        ["from-data", "from-env", "from-login", "from-login"].map(basic),
+      );
+      expect(statSync(join(folder, "config/config.json")).mode & 0o777).to.equal(0o600);
+    });
+
+    it("keeps no login that the gateway refuses, because it would break every later command", async () => {
+      await start({ "GET /system/info": { status: 401 } });
+      const env = { BUSKER_CONFIG: folder };
+      const { code } = await run(["login", "--password", "wrong"], { env });
+      expect(code).to.equal(1);
+      expect(() => readFileSync(join(folder, "config.json"))).to.throw();
+    });
+
+    it("shows the client's version and why the gateway's is unknown, because one of them is better than none", async () => {
+      await start({});
+      await gateway.close();
+      const { code, stdout } = await run(["version"]);
+      expect(code).to.equal(0);
+      expect(stdout.toString()).to.match(/^client: {2}\d+\.\d+\.\d+\ngateway: cannot reach/);
+    });
+  });
+
+  describe("deploy", () => {
+    const image = `bundle:sha256:${"a".repeat(64)}`;
+    const bundles: Readonly<Record<string, FakeAnswer>> = { "POST /system/bundles": json(201, { image, size: 1 }) };
+
+    beforeEach(() => {
+      mkdirSync(join(folder, "hello"));
+      writeFileSync(join(folder, "hello/handler.mjs"), "export default () => 'hi';");
+    });
+    const deployed = (): unknown => JSON.parse(gateway.seen.at(-1)?.body.toString() ?? "");
+
+    it("uploads a folder, updates, and creates on 404, because faas-cli's order makes deploying twice no error", async () => {
+      await start({ ...bundles, "PUT /system/functions": { status: 404 }, "POST /system/functions": { status: 202 } });
+      const { code, stdout } = await run(["deploy", join(folder, "hello"), "-e", "A=b=c", "-l", "team=x"]);
+      expect(code).to.equal(0);
+      expect(stdout.toString()).to.contain(`hello.openfaas-fn created: ${gateway.url}/function/hello\n`);
+      expect(gateway.seen.map(({ method, url }) => `${method} ${url}`)).to.deep.equal([
+        "POST /system/bundles",
+        "PUT /system/functions",
+        "POST /system/functions",
+      ]);
+      expect(gateway.seen[0]?.headers["content-type"]).to.equal("application/gzip");
+      expect(deployed()).to.deep.equal({
+        service: "hello",
+        namespace: "openfaas-fn",
+        image,
+        envVars: { A: "b=c", mode: "handler" },
+        labels: { team: "x" },
+      });
+    });
+
+    it("sends an archive byte for byte, because its hash is the maker's", async () => {
+      await start({ ...bundles, "PUT /system/functions": { status: 202 } });
+      await run(["deploy", join(folder, "hello"), "--json"]);
+      const archive = join(folder, "greet.tgz");
+      writeFileSync(archive, gateway.seen[0]?.body ?? "");
+      const { code, stdout } = await run(["deploy", archive, "-n", "dev", "--json"]);
+      expect([code, JSON.parse(stdout.toString())]).to.deep.equal([
+        0,
+        { name: "greet", namespace: "dev", image, url: `${gateway.url}/function/greet.dev`, done: "updated" },
+      ]);
+      expect(gateway.seen[2]?.body.equals(readFileSync(archive))).to.equal(true);
+    });
+
+    it("reads function.yaml, and lets an option win over it", async () => {
+      await start({ ...bundles, "PUT /system/functions": { status: 202 } });
+      writeFileSync(join(folder, "hello/function.yaml"), "fprocess: cat\nnamespace: dev\nlimits: {memory: 64Mi}\n");
+      await run(["deploy", join(folder, "hello"), "--name", "other", "--memory-limit", "1Gi", "--mode", "serializing"]);
+      expect(deployed()).to.deep.equal({
+        service: "other",
+        namespace: "dev",
+        image,
+        envProcess: "cat",
+        envVars: { mode: "serializing" },
+        limits: { memory: "1Gi" },
+      });
+    });
+
+    it("gives the gateway's own reason when deploying fails, because only it knows", async () => {
+      await start({ ...bundles, "PUT /system/functions": { status: 400, body: "limits.memory must be an amount" } });
+      const { code, stderr } = await run(["deploy", join(folder, "hello")]);
+      expect([code, stderr]).to.deep.equal([
+        1,
+        "busker: cannot deploy hello: limits.memory must be an amount (HTTP 400)\n",
+      ]);
+    });
+
+    it("uploads nothing that cannot be run, because the mistake is on this side", async () => {
+      await start(bundles);
+      rmSync(join(folder, "hello/handler.mjs"));
+      writeFileSync(join(folder, "hello/main.py"), "");
+      const { code, stderr } = await run(["deploy", join(folder, "hello")]);
+      expect([code, stderr.includes("--fprocess"), gateway.seen.length]).to.deep.equal([1, true, 0]);
+    });
+
+    it("says that a path is not there, and that a folder's name cannot be a function's", async () => {
+      await start({});
+      mkdirSync(join(folder, "My_Fn"));
+      writeFileSync(join(folder, "My_Fn/handler.mjs"), "");
+      const missing = await run(["deploy", join(folder, "nothing")]);
+      const badName = await run(["deploy", join(folder, "My_Fn")]);
+      expect(missing.stderr).to.contain("there is no such file or folder");
+      expect([badName.code, badName.stderr.includes("--name")]).to.deep.equal([2, true]);
+    });
+  });
+
+  describe("invoke", () => {
+    it("sends standard input and writes the answer byte for byte, because a function's data is not text", async () => {
+      const bytes = Buffer.from(Array.from({ length: 1024 }, (_, index) => index % 256));
+      await start({ "POST /function/fn": (response, { body }) => void response.end(body) });
+      const { code, stdout } = await run(["invoke", "fn"], { stdin: bytes });
+      expect([code, stdout.equals(bytes), gateway.seen[0]?.headers["content-length"]]).to.deep.equal([0, true, "1024"]);
+    });
+
+    it("streams an input of any length, because it need not fit into memory", async () => {
+      const bytes = Buffer.alloc(3 * 1024 * 1024, "x");
+      await start({ "POST /function/fn": (response, { body }) => void response.end(String(body.length)) });
+      const { stdout } = await run(["invoke", "fn"], { stdin: bytes });
+      expect([stdout.toString(), gateway.seen[0]?.headers["transfer-encoding"]]).to.deep.equal(["3145728", "chunked"]);
+    });
+
+    it("sends method, path, query, headers and content type as they were given", async () => {
+      await start({ "GET /function/fn.dev/a/b": { status: 200 } });
+      const args = ["invoke", "fn.dev", "-m", "get", "--path", "a/b", "-q", "x=1 2", "-q", "y=a=b", "-d", ""];
+      await run([...args, "-H", "X-One: 1", "-H", "x-one: 2", "-H", "Accept:text/html"]);
+      const [seen] = gateway.seen;
+      expect([seen?.method, seen?.url, seen?.headers["x-one"], seen?.headers.accept]).to.deep.equal([
+        "GET",
+        "/function/fn.dev/a/b?x=1+2&y=a%3Db",
+        "1, 2",
+        "text/html",
+      ]);
+    });
+
+    for (const status of [302, 404, 500])
+      it(`exits 1 on ${status} with the status on standard error and the body on standard output`, async () => {
+        await start({ "POST /function/fn": { status, body: "why", headers: { location: "/elsewhere" } } });
+        const { code, stdout, stderr } = await run(["invoke", "fn"], { stdin: "x" });
+        expect([code, stdout.toString()]).to.deep.equal([1, "why"]);
+        expect(stderr).to.match(new RegExp(`^busker: fn.openfaas-fn answered ${status} `));
+      });
+
+    it("exits 1 when the answer is cut short, because half an answer is none", async () => {
+      await start({
+        "POST /function/fn": (response) => {
+          response.writeHead(200, { "content-length": "10" });
+          response.write("half", () => response.destroy());
+        },
+      });
+      const { code, stderr } = await run(["invoke", "fn"], { stdin: "x" });
+      expect([code, stderr.includes("aborted")]).to.deep.equal([1, true]);
+    });
+  });
+
+  describe("the other commands", () => {
+    const status = {
+      name: "fn",
+      image: `bundle:sha256:${"b".repeat(64)}`,
+      namespace: "dev",
+      replicas: 2,
+      availableReplicas: 1,
+    };
+
+    it("list asks for one namespace and shows ready and wished replicas, absent meaning 0", async () => {
+      await start({ "GET /system/functions": json(200, [status, { name: "zero", image: "x:1", namespace: "dev" }]) });
+      const { stdout } = await run(["list", "-n", "dev"]);
+      expect(stdout.toString()).to.equal(
+        "NAME  READY  CALLS  IMAGE\nfn    1/2    0      bundle:bbbbbbbbbbbb\nzero  0/0    0      x:1\n",
+      );
+      expect(gateway.seen[0]?.url).to.equal("/system/functions?namespace=dev");
+    });
+
+    it("describe says that there is no such function, and gives JSON as the gateway does", async () => {
+      await start({ "GET /system/function/fn": json(200, status) });
+      const found = await run(["describe", "fn.dev", "--json"]);
+      const missing = await run(["describe", "nothing"]);
+      expect(JSON.parse(found.stdout.toString())).to.deep.equal(status);
+      expect([missing.code, missing.stderr]).to.deep.equal([
+        1,
+        "busker: cannot describe nothing.openfaas-fn: no such route (HTTP 404)\n",
+      ]);
+    });
+
+    it("scale and remove send what OpenFaaS clients send, name and namespace in the body", async () => {
+      await start({ "POST /system/scale-function/fn": { status: 202 }, "DELETE /system/functions": { status: 202 } });
+      expect((await run(["scale", "fn", "0"])).code).to.equal(0);
+      expect((await run(["remove", "fn", "-n", "dev"])).code).to.equal(0);
+      expect(gateway.seen.map(({ body }) => JSON.parse(body.toString()))).to.deep.equal([
+        { serviceName: "fn", namespace: "openfaas-fn", replicas: 0 },
+        { functionName: "fn", namespace: "dev" },
+      ]);
+    });
+
+    it("logs shows line by line and passes its options on, a duration as a time", async () => {
+      const line = { name: "fn", namespace: "dev", instance: "r1", timestamp: "2026-01-01T00:00:00Z", text: "hello\n" };
+      await start({ "GET /system/logs": { status: 200, body: `${JSON.stringify(line)}\n`.repeat(2) } });
+      const { stdout } = await run(["logs", "fn.dev", "--since", "5m", "--tail", "2", "--instance", "r1", "-f"]);
+      const asked = new URL(gateway.seen[0]?.url ?? "", gateway.url).searchParams;
+      expect(stdout.toString()).to.equal("2026-01-01T00:00:00Z r1 hello\n".repeat(2));
+      expect(["name", "namespace", "tail", "instance", "follow"].map((key) => asked.get(key))).to.deep.equal([
+        "fn",
+        "dev",
+        "2",
+        "r1",
+        "true",
+      ]);
+      expect(Date.now() - Date.parse(asked.get("since") ?? "")).to.be.within(300_000, 310_000);
+    });
+  });
+});
