@@ -1,8 +1,11 @@
-import { connect, type NatsConnection } from "nats";
+import { setTimeout as pause } from "node:timers/promises";
+import { type Authenticator, connect, ConnectionError, type NatsConnection, TimeoutError } from "nats";
 import { inboxPrefix } from "../../schemas/subjects.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { coalesceWrites } from "./coalesce-writes.ts";
 import { readCredentialsFile } from "./credentials.ts";
+import { guardCallbacks } from "./guard-callbacks.ts";
+import { reportFault } from "./report-fault.ts";
 
 /** How to reach the bus. */
 export interface BusOptions {
@@ -38,42 +41,75 @@ const reconnectJitterMs = 150;
 // Two of these without an answer and the connection counts as dead: a silent peer is noticed within 20 s.
 const pingIntervalMs = 10_000;
 
-const watchStatus = (nc: NatsConnection, tell: (connected: boolean) => void): void => {
-  void (async () => {
-    for await (const status of nc.status()) {
-      if (status.type === "disconnect") tell(false);
-      if (status.type === "reconnect") tell(true);
-    }
-  })();
+// Between two attempts while no server has answered yet.
+const firstConnectWaitMs = 100;
+
+const watchStatus = async (nc: NatsConnection, tell: (connected: boolean) => void): Promise<void> => {
+  for await (const status of nc.status()) {
+    if (status.type === "disconnect") tell(false);
+    if (status.type === "reconnect") tell(true);
+  }
+  // The connection was closed, by its owner or for good.
+  tell(false);
 };
 
-/** Connects, trying again for ever while no server answers; rejects with `bus_unavailable` when credentials are refused. */
-export const openBus = async (options: BusOptions): Promise<Bus> => {
-  const nc = await connect({
+const isAway = (error: unknown): boolean =>
+  error instanceof ConnectionError ||
+  error instanceof TimeoutError ||
+  // What the operating system says of a host that is not there yet, or gone again in the middle of the handshake.
+  (error instanceof Error && "code" in error && /^(E[A-Z]+|EAI_[A-Z]+)$/.test(String(error.code)));
+
+const attempt = (options: BusOptions, authenticator: Authenticator): Promise<NatsConnection> =>
+  connect({
     servers: options.url.split(","),
     name: options.name,
-    authenticator: readCredentialsFile(options.credentialsFile),
+    authenticator,
     inboxPrefix: inboxPrefix(options.user),
     maxReconnectAttempts: -1,
-    waitOnFirstConnect: true,
+    // Once connected, refused credentials may be renewed ones that the server has not met yet: it is tried again.
     ignoreAuthErrorAbort: true,
     reconnectTimeWait: reconnectWaitMs,
     reconnectJitter: reconnectJitterMs,
     pingInterval: pingIntervalMs,
     maxPingOut: 2,
     noAsyncTraces: true,
-  }).catch((cause: unknown) => {
-    throw new BuskerError("bus_unavailable", `could not connect to ${options.url} as ${options.user}`, { cause });
   });
+
+// Not the library's `waitOnFirstConnect`: that tries refused credentials for ever, too, and says nothing.
+const connectPatiently = async (options: BusOptions): Promise<NatsConnection> => {
+  const authenticator = readCredentialsFile(options.credentialsFile);
+  for (;;) {
+    try {
+      return await attempt(options, authenticator);
+    } catch (cause) {
+      if (!isAway(cause)) {
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        throw new BuskerError("bus_unavailable", `could not connect to ${options.url} as ${options.user}: ${reason}`, {
+          cause,
+        });
+      }
+    }
+    await pause(firstConnectWaitMs);
+  }
+};
+
+/**
+ * Connects, trying again for ever while no server answers. Rejects with `bus_unavailable` when the server refuses the
+ * credentials, with `unauthorized` when their file cannot be read.
+ */
+export const openBus = async (options: BusOptions): Promise<Bus> => {
+  const nc = await connectPatiently(options);
   coalesceWrites(nc);
+  guardCallbacks(nc);
   let connected = true;
   const listeners = new Set<(connected: boolean) => void>();
-  watchStatus(nc, (now) => {
+  const tell = (now: boolean): void => {
     if (now) coalesceWrites(nc);
     if (now === connected) return;
     connected = now;
-    for (const listener of listeners) listener(now);
-  });
+    for (const listener of listeners) guarded(listener, now);
+  };
+  void watchStatus(nc, tell);
   return {
     nc,
     user: options.user,
@@ -84,8 +120,21 @@ export const openBus = async (options: BusOptions): Promise<Bus> => {
       return () => listeners.delete(listener);
     },
     assertConnected: () => {
-      if (!connected) throw new BuskerError("bus_unavailable", "the bus is away: no nats-server answers; it is tried again continuously");
+      if (!connected)
+        throw new BuskerError(
+          "bus_unavailable",
+          "the bus is away: no nats-server answers; it is tried again continuously",
+        );
     },
     close: () => (connected ? nc.drain() : nc.close()),
   };
+};
+
+// One that throws must not keep the others from hearing of it.
+const guarded = (listener: (connected: boolean) => void, now: boolean): void => {
+  try {
+    listener(now);
+  } catch (cause) {
+    reportFault(`a listener failed when the bus ${now ? "came back" : "went away"}`, cause);
+  }
 };
