@@ -9,7 +9,7 @@ import { ensurePassword, prepareDataFolder } from "./data-folder.ts";
 import { lockDataFolder } from "./data-lock.ts";
 import { host, takeFreePort } from "./free-port.ts";
 import { keepNats } from "./keep-nats.ts";
-import { stopReplicas } from "./replica-processes.ts";
+import { killReplicas, stopReplicas } from "./replica-processes.ts";
 import type { StopList } from "./stop-list.ts";
 import { supervise, type Supervised } from "./supervise.ts";
 import { waitHealthy } from "./wait-healthy.ts";
@@ -101,11 +101,7 @@ export const startPlatform = async (start: PlatformStart): Promise<Platform> => 
   parts.add(nats);
   signal.throwIfAborted();
   const { password, isNew } = ensurePassword(dataFolder);
-  parts.add({
-    name: "replicas",
-    stop: () => stopReplicas(dataFolder, "SIGTERM"),
-    kill: () => void stopReplicas(dataFolder, "SIGKILL"),
-  });
+  parts.add({ name: "replicas", stop: () => stopReplicas(dataFolder), kill: () => killReplicas(dataFolder) });
   const services = startServices(start, { port, metricsPort }, { dataFolder, natsUrl: nats.url, trust });
   const gatewayUrl = `http://${host}:${port}`;
   await waitHealthy({ gatewayUrl, services, deadlineMs: healthyMs, signal });
