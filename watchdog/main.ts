@@ -48,6 +48,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const end = (code: number, reason?: string): void => {
     if (ending || !parts) return;
     ending = true;
+    parts.replica.close();
     void exitWith(parts, code, reason);
   };
   const mode = createMode({

@@ -25,6 +25,8 @@ export interface Replica {
   readonly open: () => Promise<void>;
   /** Takes nothing new, waits until what is in flight has ended or `graceMs` is over. */
   readonly drain: (graceMs: number) => Promise<void>;
+  /** Takes nothing new from this moment on: the function is gone. */
+  readonly close: () => void;
   /** Drains, connects again (with credentials read anew) and takes calls again. */
   readonly reconnect: () => Promise<void>;
   readonly announce: (state: ReplicaState, reason?: string) => void;
@@ -220,6 +222,11 @@ export const createReplica = (parts: ReplicaParts): Replica => {
       await nc.flush();
       isOpen = true;
       announce("ready");
+    },
+    close: () => {
+      if (isOpen) announce("draining");
+      isOpen = false;
+      keeper.close();
     },
     drain: async (graceMs) => {
       if (isOpen) announce("draining");

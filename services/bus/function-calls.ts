@@ -144,8 +144,11 @@ export class FunctionCalls {
   /** A replica is gone: the calls in it fail now, not at their deadlines. */
   onExited(id: string, reason: string | undefined): void {
     this.#strike(id);
+    const now = this.#transport.nowMs();
     for (const call of this.#bound.values())
-      if (call.bound?.replica.id === id) this.#finish(call, { kind: "failed", error: lost(id, reason) });
+      if (call.bound?.replica.id === id)
+        // A handler that loops takes its replica with it when it is cut: that call's own end is its deadline.
+        this.#finish(call, { kind: "failed", error: now >= call.deadlineMs ? overdue(call, now) : lost(id, reason) });
   }
 
   /** The server was away: what was sent may be lost, and what is known may be old. */

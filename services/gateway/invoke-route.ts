@@ -61,18 +61,21 @@ export const createInvokeRoute =
         settle(sendError(response, body, call.callId, startNs));
         return;
       }
+      // A call may be refused before invoke() has returned: then there is nothing to cancel any more.
+      let answered = false;
       const cancel = invoker.invoke(
         { function: entry.function, ...call, body, deadlineMs: startMs + entry.timeoutMs },
         (result) => {
-          response.off("close", onClose);
+          answered = true;
           settle(sendResult(response, request.method === "HEAD", call, startNs, result));
         },
       );
-      const onClose = (): void => {
-        cancel();
-        settle(499);
-      };
-      if (!response.writableEnded) response.on("close", onClose);
+      if (!answered)
+        response.once("close", () => {
+          if (answered) return;
+          cancel();
+          settle(499);
+        });
     });
   };
 
