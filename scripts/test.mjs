@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 const root = resolve(import.meta.dirname, "..");
 const bin = (name) => join(root, "node_modules/.bin", name);
 
-// The build comes first, because whole-system tests run what it makes; it checks types on its way.
+// The build comes first, because whole-system tests run what it makes.
 const gates = [
   ["build", process.execPath, ["scripts/build.mjs"]],
   ["types", bin("tsc"), ["--noEmit"]],

@@ -1,0 +1,112 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { expect } from "chai";
+
+const root = resolve(import.meta.dirname, "..");
+
+/** The blocks of the README that are marked with these words, in its order. */
+const blocks = (info: string): readonly string[] =>
+  [...readFileSync(join(root, "README.md"), "utf8").matchAll(/^```(.*)\n([^]*?)^```$/gm)].flatMap(([, words, text]) =>
+    words === info && text !== undefined ? [text] : [],
+  );
+
+/** The files of this tree as they would be committed, and its installed packages: what `git clone` and `npm ci` give. */
+const makeClone = (folder: string): void => {
+  const listed = execFileSync("git", ["ls-files", "-co", "--exclude-standard", "-z"], { cwd: root }).toString();
+  for (const path of listed.split("\0").filter((path) => path !== "" && existsSync(join(root, path)))) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    cpSync(join(root, path), join(folder, path));
+  }
+  execFileSync("cp", ["-al", join(root, "node_modules"), join(folder, "node_modules")]);
+  // A file of its own and newer than the lock file: what an installation leaves last.
+  const mark = join(folder, "node_modules/.package-lock.json");
+  rmSync(mark);
+  cpSync(join(root, "node_modules/.package-lock.json"), mark);
+};
+
+/** Lines of a started platform up to `ready`. */
+const readUntilReady = (child: ChildProcess): Promise<readonly string[]> =>
+  new Promise((done, failed) => {
+    const lines: string[] = [];
+    for (const stream of [child.stdout, child.stderr])
+      if (stream)
+        createInterface({ input: stream }).on("line", (line) => {
+          lines.push(line);
+          if (line.startsWith("ready")) done(lines);
+        });
+    child.once("exit", (code) => failed(new Error(`it ended with ${code}:\n${lines.join("\n")}`)));
+  });
+
+/** The URL that the platform shows under a heading of its welcome. */
+const addressIn = (lines: readonly string[], key: string): string =>
+  lines.map((line) => new RegExp(`^${key} +(\\w+://\\S+)$`).exec(line)?.[1]).find((url) => url !== undefined) ?? "";
+
+describe("README.md", function () {
+  this.timeout(180_000);
+  let clone: string;
+  let platform: ChildProcess;
+  let lines: readonly string[];
+
+  before(async () => {
+    clone = mkdtempSync(join(tmpdir(), "busker-clone-"));
+    makeClone(clone);
+    const [up = ""] = blocks("sh up");
+    const free = { BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
+    const { BUSKER_DATA: _own, ...env } = process.env;
+    platform = spawn("bash", ["-c", `exec ${up}`], {
+      cwd: clone,
+      env: { ...env, ...free, CI: "true" },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    lines = await readUntilReady(platform);
+  });
+
+  after(async () => {
+    if (platform.exitCode === null) {
+      const exited = once(platform, "exit");
+      platform.kill("SIGINT");
+      await exited;
+    }
+    rmSync(clone, { recursive: true, force: true });
+  });
+
+  // The README has the ports that everybody has; a test takes free ones.
+  const run = (block: string): string => {
+    const gateway = addressIn(lines, "gateway");
+    const text = block
+      .replaceAll("http://127.0.0.1:8080", gateway)
+      .replaceAll("nats://127.0.0.1:4222", addressIn(lines, "NATS"));
+    const { BUSKER_DATA: _own, ...env } = process.env;
+    return execFileSync("bash", ["-euo", "pipefail", "-c", text], {
+      cwd: clone,
+      env: { ...env, BUSKER_URL: gateway },
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: 60_000,
+    }).toString();
+  };
+
+  it("its first command starts the platform and calls the first function", () => {
+    expect(lines).to.include("2 lines, 6 words, 35 bytes");
+  });
+
+  it("its examples run as they stand, one after the other, and give what they promise", () => {
+    const [first = "", overNats = "", samples = "", life = "", ...rest] = blocks("sh").map(run);
+    expect(rest).to.deep.equal([]);
+    expect(first).to.match(/^\d+ lines, \d+ words, \d+ bytes\n[^]*Hello, you!\n$/);
+    expect(overNats).to.equal("Hello, bus!\n\n");
+    expect(samples).to.match(/<h1>Busker<\/h1>[^]*"text":"buy strings"[^]*slept for 0\.5 s\n[^]*sleeping for 0\.5 s/);
+    expect(life).to.match(
+      /hello +1\/1[^]*scaled to 3[^]*scaled to 0[^]*Hello, from zero!\n[^]*slow\.openfaas-fn removed\n$/,
+    );
+  });
+
+  it("names a file for every link, because a dead link costs trust", () => {
+    const links = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/\]\((?!https?:)([^)#]+)/g)];
+    const missing = links.flatMap(([, path]) => (path !== undefined && existsSync(join(root, path)) ? [] : [path]));
+    expect(missing).to.deep.equal([]);
+  });
+});
