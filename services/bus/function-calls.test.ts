@@ -166,6 +166,28 @@ describe("FunctionCalls", () => {
     expect(inB.results).to.deep.equal([]);
   });
 
+  it("sends the calls of a replica that has drained elsewhere, because it never took what it did not answer", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 0, 0);
+    const opened = [open(world), open(world)];
+    for (const { call } of opened) calls.add(call);
+    calls.onDrained("a");
+    expect(opened.flatMap(({ results }) => results)).to.deep.equal([]);
+    calls.onReady("b", 1, 0);
+    expect(opened.map(({ call }) => call.bound?.replica.id)).to.deep.equal(["b", undefined]);
+  });
+
+  it("fails what was sent before a call that found nobody, and waits for what was sent after it", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 0, 0);
+    const opened = [open(world), open(world), open(world)];
+    for (const { call } of opened) calls.add(call);
+    at(world.sent, 1).answer(nobodyThere());
+    expect(opened.map(({ results }) => code(results))).to.deep.equal(["replica_lost", undefined, undefined]);
+    at(world.sent, 2).answer(nobodyThere());
+    expect(calls.waiting).to.equal(2);
+  });
+
   it("leaves calls in a draining replica alone and gives it no more", () => {
     const { world, calls } = createWorld();
     calls.onReady("a", 2, 0);

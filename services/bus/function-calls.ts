@@ -151,6 +151,18 @@ export class FunctionCalls {
         this.#finish(call, { kind: "failed", error: now >= call.deadlineMs ? overdue(call, now) : lost(id, reason) });
   }
 
+  /**
+   * A replica has ended on a wish, with nothing in it: what it did not answer it never took, having ended before it read
+   * it. Those calls go on elsewhere.
+   */
+  onDrained(id: string): void {
+    this.#strike(id);
+    const bound = [...this.#bound.values()].filter((call) => call.bound?.replica.id === id);
+    for (const call of bound) this.#release(call);
+    // Back in reverse, so that the oldest stands first.
+    for (const call of bound.toReversed()) this.#backToHead(call);
+  }
+
   /** The server was away: what was sent may be lost, and what is known may be old. */
   onDisconnected(): void {
     const error = new BuskerError("bus_unavailable", "the connection to the bus broke during the call");
@@ -201,9 +213,10 @@ export class FunctionCalls {
 
   #onReply(call: OpenCall, message: Msg): void {
     const headers = headerText(message);
+    const token = call.bound?.token ?? 0;
     const replica = this.#release(call);
     if (!replica) return;
-    if (headerStatus(headers) === 503) return this.#onNobodyThere(call, replica);
+    if (headerStatus(headers) === 503) return this.#onNobodyThere(call, replica, token);
     const reply = readReply(headers);
     replica.heardMs = this.#transport.nowMs();
     if (reply.slots !== 0 || reply.inFlight !== 0) {
@@ -217,12 +230,13 @@ export class FunctionCalls {
     this.#pump(replica);
   }
 
-  #onNobodyThere(call: OpenCall, replica: ReplicaSlots): void {
+  #onNobodyThere(call: OpenCall, replica: ReplicaSlots, token: number): void {
     this.#strike(replica.id);
     this.#backToHead(call);
-    // Nothing more can come from there: whoever else is in it was not answered and never will be.
+    // Nothing more can come from there: what was sent before this one and is not answered never will be. What was sent
+    // after it comes back in the same way.
     for (const other of this.#bound.values())
-      if (other.bound?.replica === replica) this.#finish(other, { kind: "failed", error: lost(replica.id, undefined) });
+      if (other.bound?.replica === replica && other.bound.token < token) this.#finish(other, { kind: "failed", error: lost(replica.id, undefined) });
   }
 
   #onBusy(call: OpenCall, replica: ReplicaSlots): void {

@@ -57,6 +57,10 @@ const defaultLimits: LineLimits = { maxCalls: 10_000, maxBytes: 256 * 1024 * 102
 // Deadlines and silences are looked at this often: one coarse timer, not one a call.
 const tickMs = 50;
 
+// A reason is there when it did not end on a wish; calls that were still in it were cut.
+const onEnd = (calls: FunctionCalls, id: string, { reason, inFlight }: EventData["io.busker.replica.exited"]): void =>
+  reason === undefined && inFlight === 0 ? calls.onDrained(id) : calls.onExited(id, reason);
+
 const followReplicas = (bus: Bus, find: (name: FunctionName) => FunctionCalls | undefined): (() => void) => {
   const subscription = bus.nc.subscribe(replicaAnyFilter, {
     callback: (error, message: Msg) => {
@@ -65,7 +69,7 @@ const followReplicas = (bus: Bus, find: (name: FunctionName) => FunctionCalls | 
       if (!replica || !calls) return;
       const data = message.json<EventData["io.busker.replica.ready"]>();
       if (replica.state === "ready") calls.onReady(replica.replica, data.slots, data.inFlight);
-      else if (replica.state === "exited") calls.onExited(replica.replica, data.reason);
+      else if (replica.state === "exited") onEnd(calls, replica.replica, data);
       else if (replica.state !== "starting") calls.onDraining(replica.replica);
     },
   });

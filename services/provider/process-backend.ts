@@ -3,13 +3,14 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { dirname, join } from "node:path";
 import { BuskerError } from "../../schemas/errors.ts";
 import { bundleDigest, type FunctionSpec } from "../../schemas/function.ts";
+import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import type { Backend, FoundReplica, ReplicaExit, ReplicaStart } from "./backend.ts";
 import { openBundleCache } from "./bundle-cache.ts";
 import { identify, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { type Credentials, keepCredentials } from "./replica-credentials.ts";
 import { listReplicaFolders, makeReplicaFolder, markStopping, openLog, readLog, removeReplicaFolder, type ReplicaPaths, replicaPaths, writeProcess } from "./replica-folder.ts";
-import { buildLaunch, markerVariable, watchdogFlags } from "./replica-launch.ts";
+import { buildLaunch, isHandler, markerVariable, watchdogFlags } from "./replica-launch.ts";
 import { sweepReplica, watchAdopted } from "./replica-processes.ts";
 
 /** What the process backend needs. */
@@ -61,12 +62,12 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
   };
   const adopted = watchAdopted((id) => onGone(id, null, null));
 
-  const spawnWatchdog = ({ spec }: ReplicaStart, paths: ReplicaPaths): ChildProcess => {
+  const spawnWatchdog = ({ spec }: ReplicaStart, { env }: ReplicaLaunch, paths: ReplicaPaths): ChildProcess => {
     const log = openLog(paths);
     try {
       return spawn(process.execPath, [...watchdogFlags(spec), options.watchdogFile, paths.launch], {
         cwd: dirname(options.watchdogFile),
-        env: { PATH: options.path, [markerVariable]: paths.tmp },
+        env: isHandler(spec) ? env : { PATH: options.path, [markerVariable]: paths.tmp },
         stdio: ["ignore", log, log],
         // A session of its own: neither Ctrl-C in our terminal nor our end reaches it.
         detached: true,
@@ -83,8 +84,9 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     const place = { paths, bundleFolder, natsUrl: options.natsUrl, path: options.path };
     const { namespace, name } = start.spec;
     const credentials = await options.credentials.mint({ namespace, name, replica: start.id });
-    makeReplicaFolder(paths, buildLaunch(start, place), credentials);
-    const child = spawnWatchdog(start, paths);
+    const content = buildLaunch(start, place);
+    makeReplicaFolder(paths, content, credentials);
+    const child = spawnWatchdog(start, content, paths);
     const identity = child.pid === undefined ? undefined : identify(child.pid);
     if (!identity) return failStart(child, paths);
     writeProcess(paths, identity);

@@ -74,6 +74,7 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   reconciler.adopt(await backend.adopt());
   for (const state of reconciler.all()) askWhoIsReady(bus, state.name);
   const stopWatch = await followWish(functions, reconciler);
+  reconciler.start();
   const store = createFunctionStore(functions, reconciler);
   const stopDemand = openDemand({ bus, store, find: reconciler.find, log });
   const stopWishes = await openWishes({
@@ -89,7 +90,6 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
     },
   });
   const stopTimers = startTimers(parts, reconciler);
-  reconciler.reconcileAll();
 
   const endWork = async (): Promise<void> => {
     ending.abort();

@@ -22,6 +22,8 @@ export interface Reconciler {
   readonly all: () => readonly FunctionState[];
   /** Enters replicas of an earlier provider. */
   readonly adopt: (replicas: readonly FoundReplica[]) => void;
+  /** Plans from now on: to be called when the wish is known, or replicas of an earlier provider would look unwished. */
+  readonly start: () => void;
   /** Plans every function again. */
   readonly reconcileAll: () => void;
   /** Plans one function again after its replicas have changed. */
@@ -51,7 +53,7 @@ const newReplicaId = (name: string): string => `${name}-${randomBytes(6).toStrin
 export const createReconciler = ({ bus, backend, status, log, onChange }: ReconcilerParts): Reconciler => {
   const states = new Map<string, FunctionState>();
   const owners = new Map<string, FunctionState>();
-  let running = true;
+  let running = false;
   let onEmpty: (() => void) | undefined;
 
   const open = (name: FunctionName): FunctionState => {
@@ -134,9 +136,10 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     state.enter(replica, "exited", Date.now());
     // One that was killed said nothing, and its callers wait for this.
     if (exit.signal === null && !replica.lastWords) await hearLastWords(bus);
-    const isWished = replica.stopping || (exit.code === 0 && exit.signal === null);
+    const isClean = exit.code === 0 && exit.signal === null;
+    const isWished = replica.stopping || isClean;
     const message = replica.lastWords?.reason ?? describeExit(exit);
-    if (!replica.lastWords) announceFor(bus, replica, "exited", { spec: state.record?.spec, ...(isWished ? {} : { reason: message }) });
+    if (!replica.lastWords) announceFor(bus, replica, "exited", { spec: state.record?.spec, ...(isClean ? {} : { reason: message }) });
     if (!isWished) noteCrash(state, replica, exit, message);
     owners.delete(exit.id);
     state.strike(replica, message);
@@ -196,6 +199,10 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
         const replica = enter(open(found), found, { namespace, name });
         if (found.stopping) drainReplica(replica);
       }
+    },
+    start: () => {
+      running = true;
+      states.forEach(reconcile);
     },
     reconcileAll: () => states.forEach(reconcile),
     reconcile,

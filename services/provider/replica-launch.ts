@@ -48,6 +48,9 @@ export const buildLaunch = ({ id, spec, revision }: ReplicaStart, place: LaunchP
   };
 };
 
+/** Whether the function's code runs in the watchdog's own process, which then must have the function's environment. */
+export const isHandler = (spec: FunctionSpec): boolean => spec.envVars?.["mode"] === "handler";
+
 const mebibyte = 1024 * 1024;
 // What a watchdog holds besides the handler's heap.
 const ownMebibytes = 48;
@@ -59,6 +62,6 @@ const leastHeapMebibytes = 16;
  */
 export const watchdogFlags = (spec: FunctionSpec): readonly string[] => {
   const limitBytes = memoryLimit(spec);
-  if (limitBytes === undefined || spec.envVars?.["mode"] !== "handler") return [];
+  if (limitBytes === undefined || !isHandler(spec)) return [];
   return [`--max-old-space-size=${Math.max(leastHeapMebibytes, Math.floor(limitBytes / mebibyte) - ownMebibytes)}`];
 };
