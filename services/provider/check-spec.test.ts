@@ -1,0 +1,62 @@
+import { expect } from "chai";
+import { checkSpec, minReplicas } from "./check-spec.ts";
+
+const name = { namespace: "openfaas-fn", name: "f" };
+const good = { ...name, image: "bundle:sha256:0", envProcess: "cat" };
+
+describe("checkSpec()", () => {
+  const fine: readonly object[] = [
+    {},
+    { envProcess: undefined, envVars: { mode: "handler" } },
+    { envProcess: undefined, envVars: { fprocess: "cat" } },
+    { envVars: { exec_timeout: "1m30s", max_inflight: "4", log_callid: "TRUE", mode: "" } },
+    { limits: { memory: "128Mi", cpu: "100m" }, requests: { cpu: "0.5" } },
+    { labels: { "com.openfaas.scale.min": "2", "com.openfaas.scale.max": "2" } },
+  ];
+  for (const more of fine)
+    it(`takes ${JSON.stringify(more)}`, () => {
+      expect(checkSpec({ ...good, ...more }, name)).to.deep.include({ image: good.image });
+    });
+
+  const faulty: readonly (readonly [unknown, string])[] = [
+    [undefined, "spec must be an object"],
+    [{ ...good, name: "g" }, "name must be that of the subject, f"],
+    [{ ...good, namespace: "x" }, "namespace must be that of the subject"],
+    [{ ...good, image: 5 }, "image must be text; got 5"],
+    [{ ...good, envVars: { a: 1 } }, 'envVars must be a map of texts; got {"a":1}'],
+    [{ ...good, labels: [] }, "labels must be a map of texts"],
+    [{ ...good, secrets: "s" }, "secrets must be a list of texts"],
+    [{ ...good, envVars: { "a=b": "c" } }, "names without ="],
+    [{ ...good, envVars: { a: "b\0" } }, "envVars.a must hold no NUL"],
+    [{ ...good, envVars: { mode: "magic" } }, "envVars.mode must be one of streaming"],
+    [{ ...good, envVars: { exec_timeout: "soon" } }, "envVars.exec_timeout must be a duration"],
+    [{ ...good, envVars: { write_timeout: "0s" } }, "envVars.write_timeout must be more than 0"],
+    [{ ...good, envVars: { max_inflight: "-1" } }, "envVars.max_inflight must be a whole number of at least 0"],
+    [{ ...good, envVars: { max_inflight: "1.5" } }, "envVars.max_inflight must be"],
+    [{ ...good, envVars: { pool_size: "0" } }, "envVars.pool_size must be a whole number of at least 1"],
+    [{ ...good, envVars: { prefix_logs: "yes" } }, "envVars.prefix_logs must be true, false, 1 or 0"],
+    [{ ...good, envVars: { upstream_url: "localhost" } }, "envVars.upstream_url must be an address"],
+    [{ ...good, envVars: { ready_path: "ready" } }, "envVars.ready_path must be a path"],
+    [{ ...good, envProcess: " " }, "envProcess must be a command in mode streaming"],
+    [{ ...good, limits: { memory: "lots" } }, 'limits.memory must be an amount of bytes such as 128Mi; got "lots"'],
+    [{ ...good, requests: { cpu: "half" } }, "requests.cpu must be an amount of cores"],
+    [{ ...good, labels: { "com.openfaas.scale.min": "one" } }, "label com.openfaas.scale.min must be a whole number"],
+    [{ ...good, labels: { "com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2" } }, "must be at least com.openfaas.scale.min, 3"],
+  ];
+  for (const [spec, says] of faulty)
+    it(`refuses ${JSON.stringify(spec)} with "${says}"`, () => {
+      expect(() => checkSpec(spec, name)).to.throw(says).with.property("code", "invalid_request");
+    });
+
+  it("names all faults at once, because nobody wants to learn them one by one", () => {
+    const spec = { ...good, envVars: { mode: "magic", pool_size: "x" }, limits: { cpu: "x" } };
+    expect(() => checkSpec(spec, name)).to.throw(/mode.*pool_size.*limits\.cpu/);
+  });
+});
+
+describe("minReplicas()", () => {
+  for (const [labels, least] of [[undefined, 1], [{}, 1], [{ "com.openfaas.scale.min": "3" }, 3], [{ "com.openfaas.scale.min": "0" }, 0]] as const)
+    it(`is ${least} for labels ${JSON.stringify(labels)}`, () => {
+      expect(minReplicas(labels ? { labels } : {})).to.equal(least);
+    });
+});
