@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { BuskerError } from "../../schemas/errors.ts";
+import type { Mode } from "../mode.ts";
 import { fixtures, headerOf, isAlive, openMode, textOf, until } from "../fixtures/open-mode.ts";
 
 const hostile = (how: string): string => `${fixtures}/hostile.sh ${how}`;
@@ -9,15 +10,23 @@ const startFault = async (env: Record<string, string>): Promise<BuskerError | un
     .mode.start()
     .then(() => undefined, (error: unknown) => (error instanceof BuskerError ? error : undefined));
 
-for (const mode of ["streaming", "serializing", "pool"])
-  describe(`mode ${mode}`, () => {
+/** A variable that no shell passes on, so that Node itself forks. */
+const unshellable = { "a.b": "c" };
+
+for (const [title, mode, ownEnv] of [
+  ["streaming", "streaming", {}],
+  ["serializing", "serializing", {}],
+  ["streaming, forked by Node itself", "streaming", unshellable],
+  ["pool", "pool", {}],
+] as const)
+  describe(`mode ${title}`, () => {
     const open = async (fprocess: string, env: Record<string, string> = {}) => {
-      const opened = openMode({ mode, fprocess, ...env }, { maxResponseBytes: 1_000_000 });
+      const opened = openMode({ mode, fprocess, ...env }, { maxResponseBytes: 1_000_000 }, fixtures, ownEnv);
       await opened.mode.start();
       started.push(opened.mode);
       return opened;
     };
-    const started: { stop(graceMs: number): Promise<void> }[] = [];
+    const started: Mode[] = [];
     afterEach(() => Promise.all(started.splice(0).map((running) => running.stop(0))));
 
     for (const bytes of [0, 11, 65_536, 999_999])
@@ -106,8 +115,12 @@ for (const mode of ["streaming", "serializing", "pool"])
   });
 
 describe("mode streaming and serializing", () => {
+  const started: Mode[] = [];
+  afterEach(() => Promise.all(started.splice(0).map((mode) => mode.stop(0))));
+
   const variables = async (env: Record<string, string>, headers: string[], path: string): Promise<string[]> => {
     const { mode, call } = openMode({ fprocess: hostile("env"), ...env });
+    started.push(mode);
     await mode.start();
     return textOf(await call({ headers, path, method: "PUT", body: Buffer.from("abc") })).split("\n");
   };
@@ -125,6 +138,7 @@ describe("mode streaming and serializing", () => {
 
   it("refuse a call whose head the kernel cannot take, and go on", async () => {
     const { mode, call } = openMode({ fprocess: "cat" });
+    started.push(mode);
     await mode.start();
     expect((await call({ headers: ["X-Nul", "a\0b"] })).error).to.equal("invalid_request");
     expect((await call({ headers: ["X-Long", "x".repeat(200_000)] })).error).to.equal("invalid_request");
@@ -140,6 +154,7 @@ describe("mode streaming and serializing", () => {
   for (const [mode, env, type] of types)
     it(`answer as ${type} in mode ${mode} with ${JSON.stringify(env)} to a request of text/csv`, async () => {
       const opened = openMode({ mode, fprocess: "cat", ...env });
+      started.push(opened.mode);
       await opened.mode.start();
       expect(headerOf(await opened.call({ headers: ["content-type", "text/csv"] }), "Content-Type")).to.equal(type);
     });

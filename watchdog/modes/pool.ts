@@ -3,7 +3,7 @@ import type { Mode } from "../mode.ts";
 import type { ModeParts } from "../mode-parts.ts";
 import { describeExit, hasExited, signalGroup, spawnGroup, stopGroups } from "../process-group.ts";
 import { resolveCommand, type ResolvedCommand } from "../resolve-command.ts";
-import { createForkRunner } from "./fork.ts";
+import { beginFork, createProcessForker } from "./fork.ts";
 import { defaultContentType } from "./streaming.ts";
 
 /** Pause before another process is started ahead, after one that did not wait for its call; doubled each time. */
@@ -83,12 +83,12 @@ const createWaitingProcesses = (parts: ModeParts) => {
 export const createPoolMode = (parts: ModeParts): Mode => {
   const processes = createWaitingProcesses(parts);
   const contentType = parts.config.contentType ?? defaultContentType;
-  const runner = createForkRunner(parts, () => contentType, processes.take);
+  const forker = createProcessForker(processes.take);
   return {
     start: async () => processes.open(),
-    begin: runner.begin,
+    begin: beginFork(parts, forker, () => contentType),
     stop: async (graceMs) => {
-      await Promise.all([processes.close(graceMs), runner.stop(graceMs)]);
+      await Promise.all([processes.close(graceMs), forker.stop(graceMs)]);
     },
   };
 };

@@ -1,0 +1,150 @@
+import type { ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { constants } from "node:os";
+import { createLineSplitter } from "../line-splitter.ts";
+import type { StopCause } from "../mode.ts";
+import type { Ending, RunParts } from "../modes/run-process.ts";
+import { hasExited, signalGroup, spawnGroup } from "../process-group.ts";
+import type { FunctionPlace } from "../resolve-command.ts";
+import { openBodyFile } from "./body-file.ts";
+import { createMarkerReader, type MarkerReader } from "./marker-reader.ts";
+
+/** The shell that starts processes. */
+export const shellPath = "/bin/sh";
+
+/** A shell that starts one process at a time in its own process group. */
+export interface ShellServer {
+  readonly pid: number;
+  /** Runs a command, already quoted, with its variables before it. `onEnd` of `parts` is called exactly once, later. */
+  run(command: string, parts: RunParts): (cause: StopCause) => void;
+  /** Whether it can run another. */
+  isAlive(): boolean;
+  readonly child: ChildProcess;
+  /** Ends the whole group at once. */
+  kill(): void;
+  /** Ends the shell when what it runs has ended. */
+  close(): void;
+}
+
+/** How long a killed group may take to be gone before the caller is answered anyway. */
+const killedGraceMs = 500;
+
+/** The descriptor at which the shell has the file of the body. */
+const bodyDescriptor = 3;
+
+const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]));
+
+/** A shell tells a death by signal as 128 and the signal's number. */
+const endingOf = (status: number): Ending => {
+  const signal = status > 128 ? signalNames.get(status - 128) : undefined;
+  return signal === undefined ? { kind: "exited", code: status, signal: null } : { kind: "exited", code: null, signal };
+};
+
+/** What is known of the one call that runs. */
+interface Run {
+  readonly onStdout: (chunk: Buffer) => void;
+  readonly onStderr: (chunk: Buffer) => void;
+  /** The shell itself is gone, and all of its group with it. */
+  readonly onGone: (ending: Ending) => void;
+}
+
+const createRun = (marker: Buffer, parts: RunParts, kill: () => void, release: () => void): Run & { readonly stop: (cause: StopCause) => void } => {
+  const chunks: Buffer[] = [];
+  const lines = createLineSplitter(parts.maxLineBytes, parts.log);
+  let bytes = 0;
+  let status: number | undefined;
+  let isLogDone = false;
+  let cause: Ending | undefined;
+  let ended = false;
+  let fallback: NodeJS.Timeout | undefined;
+
+  const end = (ending: Ending): void => {
+    if (ended) return;
+    ended = true;
+    clearTimeout(fallback);
+    lines.end();
+    release();
+    parts.onEnd(cause ?? ending, chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes));
+  };
+  const killFor = (why: Ending): void => {
+    if (cause || ended) return;
+    cause = why;
+    chunks.length = bytes = 0;
+    kill();
+    fallback = setTimeout(() => end(why), killedGraceMs);
+  };
+  const take = (data: Buffer): void => {
+    if (cause) return;
+    bytes += data.length;
+    chunks.push(data);
+    if (bytes > parts.maxOutputBytes) killFor({ kind: "too large" });
+  };
+  const finishIfWhole = (): void => {
+    if (status !== undefined && isLogDone && !cause) end(endingOf(status));
+  };
+  const stdout: MarkerReader = createMarkerReader(marker, take);
+  const stderr: MarkerReader = createMarkerReader(marker, (data) => lines.push(data));
+  return {
+    onStdout(chunk) {
+      if (status !== undefined) return;
+      status = stdout.push(chunk);
+      finishIfWhole();
+    },
+    onStderr(chunk) {
+      if (isLogDone) return;
+      isLogDone = stderr.push(chunk) !== undefined;
+      finishIfWhole();
+    },
+    onGone: end,
+    stop: (stopCause) => killFor({ kind: "stopped", cause: stopCause }),
+  };
+};
+
+/** Starts a shell. `onEnd` is called when it has ended. Throws when no body file can be had. */
+export const openShellServer = (place: FunctionPlace, onEnd: () => void): ShellServer => {
+  const body = openBodyFile();
+  const child = spawnGroup({ file: shellPath, args: [] }, place, ["pipe", "pipe", "pipe", body.fd]);
+  const token = randomBytes(16).toString("hex");
+  let calls = 0;
+  let run: Run | undefined;
+
+  const onGone = (ending: Ending): void => {
+    const running = run;
+    onEnd();
+    running?.onGone(ending);
+  };
+  child.stdin?.on("error", () => undefined);
+  child.stdout?.on("data", (chunk: Buffer) => run?.onStdout(chunk));
+  child.stderr?.on("data", (chunk: Buffer) => run?.onStderr(chunk));
+  child.once("error", (error) => onGone({ kind: "not started", message: error.message }));
+  child.once("exit", (code, signal) => {
+    signalGroup(child, "SIGKILL");
+    body.close();
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+    onGone({ kind: "exited", code, signal });
+  });
+  // Its process may end itself at SIGTERM in its own way; the shell outlives it and tells how it ended.
+  child.stdin?.write("trap : TERM\n");
+
+  const scriptOf = (command: string, marker: string, { body: input, combineOutput }: RunParts): string => {
+    const from = input.length > 0 ? `/proc/self/fd/${bodyDescriptor}` : "/dev/null";
+    const errors = combineOutput ? " 2>&1" : "";
+    return `${command} <${from} ${bodyDescriptor}<&-${errors}\nprintf '${marker} %d\\n' $?; printf '${marker} 0\\n' >&2\n`;
+  };
+
+  return {
+    pid: child.pid ?? 0,
+    child,
+    run(command, parts) {
+      const marker = `${token}${++calls}`;
+      if (parts.body.length > 0) body.write(parts.body);
+      const current = createRun(Buffer.from(`${marker} `), parts, () => signalGroup(child, "SIGKILL"), () => (run = undefined));
+      run = current;
+      child.stdin?.write(scriptOf(command, marker, parts));
+      return current.stop;
+    },
+    isAlive: () => !hasExited(child) && child.stdin?.writable === true,
+    kill: () => signalGroup(child, "SIGKILL"),
+    close: () => child.stdin?.end(),
+  };
+};
