@@ -5,13 +5,42 @@ import { readWatchdogConfig } from "./config.ts";
 const base = { fprocess: "cat -n" };
 
 const accepted: readonly (readonly [string, Record<string, string>, Record<string, unknown>])[] = [
-  ["OpenFaaS' defaults", {}, { mode: "streaming", command: ["cat", "-n"], execTimeoutMs: 60_000, maxInflight: 0, logBufferBytes: 65536, cgiHeaders: true, combineOutput: false, poolSize: 4 }],
+  [
+    "OpenFaaS' defaults",
+    {},
+    {
+      mode: "streaming",
+      command: ["cat", "-n"],
+      execTimeoutMs: 60_000,
+      maxInflight: 0,
+      logBufferBytes: 65536,
+      cgiHeaders: true,
+      combineOutput: false,
+      poolSize: 4,
+    },
+  ],
   ["function_process before fprocess, as of-watchdog does", { function_process: "wc  -l" }, { command: ["wc", "-l"] }],
-  ["durations as Go writes them and as whole seconds", { exec_timeout: "1m30s", read_timeout: "5" }, { execTimeoutMs: 90_000, readTimeoutMs: 5000 }],
+  [
+    "durations as Go writes them and as whole seconds",
+    { exec_timeout: "1m30s", read_timeout: "5" },
+    { execTimeoutMs: 90_000, readTimeoutMs: 5000 },
+  ],
   ["exec_timeout 0 as the longest there is", { exec_timeout: "0" }, { execTimeoutMs: 24 * 3600_000 }],
-  ["healthcheck_interval as write_timeout when it is not set", { write_timeout: "7s" }, { healthcheckIntervalMs: 7000 }],
-  ["no fprocess in mode static, which runs nothing", { fprocess: "", mode: "static" }, { command: [], staticPath: "/home/app/public" }],
-  ["http_upstream_url before upstream_url", { upstream_url: "http://127.0.0.1:1", http_upstream_url: "http://127.0.0.1:2" }, { upstreamUrl: "http://127.0.0.1:2" }],
+  [
+    "healthcheck_interval as write_timeout when it is not set",
+    { write_timeout: "7s" },
+    { healthcheckIntervalMs: 7000 },
+  ],
+  [
+    "no fprocess in mode static, which runs nothing",
+    { fprocess: "", mode: "static" },
+    { command: [], staticPath: "/home/app/public" },
+  ],
+  [
+    "http_upstream_url before upstream_url",
+    { upstream_url: "http://127.0.0.1:1", http_upstream_url: "http://127.0.0.1:2" },
+    { upstreamUrl: "http://127.0.0.1:2" },
+  ],
   ["a pool no larger than the slots", { max_inflight: "2" }, { poolSize: 2 }],
   ["an empty variable as one that is not set", { content_type: "", max_inflight: "" }, { maxInflight: 0 }],
   ["log_buffer_size -1 as a line of at most a mebibyte", { log_buffer_size: "-1" }, { logBufferBytes: 1024 * 1024 }],
@@ -52,6 +81,7 @@ describe("readWatchdogConfig()", () => {
 
   it("names all faults at once, because a person mends them at once", () => {
     const message = faultsOf({ mode: "x", max_inflight: "y", exec_timeout: "z" })?.message;
-    for (const key of ["mode", "fprocess", "max_inflight", "exec_timeout"]) expect(message).to.contain(`${key} must be`);
+    for (const key of ["mode", "fprocess", "max_inflight", "exec_timeout"])
+      expect(message).to.contain(`${key} must be`);
   });
 });

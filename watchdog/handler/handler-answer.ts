@@ -17,12 +17,18 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
  * together with a body or headers. `{ status: "ok" }` and `{ status: 1 }` are results.
  */
 const isResponse = (value: Record<string, unknown>): boolean =>
-  typeof value["statusCode"] === "number" || (typeof value["status"] === "number" && ("body" in value || "headers" in value));
+  typeof value["statusCode"] === "number" ||
+  (typeof value["status"] === "number" && ("body" in value || "headers" in value));
 
 const toResponse = (value: unknown, status: number, headers: HandlerHeaders): Response => {
-  if (!isRecord(value) || value instanceof Uint8Array || Array.isArray(value) || !isResponse(value)) return { status, headers, body: value };
+  if (!isRecord(value) || value instanceof Uint8Array || Array.isArray(value) || !isResponse(value))
+    return { status, headers, body: value };
   const own = isRecord(value["headers"]) ? (value["headers"] as HandlerHeaders) : {};
-  return { status: Number(value["statusCode"] ?? value["status"]), headers: { ...headers, ...own }, body: value["body"] };
+  return {
+    status: Number(value["statusCode"] ?? value["status"]),
+    headers: { ...headers, ...own },
+    body: value["body"],
+  };
 };
 
 const fault = (what: string): BuskerError => new BuskerError("function_failed", `the handler gave ${what}`);
@@ -34,7 +40,8 @@ const writeHeaders = (values: HandlerHeaders): { headers: string[]; hasType: boo
     if (!tokenPattern.test(name)) throw fault(`the header name ${JSON.stringify(name)}, which HTTP does not allow`);
     for (const value of Array.isArray(given) ? given : [given]) {
       const text = String(value);
-      if (!valuePattern.test(text)) throw fault(`a value of the header ${name} that HTTP does not allow: ${JSON.stringify(text.slice(0, 100))}`);
+      if (!valuePattern.test(text))
+        throw fault(`a value of the header ${name} that HTTP does not allow: ${JSON.stringify(text.slice(0, 100))}`);
       headers.push(name, text);
     }
     hasType ||= name.toLowerCase() === "content-type";

@@ -6,7 +6,11 @@ import type { HandlerContext } from "./handler-context.ts";
 import type { HandlerEvent } from "./handler-event.ts";
 
 /** A function's code: it returns its answer, a promise of it, or calls `callback` (when it takes three arguments). */
-export type Handler = (event: HandlerEvent, context: HandlerContext, callback: (error: unknown, value?: unknown) => void) => unknown;
+export type Handler = (
+  event: HandlerEvent,
+  context: HandlerContext,
+  callback: (error: unknown, value?: unknown) => void,
+) => unknown;
 
 /** Where a handler is looked for when `handler` names none. */
 const defaultFiles: readonly string[] = ["handler.mjs", "handler.js", "index.js"];
@@ -42,5 +46,8 @@ export const loadHandler = async (cwd: string, path: string | undefined): Promis
   const file = findFile(cwd, path);
   const handler = pick(await importFile(file));
   if (handler) return handler;
-  throw new BuskerError("start_failed", `cannot use the handler ${file}: it must export a function as default or as module.exports`);
+  throw new BuskerError(
+    "start_failed",
+    `cannot use the handler ${file}: it must export a function as default or as module.exports`,
+  );
 };

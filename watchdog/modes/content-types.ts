@@ -34,4 +34,5 @@ const byExtension: Readonly<Record<string, string>> = {
 };
 
 /** The content type of a file by its name. */
-export const contentTypeOf = (path: string): string => byExtension[extname(path).toLowerCase()] ?? "application/octet-stream";
+export const contentTypeOf = (path: string): string =>
+  byExtension[extname(path).toLowerCase()] ?? "application/octet-stream";

@@ -8,7 +8,10 @@ const hostile = (how: string): string => `${fixtures}/hostile.sh ${how}`;
 const startFault = async (env: Record<string, string>): Promise<BuskerError | undefined> =>
   openMode(env)
     .mode.start()
-    .then(() => undefined, (error: unknown) => (error instanceof BuskerError ? error : undefined));
+    .then(
+      () => undefined,
+      (error: unknown) => (error instanceof BuskerError ? error : undefined),
+    );
 
 /** A variable that no shell passes on, so that Node itself forks. */
 const unshellable = { "a.b": "c" };
@@ -60,7 +63,10 @@ for (const [title, mode, ownEnv] of [
         await until("the end of the grandchild", () => !isAlive(pid));
       });
 
-    for (const [cause, status, error] of [["deadline", 504, "deadline_exceeded"], ["cancelled", 499, "cancelled"]] as const)
+    for (const [cause, status, error] of [
+      ["deadline", 504, "deadline_exceeded"],
+      ["cancelled", 499, "cancelled"],
+    ] as const)
       it(`kills the whole group at ${cause}, SIGTERM ignored or not`, async () => {
         const { begin, lines } = await open(hostile("stubborn"));
         const { answer, stop } = begin();
@@ -86,7 +92,9 @@ for (const [title, mode, ownEnv] of [
 
     it("puts stderr into the answer with combine_output, as the classic watchdog does", async () => {
       const { call, lines } = await open(hostile("talk"), { combine_output: "true" });
-      expect(textOf(await call())).to.contain("one").and.to.contain("out");
+      expect(textOf(await call()))
+        .to.contain("one")
+        .and.to.contain("out");
       expect(lines.filter(({ callId }) => callId)).to.be.empty;
     });
 
@@ -109,8 +117,12 @@ for (const [title, mode, ownEnv] of [
 
     it("start() rejects a command that is missing or may not be run, naming it", async () => {
       const missing = await startFault({ mode, fprocess: "no-such-program" });
-      expect([missing?.code, missing?.message]).to.satisfy(([code, text]: string[]) => code === "start_failed" && text?.includes("no-such-program"));
-      expect((await startFault({ mode, fprocess: `${fixtures}/not-executable` }))?.message).to.contain("is not executable");
+      expect([missing?.code, missing?.message]).to.satisfy(
+        ([code, text]: string[]) => code === "start_failed" && text?.includes("no-such-program"),
+      );
+      expect((await startFault({ mode, fprocess: `${fixtures}/not-executable` }))?.message).to.contain(
+        "is not executable",
+      );
     });
   });
 
@@ -127,13 +139,20 @@ describe("mode streaming and serializing", () => {
 
   it("tell the function its call in the environment, in both watchdogs' names", async () => {
     expect(await variables({}, ["content-type", "a/b", "X-ONE", "1", "x-one", "2"], "/a/b?c=d")).to.include.members([
-      "Http_Content_Type=a/b", "Http_X_One=1", "Http_Method=PUT", "Http_Path=/a/b", "Http_Query=c=d",
-      "Http_Content_Length=3", "Http_ContentLength=3", "Http_X_Call_Id=call-1",
+      "Http_Content_Type=a/b",
+      "Http_X_One=1",
+      "Http_Method=PUT",
+      "Http_Path=/a/b",
+      "Http_Query=c=d",
+      "Http_Content_Length=3",
+      "Http_ContentLength=3",
+      "Http_X_Call_Id=call-1",
     ]);
   });
 
   it("tell nothing with cgi_headers false", async () => {
-    expect((await variables({ cgi_headers: "false" }, ["A", "b"], "/")).filter((line) => line.startsWith("Http_"))).to.be.empty;
+    expect((await variables({ cgi_headers: "false" }, ["A", "b"], "/")).filter((line) => line.startsWith("Http_"))).to
+      .be.empty;
   });
 
   it("refuse a call whose head the kernel cannot take, and go on", async () => {
@@ -172,7 +191,9 @@ describe("mode pool", () => {
   it("replaces what it has used, so that many calls find a process", async () => {
     const { mode, call } = openMode({ mode: "pool", fprocess: hostile("late"), pool_size: "2" });
     await mode.start();
-    const answers = await Promise.all(Array.from({ length: 10 }, (_, index) => call({ body: Buffer.from(`${index} `) })));
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, (_, index) => call({ body: Buffer.from(`${index} `) })),
+    );
     expect(answers.map(textOf)).to.deep.equal(answers.map((_, index) => `${index} answered\n`));
     await mode.stop(0);
   });

@@ -19,7 +19,12 @@ describe("mode handler", () => {
     ["/fail", 418, "teapot\n", "text/plain; charset=utf-8"],
     ["/throw", 500, "it broke\n", "text/plain; charset=utf-8"],
     ["/nothing", 200, "", undefined],
-    ["/function", 500, "the handler gave a function as its answer, which cannot be sent\n", "text/plain; charset=utf-8"],
+    [
+      "/function",
+      500,
+      "the handler gave a function as its answer, which cannot be sent\n",
+      "text/plain; charset=utf-8",
+    ],
   ];
   for (const [path, status, text, type] of answers)
     it(`answers ${status} ${JSON.stringify(text)} for ${path}`, async () => {
@@ -31,7 +36,11 @@ describe("mode handler", () => {
   it("gives the handler the call's head, query and path apart", async () => {
     const answer = await opened.call({ path: "/json?a=1&b=2&b=3", headers: ["X-A", "1", "x-a", "2"], method: "PUT" });
     expect(JSON.parse(textOf(answer))).to.deep.equal({
-      status: "fine", method: "PUT", path: "/json", query: { a: "1", b: ["2", "3"] }, headers: { "x-a": "1, 2" },
+      status: "fine",
+      method: "PUT",
+      path: "/json",
+      query: { a: "1", b: ["2", "3"] },
+      headers: { "x-a": "1, 2" },
     });
   });
 
@@ -57,16 +66,27 @@ describe("mode handler", () => {
     await until("the abort", () => opened.lines.some(({ text }) => text === "aborted: deadline"));
   });
 
-  for (const [handler, told] of [["nowhere.mjs", "nowhere.mjs"], ["not-executable", "cannot load"], ["no-handler.mjs", "must export a function"]] as const)
+  for (const [handler, told] of [
+    ["nowhere.mjs", "nowhere.mjs"],
+    ["not-executable", "cannot load"],
+    ["no-handler.mjs", "must export a function"],
+  ] as const)
     it(`start() rejects the handler ${handler}, saying why`, async () => {
-      const error = await openMode({ mode: "handler", handler }).mode.start().then(() => undefined, (thrown: unknown) => thrown);
+      const error = await openMode({ mode: "handler", handler })
+        .mode.start()
+        .then(
+          () => undefined,
+          (thrown: unknown) => thrown,
+        );
       expect(error).to.be.instanceOf(BuskerError).with.property("code", "start_failed");
       expect((error as BuskerError).message).to.contain(told);
     });
 
   it("ends the process with SIGXCPU when a handler loops beyond its deadline, because nothing else can stop it", async () => {
     const beganMs = { at: 0 };
-    const child = spawn(process.execPath, ["--import=tsx", `${fixtures}/loop.ts`], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["--import=tsx", `${fixtures}/loop.ts`], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     child.stdout.once("data", () => (beganMs.at = Date.now()));
     const signal = await new Promise((done) => child.once("exit", (_code, name) => done(name)));
     expect(signal).to.equal("SIGXCPU");

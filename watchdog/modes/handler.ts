@@ -24,7 +24,12 @@ const failedAnswer = (error: unknown, status: number, log: (text: string) => voi
 };
 
 /** Runs one call in this thread. */
-const runHandler = (handler: Handler, { config, context: log }: ModeParts, call: Call, settle: (answer: Answer) => void): HandlerContext => {
+const runHandler = (
+  handler: Handler,
+  { config, context: log }: ModeParts,
+  call: Call,
+  settle: (answer: Answer) => void,
+): HandlerContext => {
   const logError = (text: string): void => {
     for (const line of text.split("\n")) log.log("stderr", line, call.id);
   };
@@ -49,7 +54,9 @@ const runHandler = (handler: Handler, { config, context: log }: ModeParts, call:
   const fail = (error: unknown): void => decide({ kind: "failed", error });
   const context = new HandlerContext(call, decide);
   try {
-    const value = handler(createHandlerEvent(call, config.rawBody), context, (error, result) => (error ? fail(error) : succeed(result)));
+    const value = handler(createHandlerEvent(call, config.rawBody), context, (error, result) =>
+      error ? fail(error) : succeed(result),
+    );
     if (isThenable(value)) value.then(succeed, fail);
     else if (value !== undefined || handler.length < 3) succeed(value);
   } catch (error) {

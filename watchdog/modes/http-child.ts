@@ -1,8 +1,10 @@
 import type { ChildProcess } from "node:child_process";
+import type { Readable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import { BuskerError } from "../../schemas/errors.ts";
 import { createLineSplitter } from "../line-splitter.ts";
 import type { ModeParts } from "../mode-parts.ts";
+import { createPipeSource } from "../output-pipe.ts";
 import { describeExit, hasExited, signalGroup, spawnGroup } from "../process-group.ts";
 import type { ResolvedCommand } from "../resolve-command.ts";
 import type { UpstreamAddress } from "../upstream/client.ts";
@@ -24,19 +26,44 @@ const maxStarts = 5;
 
 const loopback: readonly string[] = ["127.0.0.1", "::1"];
 
-/** Passes the output on line by line and keeps the last lines. */
-const followOutput = (child: ChildProcess, { config, context }: ModeParts): readonly string[] => {
-  const last: string[] = [];
-  child.on("error", (error) => last.push(error.message));
-  for (const name of ["stdout", "stderr"] as const) {
-    const lines = createLineSplitter(config.logBufferBytes, (line) => {
-      context.log(name, line);
-      if (last.push(line) > toldLines) last.shift();
+/** What a function's server writes. */
+interface Output {
+  /** The last lines. */
+  readonly lines: readonly string[];
+  /** Resolves when all has been read. */
+  readonly read: Promise<unknown>;
+}
+
+/** Passes a stream on line by line; resolves at its end. */
+const passLines = (stream: Readable, maxBytes: number, onLine: (line: string) => void): Promise<void> =>
+  new Promise((resolve) => {
+    const lines = createLineSplitter(maxBytes, onLine);
+    stream.on("data", (chunk: Buffer) => lines.push(chunk));
+    stream.on("error", () => undefined);
+    stream.on("close", () => {
+      lines.end();
+      resolve();
     });
-    child[name]?.on("data", (chunk: Buffer) => lines.push(chunk));
-    child[name]?.on("end", () => lines.end());
-  }
-  return last;
+  });
+
+const spawnServer = (
+  parts: ModeParts,
+  command: ResolvedCommand,
+  env: Record<string, string>,
+): { child: ChildProcess; output: Output } => {
+  const pipes = createPipeSource(2);
+  const [stdout, stderr] = [pipes.open(), pipes.open()];
+  const child = spawnGroup(command, { env, cwd: parts.cwd }, ["ignore", stdout.stdio, stderr.stdio]);
+  const lines: string[] = [];
+  const pass = (name: "stdout" | "stderr", stream: Readable): Promise<void> =>
+    passLines(stream, parts.config.logBufferBytes, (line) => {
+      parts.context.log(name, line);
+      if (lines.push(line) > toldLines) lines.shift();
+    });
+  child.on("error", (error) => lines.push(error.message));
+  const read = Promise.all([pass("stdout", stdout.attach(child, 1)), pass("stderr", stderr.attach(child, 2))]);
+  pipes.close();
+  return { child, output: { lines, read } };
 };
 
 const openPort = (url: URL | undefined): Promise<PortLease> =>
@@ -59,7 +86,11 @@ const startFailed = (why: string, lines: readonly string[]): BuskerError => {
 };
 
 /** Asks until the function answers; undefined when its process ended or the time is over. */
-const awaitAnswer = async (child: ChildProcess, question: ReadinessQuestion, timeoutMs: number): Promise<UpstreamAddress | undefined> => {
+const awaitAnswer = async (
+  child: ChildProcess,
+  question: ReadinessQuestion,
+  timeoutMs: number,
+): Promise<UpstreamAddress | undefined> => {
   const startMs = Date.now();
   while (!hasExited(child) && Date.now() - startMs < timeoutMs) {
     const address = await askReadiness(question);
@@ -73,11 +104,9 @@ const awaitAnswer = async (child: ChildProcess, question: ReadinessQuestion, tim
 const lastWordsMs = 500;
 
 /** Kills the whole group and waits until its output has been read. */
-const bury = async (child: ChildProcess): Promise<void> => {
-  const closed = new Promise((resolve) => child.once("close", resolve));
+const bury = async (child: ChildProcess, output: Output): Promise<void> => {
   signalGroup(child, "SIGKILL");
-  const isRead = child.pid === undefined || (hasExited(child) && child.stdout?.closed && child.stderr?.closed);
-  if (!isRead) await Promise.race([closed, pause(lastWordsMs, undefined, { ref: false })]);
+  await Promise.race([output.read, pause(lastWordsMs, undefined, { ref: false })]);
 };
 
 /** What a start came to. */
@@ -86,12 +115,17 @@ type Start =
   | { readonly kind: "port taken" }
   | { readonly kind: "failed"; readonly error: BuskerError };
 
-const startOnce = async (parts: ModeParts, command: ResolvedCommand, url: URL | undefined, onSpawn: (child: ChildProcess) => void): Promise<Start> => {
-  const { config, env, cwd } = parts;
+const startOnce = async (
+  parts: ModeParts,
+  command: ResolvedCommand,
+  url: URL | undefined,
+  onSpawn: (child: ChildProcess) => void,
+): Promise<Start> => {
+  const { config, env } = parts;
   const lease = await openPort(url);
-  const child = spawnGroup(command, { env: environmentOf(env, url, lease.port), cwd }, ["ignore", "pipe", "pipe"]);
+  const { child, output } = spawnServer(parts, command, environmentOf(env, url, lease.port));
+  const { lines } = output;
   onSpawn(child);
-  const lines = followOutput(child, parts);
   const question: ReadinessQuestion = {
     addresses: hostsOf(url).map((host) => ({ host, port: lease.port })),
     path: config.readyPath || "/_/health",
@@ -101,15 +135,26 @@ const startOnce = async (parts: ModeParts, command: ResolvedCommand, url: URL | 
   if (address) return { kind: "ready", child: { process: child, address, lease } };
   lease.release();
   const exited = hasExited(child);
-  await bury(child);
-  if (!exited) return { kind: "failed", error: startFailed(`no answer on port ${lease.port} within ${config.startTimeoutMs} ms`, lines) };
+  await bury(child, output);
+  if (!exited)
+    return {
+      kind: "failed",
+      error: startFailed(`no answer on port ${lease.port} within ${config.startTimeoutMs} ms`, lines),
+    };
   if (!url && lines.some((line) => /EADDRINUSE|address already in use/i.test(line))) return { kind: "port taken" };
   const how = describeExit(child.exitCode, child.signalCode);
-  return { kind: "failed", error: startFailed(`its process ended with ${how} before it answered on port ${lease.port}`, lines) };
+  return {
+    kind: "failed",
+    error: startFailed(`its process ended with ${how} before it answered on port ${lease.port}`, lines),
+  };
 };
 
 /** Starts the function's server and waits until it answers. Throws `start_failed` with its last lines when it does not. */
-export const startHttpChild = async (parts: ModeParts, command: ResolvedCommand, onSpawn: (child: ChildProcess) => void): Promise<HttpChild> => {
+export const startHttpChild = async (
+  parts: ModeParts,
+  command: ResolvedCommand,
+  onSpawn: (child: ChildProcess) => void,
+): Promise<HttpChild> => {
   const { upstreamUrl } = parts.config;
   const url = upstreamUrl === undefined ? undefined : new URL(upstreamUrl);
   for (let attempt = 1; attempt <= maxStarts; attempt++) {

@@ -8,7 +8,11 @@ import { fixtures, headerOf, isAlive, node, openMode, textOf, until, type TestMo
 
 const server = (...args: readonly string[]): string => node("http-function.mjs", ...args);
 
-const startFault = (opened: TestMode): Promise<unknown> => opened.mode.start().then(() => undefined, (error: unknown) => error);
+const startFault = (opened: TestMode): Promise<unknown> =>
+  opened.mode.start().then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 
 describe("mode http", () => {
   let opened: TestMode;
@@ -24,7 +28,11 @@ describe("mode http", () => {
     const answer = await opened.call({ method: "PATCH", path: "/x/y?z=%20", headers: ["X-A", "b"], body });
     expect(answer.status).to.equal(200);
     expect(headerOf(answer, "X-Length")).to.equal("300000");
-    expect(JSON.parse(textOf(answer))).to.deep.include({ method: "PATCH", url: "/x/y?z=%20", body: body.subarray(0, 100).toString() });
+    expect(JSON.parse(textOf(answer))).to.deep.include({
+      method: "PATCH",
+      url: "/x/y?z=%20",
+      body: body.subarray(0, 100).toString(),
+    });
   });
 
   const answers: readonly (readonly [string, string, number, string, string | undefined])[] = [
@@ -35,8 +43,20 @@ describe("mode http", () => {
     ["HEAD", "/x", 200, "", undefined],
     ["POST", "/crash", 502, "the function closed the connection without an answer\n", "function_unreachable"],
     ["GET", "/big", 502, "the function's response is larger than the limit of 1000000 bytes\n", "response_too_large"],
-    ["GET", "/endless", 502, "the function's response is larger than the limit of 1000000 bytes\n", "response_too_large"],
-    ["GET", "/a b", 400, 'cannot pass the call to the function: the path must be a / and visible characters; got "/a b"\n', "invalid_request"],
+    [
+      "GET",
+      "/endless",
+      502,
+      "the function's response is larger than the limit of 1000000 bytes\n",
+      "response_too_large",
+    ],
+    [
+      "GET",
+      "/a b",
+      400,
+      'cannot pass the call to the function: the path must be a / and visible characters; got "/a b"\n',
+      "invalid_request",
+    ],
   ];
   for (const [method, path, status, text, error] of answers)
     it(`answers ${status} to ${method} ${path}`, async () => {
@@ -46,7 +66,10 @@ describe("mode http", () => {
       expect((await opened.call({ path: "/after" })).status).to.equal(200);
     });
 
-  for (const [cause, code] of [["deadline", "deadline_exceeded"], ["cancelled", "cancelled"]] as const)
+  for (const [cause, code] of [
+    ["deadline", "deadline_exceeded"],
+    ["cancelled", "cancelled"],
+  ] as const)
     it(`answers at once at ${cause} and goes on serving`, async () => {
       await open(server());
       const { answer, stop } = opened.begin({ path: "/never" });
@@ -84,12 +107,16 @@ describe("mode http", () => {
     opened = openMode({ mode: "http", fprocess: server("broken") });
     const error = await startFault(opened);
     expect(error).to.be.instanceOf(BuskerError).with.property("code", "start_failed");
-    expect((error as BuskerError).message).to.contain("exit code 7").and.to.contain("cannot find module x");
+    expect((error as BuskerError).message)
+      .to.contain("exit code 7")
+      .and.to.contain("cannot find module x");
   });
 
   it("start() rejects a server that never answers, and leaves nothing of it", async () => {
     opened = openMode({ mode: "http", fprocess: `${fixtures}/hostile.sh stubborn`, start_timeout: "200ms" });
-    expect((await startFault(opened)) as BuskerError).to.have.property("message").that.contains("no answer on port");
+    expect((await startFault(opened)) as BuskerError)
+      .to.have.property("message")
+      .that.contains("no answer on port");
     const pids = opened.lines[0]?.text.split(" ").map(Number) ?? [];
     expect(pids).to.have.length(2);
     await until("the end of the group", () => !pids.some(isAlive));
@@ -100,7 +127,9 @@ describe("mode http", () => {
     await new Promise<void>((listening) => other.listen(0, "127.0.0.1", listening));
     const { port } = other.address() as AddressInfo;
     opened = openMode({ mode: "http", fprocess: server(), upstream_url: `http://127.0.0.1:${port}` });
-    expect((await startFault(opened)) as BuskerError).to.have.property("message").that.contains("in use");
+    expect((await startFault(opened)) as BuskerError)
+      .to.have.property("message")
+      .that.contains("in use");
     await new Promise((closed) => other.close(closed));
   });
 

@@ -84,7 +84,8 @@ export const createHttpMode = (parts: ModeParts): Mode => {
       started.process.once("exit", () => onExit(started));
     },
     begin(call, finish) {
-      if (!upstream) return refuse(errorAnswer("function_unreachable", "the function's process is not running"), finish);
+      if (!upstream)
+        return refuse(errorAnswer("function_unreachable", "the function's process is not running"), finish);
       try {
         return proxy(upstream, call, finish);
       } catch (error) {

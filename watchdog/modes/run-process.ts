@@ -59,7 +59,10 @@ export const runProcess = (child: ChildProcess, parts: RunParts): ((cause: StopC
     clearTimeout(fallback);
     for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
     lines.end();
-    parts.onEnd(cause ?? { kind: "exited", code: child.exitCode, signal: child.signalCode }, Buffer.concat(chunks, bytes));
+    parts.onEnd(
+      cause ?? { kind: "exited", code: child.exitCode, signal: child.signalCode },
+      Buffer.concat(chunks, bytes),
+    );
   };
 
   const kill = (why: Ending): void => {

@@ -20,7 +20,7 @@ const openIn = (folder: string): number => {
 };
 
 const writeAll = (fd: number, body: Uint8Array): void => {
-  for (let at = 0; at < body.length; ) at += writeSync(fd, body, at, body.length - at, at);
+  for (let at = 0; at < body.length;) at += writeSync(fd, body, at, body.length - at, at);
 };
 
 /** Opens a body file, in memory where there is such a file system. Throws when no temporary folder can be written. */

@@ -5,6 +5,7 @@ import { createLineSplitter } from "../line-splitter.ts";
 import type { StopCause } from "../mode.ts";
 import type { Ending, RunParts } from "../modes/run-process.ts";
 import { hasExited, signalGroup, spawnGroup } from "../process-group.ts";
+import type { PipeSource } from "../output-pipe.ts";
 import type { FunctionPlace } from "../resolve-command.ts";
 import { openBodyFile } from "./body-file.ts";
 import { createMarkerReader, type MarkerReader } from "./marker-reader.ts";
@@ -32,7 +33,9 @@ const killedGraceMs = 500;
 /** The descriptor at which the shell has the file of the body. */
 const bodyDescriptor = 3;
 
-const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]));
+const signalNames = new Map(
+  Object.entries(constants.signals).map(([name, number]) => [number, name as NodeJS.Signals]),
+);
 
 /** A shell tells a death by signal as 128 and the signal's number. */
 const endingOf = (status: number): Ending => {
@@ -48,7 +51,12 @@ interface Run {
   readonly onGone: (ending: Ending) => void;
 }
 
-const createRun = (marker: Buffer, parts: RunParts, kill: () => void, release: () => void): Run & { readonly stop: (cause: StopCause) => void } => {
+const createRun = (
+  marker: Buffer,
+  parts: RunParts,
+  kill: () => void,
+  release: () => void,
+): Run & { readonly stop: (cause: StopCause) => void } => {
   const chunks: Buffer[] = [];
   const lines = createLineSplitter(parts.maxLineBytes, parts.log);
   let bytes = 0;
@@ -101,9 +109,12 @@ const createRun = (marker: Buffer, parts: RunParts, kill: () => void, release: (
 };
 
 /** Starts a shell. `onEnd` is called when it has ended. Throws when no body file can be had. */
-export const openShellServer = (place: FunctionPlace, onEnd: () => void): ShellServer => {
+export const openShellServer = (place: FunctionPlace, pipes: PipeSource, onEnd: () => void): ShellServer => {
   const body = openBodyFile();
-  const child = spawnGroup({ file: shellPath, args: [] }, place, ["pipe", "pipe", "pipe", body.fd]);
+  const outputs = [pipes.open(), pipes.open()] as const;
+  const child = spawnGroup({ file: shellPath, args: [] }, place, ["pipe", outputs[0].stdio, outputs[1].stdio, body.fd]);
+  const stdout = outputs[0].attach(child, 1);
+  const stderr = outputs[1].attach(child, 2);
   const token = randomBytes(16).toString("hex");
   let calls = 0;
   let run: Run | undefined;
@@ -114,13 +125,13 @@ export const openShellServer = (place: FunctionPlace, onEnd: () => void): ShellS
     running?.onGone(ending);
   };
   child.stdin?.on("error", () => undefined);
-  child.stdout?.on("data", (chunk: Buffer) => run?.onStdout(chunk));
-  child.stderr?.on("data", (chunk: Buffer) => run?.onStderr(chunk));
+  stdout.on("data", (chunk: Buffer) => run?.onStdout(chunk));
+  stderr.on("data", (chunk: Buffer) => run?.onStderr(chunk));
   child.once("error", (error) => onGone({ kind: "not started", message: error.message }));
   child.once("exit", (code, signal) => {
     signalGroup(child, "SIGKILL");
     body.close();
-    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+    for (const stream of [child.stdin, stdout, stderr]) stream?.destroy();
     onGone({ kind: "exited", code, signal });
   });
   // Its process may end itself at SIGTERM in its own way; the shell outlives it and tells how it ended.
@@ -138,7 +149,12 @@ export const openShellServer = (place: FunctionPlace, onEnd: () => void): ShellS
     run(command, parts) {
       const marker = `${token}${++calls}`;
       if (parts.body.length > 0) body.write(parts.body);
-      const current = createRun(Buffer.from(`${marker} `), parts, () => signalGroup(child, "SIGKILL"), () => (run = undefined));
+      const current = createRun(
+        Buffer.from(`${marker} `),
+        parts,
+        () => signalGroup(child, "SIGKILL"),
+        () => (run = undefined),
+      );
       run = current;
       child.stdin?.write(scriptOf(command, marker, parts));
       return current.stop;

@@ -14,7 +14,12 @@ describe("createShellServers()", () => {
     const { mode, call } = await open(`${fixtures}/hostile.sh chatty`);
     for (let count = 0; count < 30; count++) {
       const text = textOf(await call({ body: Buffer.from(`call ${count}`) }));
-      expect(text.split("\n").filter((line) => !line.startsWith(`call ${count} `)).join("")).to.equal("");
+      expect(
+        text
+          .split("\n")
+          .filter((line) => !line.startsWith(`call ${count} `))
+          .join(""),
+      ).to.equal("");
     }
     await mode.stop(0);
   });
@@ -23,7 +28,16 @@ describe("createShellServers()", () => {
     const { mode, call } = await open("cat");
     const bodies = Array.from({ length: 60 }, (_, index) => `body ${index} ${"x".repeat(index * 700)}`);
     for (let round = 0; round < 3; round++)
-      expect((await Promise.all(bodies.map((body) => call({ body: Buffer.from(body) })))).map(textOf)).to.deep.equal(bodies);
+      expect((await Promise.all(bodies.map((body) => call({ body: Buffer.from(body) })))).map(textOf)).to.deep.equal(
+        bodies,
+      );
+    await mode.stop(0);
+  });
+
+  it("gives real files at /dev/stdin, /dev/stdout and /dev/stderr, because scripts open them by name", async () => {
+    const { mode, call, lines } = await open(`${fixtures}/hostile.sh devices`);
+    expect(textOf(await call({ body: Buffer.from("in") }))).to.equal("inout\n");
+    expect(lines.map(({ text }) => text)).to.deep.equal(["err"]);
     await mode.stop(0);
   });
 
@@ -37,7 +51,9 @@ describe("createShellServers()", () => {
 
   it("survives a function that kills its own group, shell included", async () => {
     const { mode, call } = await open(`${fixtures}/hostile.sh suicide`);
-    expect([textOf(await call()), textOf(await call())]).to.deep.equal(Array(2).fill("the function failed: signal SIGKILL\n"));
+    expect([textOf(await call()), textOf(await call())]).to.deep.equal(
+      Array(2).fill("the function failed: signal SIGKILL\n"),
+    );
     await mode.stop(0);
   });
 

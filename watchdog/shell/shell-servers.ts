@@ -1,6 +1,8 @@
 import { accessSync, constants } from "node:fs";
+import { createPipeSource } from "../output-pipe.ts";
 import { stopGroups } from "../process-group.ts";
 import type { FunctionPlace } from "../resolve-command.ts";
+import { openBodyFile } from "./body-file.ts";
 import { createGroupScan } from "./group-members.ts";
 import { openShellServer, shellPath, type ShellServer } from "./shell-server.ts";
 import { canShellExport } from "./shell-words.ts";
@@ -23,13 +25,16 @@ const sweepShare = 15;
 /** How long an unused shell is kept, in milliseconds. */
 const idleMs = 3000;
 
+/** Pipes made at a time, two for each shell. */
+const pipesAtATime = 16;
+
 /** Whether shells can start this function's processes here: there is a shell, /proc, and every variable gets through. */
 export const canUseShells = (place: FunctionPlace): boolean => {
   if (process.platform !== "linux" || !canShellExport(place.env)) return false;
   try {
     accessSync(shellPath, constants.X_OK);
     accessSync("/proc/self/stat", constants.R_OK);
-    openShellServer(place, () => undefined).close();
+    openBodyFile().close();
     return true;
   } catch {
     return false;
@@ -52,9 +57,10 @@ export const createShellServers = (place: FunctionPlace): ShellServers => {
   let stopped = false;
   let scanMs = 0;
   const findOccupied = createGroupScan();
+  const pipes = createPipeSource(pipesAtATime);
 
   const open = (): ShellServer => {
-    const server: ShellServer = openShellServer(place, () => all.delete(server));
+    const server: ShellServer = openShellServer(place, pipes, () => all.delete(server));
     all.add(server);
     return server;
   };
@@ -122,6 +128,7 @@ export const createShellServers = (place: FunctionPlace): ShellServers => {
         [...all].map(({ child }) => child),
         graceMs,
       );
+      pipes.close();
     },
   };
 };

@@ -6,18 +6,22 @@ import type { ExchangeOutcome } from "./connection.ts";
 /** What a server does with one connection. */
 type Script = (socket: Socket, connection: number) => void;
 
-const respond = (...pieces: readonly string[]): Script => (socket) => {
-  socket.once("data", async () => {
-    // One piece a turn, so that they arrive apart.
-    for (const piece of pieces) await new Promise((sent) => socket.write(piece, "latin1", () => setImmediate(sent)));
-    socket.end();
-  });
-};
+const respond =
+  (...pieces: readonly string[]): Script =>
+  (socket) => {
+    socket.once("data", async () => {
+      // One piece a turn, so that they arrive apart.
+      for (const piece of pieces) await new Promise((sent) => socket.write(piece, "latin1", () => setImmediate(sent)));
+      socket.end();
+    });
+  };
 
-const stay = (...responses: readonly string[]): Script => (socket) => {
-  let index = 0;
-  socket.on("data", () => socket.write(responses[index++ % responses.length] ?? ""));
-};
+const stay =
+  (...responses: readonly string[]): Script =>
+  (socket) => {
+    let index = 0;
+    socket.on("data", () => socket.write(responses[index++ % responses.length] ?? ""));
+  };
 
 const summary = (outcome: ExchangeOutcome): string =>
   outcome.kind === "answered"
@@ -41,7 +45,11 @@ describe("createUpstreamClient()", () => {
   };
   const exchange = (method = "GET", canRepeat = false): Promise<ExchangeOutcome> =>
     new Promise((done) => {
-      client.exchange({ head: `${method} / HTTP/1.1\r\nHost: a\r\n\r\n`, body: new Uint8Array(), isHead: method === "HEAD" }, canRepeat, done);
+      client.exchange(
+        { head: `${method} / HTTP/1.1\r\nHost: a\r\n\r\n`, body: new Uint8Array(), isHead: method === "HEAD" },
+        canRepeat,
+        done,
+      );
     });
 
   afterEach(async () => {
@@ -55,13 +63,36 @@ describe("createUpstreamClient()", () => {
   const ok = "HTTP/1.1 200 OK\r\n";
   const read: readonly (readonly [string, readonly string[], string])[] = [
     ["a length", [`${ok}Content-Length: 3\r\n\r\nabc`], "200 abc"],
-    ["a length in pieces, cut in the head and in the body", ["HTT", "P/1.1 200 OK\r\nContent-Le", "ngth: 3\r", "\n\r", "\na", "bc"], "200 abc"],
+    [
+      "a length in pieces, cut in the head and in the body",
+      ["HTT", "P/1.1 200 OK\r\nContent-Le", "ngth: 3\r", "\n\r", "\na", "bc"],
+      "200 abc",
+    ],
     ["chunks", [`${ok}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n`], "200 abcde"],
-    ["chunks cut everywhere, with trailers", [`${ok}Transfer-Encoding: Chunked\r\n\r\n`, "A", "\r", "\n0123", "456789", "\r", "\n0", "\r\nX: y\r", "\n\r", "\n"], "200 0123456789"],
+    [
+      "chunks cut everywhere, with trailers",
+      [
+        `${ok}Transfer-Encoding: Chunked\r\n\r\n`,
+        "A",
+        "\r",
+        "\n0123",
+        "456789",
+        "\r",
+        "\n0",
+        "\r\nX: y\r",
+        "\n\r",
+        "\n",
+      ],
+      "200 0123456789",
+    ],
     ["a body until the connection closes", [`${ok}\r\nab`, "cd"], "200 abcd"],
     ["HTTP/1.0", ["HTTP/1.0 404 Not Found\r\n\r\nno"], "404 no"],
     ["no reason phrase", ["HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"], "200 "],
-    ["interim responses before the real one", ["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", `${ok}Content-Length: 1\r\n\r\nx`], "200 x"],
+    [
+      "interim responses before the real one",
+      ["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", `${ok}Content-Length: 1\r\n\r\nx`],
+      "200 x",
+    ],
     ["204 without a body, whatever it says", ["HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"], "204 "],
     ["two equal lengths", [`${ok}Content-Length: 1\r\nContent-Length: 1\r\n\r\nx`], "200 x"],
   ];
@@ -73,7 +104,11 @@ describe("createUpstreamClient()", () => {
 
   const faults: readonly (readonly [string, readonly string[], RegExp])[] = [
     ["a short body", [`${ok}Content-Length: 9\r\n\r\nabc`], /function_unreachable.*cut short: 3 of 9/],
-    ["a missing last chunk", [`${ok}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`], /function_unreachable.*cut short/],
+    [
+      "a missing last chunk",
+      [`${ok}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`],
+      /function_unreachable.*cut short/,
+    ],
     ["a head cut short", ["HTTP/1.1 200 OK\r\nA: b"], /function_unreachable.*its head was cut short/],
     ["nothing at all", [], /function_unreachable.*without an answer/],
     ["another protocol", ["SSH-2.0-OpenSSH\r\n\r\n"], /malformed.*status line/],
@@ -84,10 +119,18 @@ describe("createUpstreamClient()", () => {
     ["a control character in a value", [`${ok}A: b\0c\r\n\r\n`], /malformed.*header line/],
     ["two lengths", [`${ok}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx`], /malformed.*different/],
     ["a negative length", [`${ok}Content-Length: -1\r\n\r\n`], /malformed.*Content-Length/],
-    ["length and chunks at once", [`${ok}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`], /malformed.*both/],
+    [
+      "length and chunks at once",
+      [`${ok}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+      /malformed.*both/,
+    ],
     ["another transfer coding", [`${ok}Transfer-Encoding: gzip, chunked\r\n\r\n`], /malformed.*Transfer-Encoding/],
     ["a chunk size that is none", [`${ok}Transfer-Encoding: chunked\r\n\r\nzz\r\n`], /malformed.*chunk size/],
-    ["a chunk longer than its size", [`${ok}Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n`], /malformed.*longer/],
+    [
+      "a chunk longer than its size",
+      [`${ok}Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n`],
+      /malformed.*longer/,
+    ],
     ["a switch of protocols", ["HTTP/1.1 101 Switching Protocols\r\n\r\n"], /malformed.*switches/],
     ["a head without an end", [`${ok}A: ${"x".repeat(300_000)}`], /malformed.*larger than 262144/],
     ["a length beyond the limit", [`${ok}Content-Length: 1001\r\n\r\n`], /response_too_large/],
@@ -108,7 +151,11 @@ describe("createUpstreamClient()", () => {
   });
 
   it("leaves hop-by-hop headers out, those named by Connection too", async () => {
-    await open(respond(`${ok}Connection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nX-End: 2\r\nContent-Length: 0\r\n\r\n`));
+    await open(
+      respond(
+        `${ok}Connection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nX-End: 2\r\nContent-Length: 0\r\n\r\n`,
+      ),
+    );
     const outcome = await exchange();
     expect(outcome.kind === "answered" && outcome.response.head.headers).to.deep.equal(["X-End", "2"]);
   });

@@ -34,7 +34,12 @@ export class UpstreamConnection {
   #heardNothing = true;
   #gone = false;
 
-  constructor(options: { host: string; port: number; maxBodyBytes: number; onGone: (connection: UpstreamConnection) => void }) {
+  constructor(options: {
+    host: string;
+    port: number;
+    maxBodyBytes: number;
+    onGone: (connection: UpstreamConnection) => void;
+  }) {
     this.#maxBodyBytes = options.maxBodyBytes;
     this.#onGone = options.onGone;
     this.#socket = connect({
@@ -42,7 +47,10 @@ export class UpstreamConnection {
       port: options.port,
       noDelay: true,
       // One buffer for the connection's whole life: without it every read allocates and passes through a stream.
-      onread: { buffer: Buffer.allocUnsafeSlow(readBufferBytes), callback: (bytes, buffer) => this.#onRead(bytes, buffer) },
+      onread: {
+        buffer: Buffer.allocUnsafeSlow(readBufferBytes),
+        callback: (bytes, buffer) => this.#onRead(bytes, buffer),
+      },
     });
     this.#socket.on("end", () => this.#onEnd());
     this.#socket.on("error", (error) => this.#fail(`the connection to the function failed: ${error.message}`));
@@ -106,7 +114,9 @@ export class UpstreamConnection {
       const response = read();
       if (response) this.#answer(response);
     } catch (error) {
-      this.#failWith(error instanceof BuskerError ? error : new BuskerError("internal", String(error), { cause: error }));
+      this.#failWith(
+        error instanceof BuskerError ? error : new BuskerError("internal", String(error), { cause: error }),
+      );
     }
   }
 

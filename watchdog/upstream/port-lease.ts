@@ -45,7 +45,10 @@ export const leaseFreePort = async (): Promise<PortLease> => {
     const server = await claim(port);
     if (server) return { port, release: () => server.close() };
   }
-  throw new BuskerError("start_failed", `cannot find a port for the function: ${maxTries} free ones were taken at once`);
+  throw new BuskerError(
+    "start_failed",
+    `cannot find a port for the function: ${maxTries} free ones were taken at once`,
+  );
 };
 
 /** Whether anybody takes connections there. */

@@ -11,12 +11,39 @@ const build = (call: Partial<Call>, pathPrefix = ""): string =>
 const common = "Host: 127.0.0.1:1\r\nX-Call-Id: c1\r\n";
 const cases: readonly (readonly [string, Partial<Call>, string])[] = [
   ["the least that a request needs", {}, `GET / HTTP/1.1\r\n${common}\r\n`],
-  ["the length of a body", { method: "POST", body: new Uint8Array(3) }, `POST / HTTP/1.1\r\n${common}Content-Length: 3\r\n\r\n`],
+  [
+    "the length of a body",
+    { method: "POST", body: new Uint8Array(3) },
+    `POST / HTTP/1.1\r\n${common}Content-Length: 3\r\n\r\n`,
+  ],
   ["a length of 0 where a body is usual", { method: "PUT" }, `PUT / HTTP/1.1\r\n${common}Content-Length: 0\r\n\r\n`],
-  ["the client's host and call id", { headers: ["host", "h", "x-call-id", "i"] }, "GET / HTTP/1.1\r\nhost: h\r\nx-call-id: i\r\n\r\n"],
+  [
+    "the client's host and call id",
+    { headers: ["host", "h", "x-call-id", "i"] },
+    "GET / HTTP/1.1\r\nhost: h\r\nx-call-id: i\r\n\r\n",
+  ],
   [
     "no hop-by-hop header, none named by Connection, no length or expectation of the client's",
-    { headers: ["Connection", "X-Hop", "X-Hop", "1", "TE", "trailers", "Transfer-Encoding", "chunked", "Content-Length", "9", "Expect", "100-continue", "Upgrade", "h2c", "X-End", "2"] },
+    {
+      headers: [
+        "Connection",
+        "X-Hop",
+        "X-Hop",
+        "1",
+        "TE",
+        "trailers",
+        "Transfer-Encoding",
+        "chunked",
+        "Content-Length",
+        "9",
+        "Expect",
+        "100-continue",
+        "Upgrade",
+        "h2c",
+        "X-End",
+        "2",
+      ],
+    },
     `GET / HTTP/1.1\r\nX-End: 2\r\n${common}\r\n`,
   ],
   ["path and query as they were sent", { path: "/a%20b?c=%2F&d" }, `GET /a%20b?c=%2F&d HTTP/1.1\r\n${common}\r\n`],
@@ -39,6 +66,8 @@ describe("buildRequestHead()", () => {
   });
   for (const [what, call] of refused)
     it(`refuses ${what}, because the function's server would read another request`, () => {
-      expect(() => build(call)).to.throw().with.property("code", "invalid_request");
+      expect(() => build(call))
+        .to.throw()
+        .with.property("code", "invalid_request");
     });
 });

@@ -1,6 +1,14 @@
 import { BuskerError } from "../../schemas/errors.ts";
 import type { Call } from "../mode.ts";
-import { connectionTokens, isHopHeader, specialName, targetPattern, tokenPattern, valuePattern, withoutHeaders } from "./http-syntax.ts";
+import {
+  connectionTokens,
+  isHopHeader,
+  specialName,
+  targetPattern,
+  tokenPattern,
+  valuePattern,
+  withoutHeaders,
+} from "./http-syntax.ts";
 
 /** Where requests go. */
 export interface RequestTarget {
@@ -11,7 +19,10 @@ export interface RequestTarget {
 }
 
 const refuse = (what: string, rule: string, value: string): never => {
-  throw new BuskerError("invalid_request", `cannot pass the call to the function: ${what} must be ${rule}; got ${JSON.stringify(value.slice(0, 200))}`);
+  throw new BuskerError(
+    "invalid_request",
+    `cannot pass the call to the function: ${what} must be ${rule}; got ${JSON.stringify(value.slice(0, 200))}`,
+  );
 };
 
 /** Methods whose empty body needs no length (RFC 9110 section 8.6). */

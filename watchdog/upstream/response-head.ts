@@ -1,5 +1,12 @@
 import { BuskerError } from "../../schemas/errors.ts";
-import { connectionTokens, isHopHeader, specialName, tokenPattern, valuePattern, withoutHeaders } from "./http-syntax.ts";
+import {
+  connectionTokens,
+  isHopHeader,
+  specialName,
+  tokenPattern,
+  valuePattern,
+  withoutHeaders,
+} from "./http-syntax.ts";
 
 /** How a response's body ends. */
 export type BodyFraming =
@@ -81,7 +88,13 @@ const hasNoBody = (status: number, isHead: boolean): boolean =>
 export const parseResponseHead = (text: string, isHead: boolean): ParsedHead => {
   const lines = text.split("\r\n");
   const { status, minor } = readStatus(lines[0] ?? "");
-  const draft: Draft = { headers: [], lengthText: undefined, transferEncoding: undefined, connection: "", keepAlive: "" };
+  const draft: Draft = {
+    headers: [],
+    lengthText: undefined,
+    transferEncoding: undefined,
+    connection: "",
+    keepAlive: "",
+  };
   for (let index = 1; index < lines.length; index++) readLine(lines[index] ?? "", draft);
   const framing = framingOf(draft);
   const bodyless = hasNoBody(status, isHead);
