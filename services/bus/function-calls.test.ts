@@ -114,6 +114,16 @@ describe("FunctionCalls", () => {
     expect(world.sent.map(({ subject }) => subject)).to.deep.equal(["busker.invoke.openfaas-fn.f.a"]);
   });
 
+  it("demands at once when the last replica of an earlier demand is gone, because a cold start waits for it", () => {
+    const { world, calls } = createWorld();
+    calls.add(open(world).call);
+    calls.onReady("a", 1, 0);
+    at(world.sent, 0).answer(reply(0, 1));
+    calls.onDraining("a");
+    calls.add(open(world).call);
+    expect(world.demands).to.equal(2);
+  });
+
   it("refuses what would make the line longer than its bounds, in calls and in bytes", () => {
     const { world, calls } = createWorld();
     for (let waiting = 0; waiting < 3; waiting += 1) calls.add(open(world).call);

@@ -133,6 +133,8 @@ export class FunctionCalls {
   onReady(id: string, slots: number, inFlight: number): void {
     const known = this.#table.find(id);
     const replica = this.#table.enter(id, slots, Math.max(0, inFlight - (known?.mine.size ?? 0)), this.#transport.nowMs());
+    // The demand was met: the next want is a new one, and need not wait for the old one's turn.
+    this.#demandedMs = 0;
     this.#pump(replica);
   }
 

@@ -56,12 +56,17 @@ const mebibyte = 1024 * 1024;
 const ownMebibytes = 48;
 const leastHeapMebibytes = 16;
 
+// V8 lets the young generation grow to 16 MB; at 2 MB a busy echo handler holds 33 to 45 MB instead of 60, at the same CPU
+// per call (measured; at 1 MB it is a tenth slower).
+const baseFlags: readonly string[] = ["--max-semi-space-size=2"];
+
 /**
  * Node's flags for a watchdog. A handler runs in the watchdog itself, so its heap gets what the limit leaves it:
  * V8 then collects garbage before the limit instead of growing into it.
  */
 export const watchdogFlags = (spec: FunctionSpec): readonly string[] => {
   const limitBytes = memoryLimit(spec);
-  if (limitBytes === undefined || !isHandler(spec)) return [];
-  return [`--max-old-space-size=${Math.max(leastHeapMebibytes, Math.floor(limitBytes / mebibyte) - ownMebibytes)}`];
+  if (limitBytes === undefined || !isHandler(spec)) return baseFlags;
+  const heap = Math.max(leastHeapMebibytes, Math.floor(limitBytes / mebibyte) - ownMebibytes);
+  return [...baseFlags, `--max-old-space-size=${heap}`];
 };
