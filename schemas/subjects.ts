@@ -138,6 +138,15 @@ export const replicaControlSubject = (replica: string): string =>
 /** Every replica's control subject: what a caller or provider may publish to. */
 export const replicaControlAnyFilter = `${prefix}.replica-control.*`;
 
+/** Tells whether a subject matches a filter by NATS' rules: `*` stands for one token, a last `>` for one or more. */
+export const isSubjectMatch = (filter: string, subject: string): boolean => {
+  const wanted = filter.split(".");
+  const tokens = subject.split(".");
+  const open = wanted.at(-1) === ">";
+  if (open ? tokens.length < wanted.length : tokens.length !== wanted.length) return false;
+  return wanted.every((token, at) => token === "*" || (open && at === wanted.length - 1) || token === tokens[at]);
+};
+
 /** The four variable parts of a `busker.replica.…` subject; undefined when it is not one. */
 export const parseReplicaSubject = (
   subject: string,
@@ -149,7 +158,10 @@ export const parseReplicaSubject = (
 };
 
 /** The parts of a subject that ends in `<ns>.<fn>`, `<skip>` tokens after `busker`; undefined when it has others. */
-export const parseFunctionSubject = (subject: string, skip: number): { namespace: string; name: string } | undefined => {
+export const parseFunctionSubject = (
+  subject: string,
+  skip: number,
+): { namespace: string; name: string } | undefined => {
   const tokens = subject.split(".");
   const namespace = tokens[1 + skip];
   const name = tokens[2 + skip];

@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import type { Msg, MsgHdrs } from "nats";
 import type { EventData, EventType } from "../../schemas/events.ts";
 import { BuskerError } from "../../schemas/errors.ts";
-import { fromMessage, type WireEvent } from "./cloud-events.ts";
+import { encodeAttribute, fromMessage, type WireEvent } from "./cloud-events.ts";
 import type { Bus } from "./connection.ts";
-import { type HeaderBearer, HeaderBlock, headerLine } from "./headers.ts";
+import { type HeaderBearer, HeaderBlock } from "./headers.ts";
 
 /** An event to publish: where, which type, and its data. */
 export interface Publication<T extends EventType> {
@@ -28,9 +28,10 @@ export const encodeEvent = <T extends EventType>(
   event: Publication<T>,
 ): { readonly id: string; readonly headers: MsgHdrs; readonly payload: string } => {
   const id = event.id ?? randomUUID();
+  const encoded = encodeAttribute(id);
   const lines =
-    `ce-specversion: 1.0\r\nce-type: ${event.type}\r\nce-source: ${source}\r\nce-id: ${id}\r\n` +
-    `ce-time: ${new Date().toISOString()}\r\nce-datacontenttype: application/json\r\n${headerLine("Nats-Msg-Id", id)}`;
+    `ce-specversion: 1.0\r\nce-type: ${event.type}\r\nce-source: ${source}\r\nce-id: ${encoded}\r\n` +
+    `ce-time: ${new Date().toISOString()}\r\nce-datacontenttype: application/json\r\nNats-Msg-Id: ${encoded}\r\n`;
   return { id, headers: HeaderBlock.of(lines), payload: JSON.stringify(event.data) };
 };
 
@@ -41,8 +42,10 @@ export const publishEvent = <T extends EventType>(bus: Bus, event: Publication<T
   return id;
 };
 
-/** Reads an event whose data is JSON. Throws `invalid_request` when it is not. */
-export const readEvent = <T extends EventType>(message: Pick<Msg, "subject" | "data"> & HeaderBearer): ReceivedEvent<T> => {
+/** Reads an event. Throws `invalid_request` when its data is not JSON; that it has its type's shape is the sender's word. */
+export const readEvent = <T extends EventType>(
+  message: Pick<Msg, "subject" | "data"> & HeaderBearer,
+): ReceivedEvent<T> => {
   const event: WireEvent = fromMessage(message);
   try {
     return {

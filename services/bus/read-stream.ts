@@ -1,0 +1,103 @@
+import { type Consumer, type ConsumerMessages, DeliverPolicy, jetstream, type JsMsg } from "@nats-io/jetstream";
+import type { StreamDefinition } from "../../schemas/topology.ts";
+import type { Bus } from "./connection.ts";
+import { asBusError } from "./jetstream-errors.ts";
+import { keepRunning } from "./keep-running.ts";
+import { reportFault } from "./report-fault.ts";
+
+/** One message read from a stream. */
+export interface StreamMessage {
+  readonly subject: string;
+  readonly data: Uint8Array;
+  /** Milliseconds since the epoch: when the stream took it. */
+  readonly atMs: number;
+  /** Messages that match and come after it. */
+  readonly pending: number;
+}
+
+/** What part of a stream to read. */
+export interface ReadOptions {
+  readonly stream: StreamDefinition;
+  readonly filter: string;
+  readonly since: Date;
+}
+
+// Asked for at a time; read as fast as they come.
+const batchSize = 1000;
+
+// From a time on at first, then from where it was: a server that was away has forgotten the consumer.
+const openConsumer = (bus: Bus, options: ReadOptions, lastSeq: number): Promise<Consumer> =>
+  jetstream(bus.nc).consumers.get(options.stream.name, {
+    filter_subjects: options.filter,
+    ...(lastSeq > 0
+      ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: lastSeq + 1 }
+      : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: options.since.toISOString() }),
+  });
+
+const toStreamMessage = (message: JsMsg): StreamMessage => ({
+  subject: message.subject,
+  data: message.data,
+  atMs: message.info.timestampNanos / 1e6,
+  pending: message.info.pending,
+});
+
+/**
+ * Reads a stream in order from a time on, what is there and then what comes, each message once, over restarts of the
+ * server too. `onMessage` gets each; `onCaughtUp` is called once, when everything that was there has been told. Rejects
+ * with `bus_unavailable` when the stream cannot be read now. Gives a function that stops it.
+ */
+export const readStream = async (
+  bus: Bus,
+  options: ReadOptions,
+  onMessage: (message: StreamMessage) => void,
+  onCaughtUp: () => void,
+): Promise<() => void> => {
+  bus.assertConnected();
+  const stopping = new AbortController();
+  const open = async (lastSeq: number) => {
+    const consumer = await openConsumer(bus, options, lastSeq);
+    return { consumer, waiting: (await consumer.info(true)).num_pending };
+  };
+  let lastSeq = 0;
+  let caughtUp = false;
+  let messages: ConsumerMessages | undefined;
+  let next: Awaited<ReturnType<typeof open>> | undefined = await open(0).catch((cause: unknown) => {
+    throw asBusError(`could not read stream ${options.stream.name}`, cause);
+  });
+  const guard = (tell: () => void): void => {
+    try {
+      tell();
+    } catch (cause) {
+      reportFault(`a reader of stream ${options.stream.name} failed`, cause);
+    }
+  };
+  const catchUp = (): void => {
+    if (caughtUp) return;
+    caughtUp = true;
+    guard(onCaughtUp);
+  };
+  const tell = (message: JsMsg): void => {
+    lastSeq = message.seq;
+    guard(() => onMessage(toStreamMessage(message)));
+    if (message.info.pending === 0) catchUp();
+  };
+  const round = async (): Promise<void> => {
+    const { consumer, waiting } = next ?? (await open(lastSeq));
+    next = undefined;
+    if (waiting === 0) catchUp();
+    messages = await consumer.consume({ max_messages: batchSize });
+    for await (const message of messages) {
+      if (stopping.signal.aborted) return;
+      tell(message);
+    }
+  };
+  const unlisten = bus.onChange((connected) => {
+    if (!connected) messages?.stop();
+  });
+  void keepRunning(bus, `reading stream ${options.stream.name}`, stopping.signal, round);
+  return () => {
+    stopping.abort();
+    unlisten();
+    messages?.stop();
+  };
+};
