@@ -103,8 +103,11 @@ describe("openBus()", () => {
       }),
       bus.onChange(changes.push),
     ];
+    const back = collect<boolean>();
+    stops.push(other.onChange(back.push));
     await nats.restart();
     await changes.reach(2);
+    await back.reach(2);
     await warnings.until(
       (all) => all.filter(({ message }) => message.includes("a faulty listener")).length === 2,
       "two warnings",

@@ -12,13 +12,15 @@ export const guardCallbacks = (nc: NatsConnection, report = createFaultReporter(
   nc.subscribe = (subject: string, options: SubscriptionOptions = {}): Subscription => {
     const { callback } = options;
     if (!callback) return subscribe(subject, options);
+    const tell = (on: string, cause: unknown): void => report(`a message on ${on} could not be handled`, cause);
     return subscribe(subject, {
       ...options,
       callback: (error, message) => {
         try {
-          callback(error, message);
+          const ended: unknown = callback(error, message);
+          if (ended instanceof Promise) ended.catch((cause: unknown) => tell(message.subject, cause));
         } catch (cause) {
-          report(`a message on ${message?.subject ?? subject} could not be handled`, cause);
+          tell(message?.subject ?? subject, cause);
         }
       },
     });
