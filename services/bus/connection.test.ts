@@ -84,6 +84,8 @@ describe("openBus()", () => {
       await changes.reach(2);
       await back.reach(2);
       bus.assertConnected();
+      // The server has the other's subscription again once it answers what came after it.
+      await other.nc.flush();
       bus.nc.publish(`busker.test.${how}`, "after");
       await got.reach(1);
       expect(changes.all).to.deep.equal([false, true]);
