@@ -1,22 +1,17 @@
-import { jetstream, JetStreamApiError } from "@nats-io/jetstream";
-import { type KV, type KvEntry, Kvm, type KvWatchEntry } from "@nats-io/kv";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { type KV, Kvm } from "@nats-io/kv";
+import { nanos } from "nats";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { BucketDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
+import { asBusError, isWrongRevision } from "./jetstream-errors.ts";
+import { bucketStream } from "./jetstream-subjects.ts";
+import { type Change, type Entry, isPresent, readEntry } from "./kv-entry.ts";
+import { watchBucket } from "./kv-watch.ts";
 
-/** A value with the revision to compare against when it is written again. */
-export interface Entry<T> {
-  readonly key: string;
-  readonly value: T;
-  readonly revision: number;
-}
+export type { Change, Entry } from "./kv-entry.ts";
 
-/** A change of a bucket: a value put, or a key that is gone. */
-export type Change<T> =
-  | { readonly kind: "put"; readonly entry: Entry<T> }
-  | { readonly kind: "gone"; readonly key: string; readonly revision: number };
-
-/** A bucket of JSON values. */
+/** A bucket of JSON values. While the server is away, everything but a running watch throws `bus_unavailable`. */
 export interface Bucket<T> {
   /** Undefined when there is no such key. */
   readonly get: (key: string) => Promise<Entry<T> | undefined>;
@@ -31,12 +26,16 @@ export interface Bucket<T> {
   readonly history: (key: string) => Promise<readonly Entry<T>[]>;
   /**
    * Calls `onChange` for every present key and then for every change, in order; `onCaughtUp` once, when the present
-   * keys were told. Goes on over a restart of the server. Gives a function that stops it.
+   * keys were told. Goes on over a restart of the server: what changed meanwhile is told, what did not is not. A value
+   * that ran out (`ttlMs`) is not told: NATS says nothing of it. Gives a function that stops it.
    */
   readonly watch: (onChange: (change: Change<T>) => void, onCaughtUp?: () => void) => Promise<() => void>;
 }
 
-/** Makes a bucket, or leaves the one that is there. */
+// The server's own, for want of another.
+const defaultWindowMs = 120_000;
+
+/** Makes a bucket, or corrects the one that is there. */
 export const createBucket = async (bus: Bus, definition: BucketDefinition, replicas: number): Promise<void> => {
   await new Kvm(jetstream(bus.nc)).create(definition.name, {
     description: definition.description,
@@ -44,67 +43,68 @@ export const createBucket = async (bus: Bus, definition: BucketDefinition, repli
     ttl: definition.ttlMs,
     replicas,
   });
+  const manager = await jetstreamManager(bus.nc, { checkAPI: false });
+  await manager.streams.update(bucketStream(definition.name), {
+    description: definition.description,
+    max_msgs_per_subject: definition.history,
+    max_age: nanos(definition.ttlMs),
+    // It may not be longer than the age; the server sees to that when it makes a stream, but not when it changes one.
+    duplicate_window: nanos(Math.min(definition.ttlMs || defaultWindowMs, defaultWindowMs)),
+    num_replicas: replicas,
+  });
 };
 
-// The server's word for "not the revision you expected".
-const wrongLastSequence = 10_071;
+// What the server takes as a key (ADR-8 of nats-architecture-and-design).
+const keyPattern = /^[-/_=A-Za-z0-9]+(\.[-/_=A-Za-z0-9]+)*$/;
 
-const asConflict = (key: string) => (cause: unknown): never => {
-  if (cause instanceof JetStreamApiError && cause.code === wrongLastSequence)
-    throw new BuskerError("conflict", `${key} was changed by somebody else at the same time`, { cause });
-  throw new BuskerError("bus_unavailable", `could not write ${key}`, { cause });
+const checkKey = (key: string): void => {
+  if (!keyPattern.test(key))
+    throw new BuskerError(
+      "invalid_request",
+      `a key must be tokens of A-Z, a-z, 0-9, -, /, _ and =, joined by dots; got ${JSON.stringify(key)}`,
+    );
 };
 
-const isPresent = (entry: KvEntry | KvWatchEntry): boolean => entry.operation === "PUT";
-
-const parse = <T>(entry: KvEntry | KvWatchEntry): Entry<T> => ({
-  key: entry.key,
-  value: entry.json<T>(),
-  revision: entry.revision,
-});
-
-const watchBucket = async <T>(
-  kv: KV,
-  onChange: (change: Change<T>) => void,
-  onCaughtUp: () => void,
-): Promise<() => void> => {
-  const watch = await kv.watch();
-  let toTell = await countKeys(kv);
-  if (toTell === 0) onCaughtUp();
-  void (async () => {
-    for await (const entry of watch) {
-      const { key, revision } = entry;
-      onChange(isPresent(entry) ? { kind: "put", entry: parse<T>(entry) } : { kind: "gone", key, revision });
-      if (toTell > 0 && entry.delta === 0) {
-        toTell = 0;
-        onCaughtUp();
-      }
-    }
-  })();
-  return () => watch.stop();
-};
+const asWriteError = (key: string, cause: unknown): BuskerError =>
+  isWrongRevision(cause)
+    ? new BuskerError("conflict", `${key} was changed by somebody else at the same time`, { cause })
+    : asBusError(`could not write ${key}`, cause);
 
 const readHistory = async <T>(kv: KV, key: string): Promise<readonly Entry<T>[]> => {
   const entries: Entry<T>[] = [];
-  for await (const entry of await kv.history({ key })) if (isPresent(entry)) entries.unshift(parse<T>(entry));
+  for await (const entry of await kv.history({ key })) if (isPresent(entry)) entries.unshift(readEntry<T>(entry));
   return entries;
 };
 
-const countKeys = async (kv: KV): Promise<number> => (await kv.status()).values;
-
-/** Opens a bucket that exists. */
+/** Opens a bucket that exists; whether it does, the first use tells. */
 export const openBucket = async <T>(bus: Bus, definition: BucketDefinition): Promise<Bucket<T>> => {
   const kv = await new Kvm(jetstream(bus.nc)).open(definition.name);
+  const ask = async <R>(key: string, act: () => Promise<R>, toError: (cause: unknown) => BuskerError): Promise<R> => {
+    checkKey(key);
+    bus.assertConnected();
+    try {
+      return await act();
+    } catch (cause) {
+      throw toError(cause);
+    }
+  };
+  const write = <R>(key: string, act: () => Promise<R>): Promise<R> =>
+    ask(key, act, (cause) => asWriteError(key, cause));
+  const read = <R>(key: string, act: () => Promise<R>): Promise<R> =>
+    ask(key, act, (cause) => asBusError(`could not read ${key} of bucket ${definition.name}`, cause));
   return {
     get: async (key) => {
-      const entry = await kv.get(key);
-      return entry && isPresent(entry) ? parse<T>(entry) : undefined;
+      const entry = await read(key, () => kv.get(key));
+      return entry && isPresent(entry) ? readEntry<T>(entry) : undefined;
     },
-    create: (key, value) => kv.create(key, JSON.stringify(value)).catch(asConflict(key)),
-    update: (key, value, revision) => kv.update(key, JSON.stringify(value), revision).catch(asConflict(key)),
-    put: (key, value) => kv.put(key, JSON.stringify(value)).catch(asConflict(key)),
-    remove: (key) => kv.delete(key),
-    history: (key) => readHistory<T>(kv, key),
-    watch: (onChange, onCaughtUp = () => {}) => watchBucket(kv, onChange, onCaughtUp),
+    create: (key, value) => write(key, () => kv.create(key, JSON.stringify(value))),
+    update: (key, value, revision) => write(key, async () => kv.update(key, JSON.stringify(value), revision)),
+    put: (key, value) => write(key, () => kv.put(key, JSON.stringify(value))),
+    remove: (key) => write(key, () => kv.delete(key)),
+    history: (key) => read(key, () => readHistory<T>(kv, key)),
+    watch: async (onChange, onCaughtUp = () => {}) => {
+      bus.assertConnected();
+      return watchBucket(bus, definition.name, kv, { onChange, onCaughtUp });
+    },
   };
 };
