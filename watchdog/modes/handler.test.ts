@@ -85,6 +85,8 @@ describe("mode handler", () => {
   it("ends the process with SIGXCPU when a handler loops beyond its deadline, because nothing else can stop it", async () => {
     const beganMs = { at: 0 };
     const child = spawn(process.execPath, ["--import=tsx", `${fixtures}/loop.ts`], {
+      timeout: 5000,
+      killSignal: "SIGKILL",
       stdio: ["ignore", "pipe", "inherit"],
     });
     child.stdout.once("data", () => (beganMs.at = Date.now()));
