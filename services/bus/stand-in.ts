@@ -16,6 +16,15 @@ export interface StandInOptions {
   readonly timeoutMs: number;
 }
 
+/** What standing in needs. */
+export interface StandInParts {
+  readonly bus: Bus;
+  readonly invoker: Invoker;
+  readonly options: StandInOptions;
+  /** Holds, for each call that was taken and is not answered, what gives its caller this error instead. */
+  readonly waiting: Set<(error: BuskerError) => void>;
+}
+
 const plainText = ["Content-Type", "text/plain; charset=utf-8"];
 
 const partsOfFailure = (error: BuskerError): Pick<ReplyParts, "head" | "error"> => ({
@@ -35,12 +44,21 @@ const answer = (bus: Bus, message: Msg, callId: string, result: CallResult): voi
   bus.nc.publish(message.reply, result.body, { headers: encodeReply({ ...common, head, error }) });
 };
 
-const relay = (bus: Bus, invoker: Invoker, options: StandInOptions, message: Msg): void => {
+/** Passes a call on. Gives what takes it back and answers its caller instead. */
+const relay = (
+  { bus, invoker, options }: StandInParts,
+  message: Msg,
+  onDone: () => void,
+): ((error: BuskerError) => void) => {
   const request = decodeRequest(message);
   const headers = headerText(message);
   const traceparent = headerValue(headers, "ce-traceparent");
   const contentType = headerValue(headers, "ce-datacontenttype");
-  invoker.invoke(
+  const settle = (result: CallResult): void => {
+    onDone();
+    answer(bus, message, request.callId, result);
+  };
+  const cancel = invoker.invoke(
     {
       function: options.function,
       callId: request.callId,
@@ -50,8 +68,12 @@ const relay = (bus: Bus, invoker: Invoker, options: StandInOptions, message: Msg
       contentType: contentType && decodeAttribute(contentType),
       traceparent: traceparent && decodeAttribute(traceparent),
     },
-    (result) => answer(bus, message, request.callId, result),
+    settle,
   );
+  return (error) => {
+    cancel();
+    settle({ kind: "failed", error });
+  };
 };
 
 /**
@@ -59,14 +81,24 @@ const relay = (bus: Bus, invoker: Invoker, options: StandInOptions, message: Msg
  * the invoker's line until a replica is ready, and passes the answer back (design §3). Gives a function that leaves the
  * place; calls that were taken are still answered.
  */
-export const standIn = (bus: Bus, invoker: Invoker, options: StandInOptions): (() => void) => {
+export const standIn = (parts: StandInParts): (() => void) => {
+  const { bus, options, waiting } = parts;
   const { namespace, name } = options.function;
+  const take = (message: Msg): void => {
+    let isDone = false;
+    let takeBack: ((error: BuskerError) => void) | undefined;
+    takeBack = relay(parts, message, () => {
+      isDone = true;
+      if (takeBack) waiting.delete(takeBack);
+    });
+    if (!isDone) waiting.add(takeBack);
+  };
   const subscription = bus.nc.subscribe(invokeSubject(namespace, name), {
     queue: replicaQueueGroup,
     callback: (error, message) => {
       if (error) return;
       try {
-        relay(bus, invoker, options, message);
+        take(message);
       } catch (cause) {
         const fault = cause instanceof BuskerError ? cause : new BuskerError("internal", "the call could not be passed on", { cause });
         answer(bus, message, "", { kind: "failed", error: fault });

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { connect } from "nats";
+import type { FunctionRecord } from "../../schemas/function.ts";
 import { formatFunctionName } from "../../schemas/names.ts";
 import { readCredentialsFile } from "../bus/credentials.ts";
 import { startTestPlatform, type TestPlatform, textOf, untilValue } from "./fixtures/test-provider.ts";
@@ -30,6 +31,11 @@ describe("openProvider()", function () {
     replicaFolders()
       .map((id) => JSON.parse(readFileSync(join(platform.nats.dataFolder, "replicas", id, "launch.json"), "utf8")) as Launch)
       .filter((launch) => launch.name === name);
+  const recordOf = async (name: string): Promise<FunctionRecord> => {
+    const entry = await platform.functions.get(`${name}.${namespace}`);
+    if (!entry) throw new Error(`there is no ${name}`);
+    return entry.value;
+  };
   const pidOf = (id: string): number =>
     (JSON.parse(readFileSync(join(platform.nats.dataFolder, "replicas", id, "process.json"), "utf8")) as { pid: number }).pid;
   const isReplica = (state: string, name: string) => (event: { subject: string }) =>
@@ -208,6 +214,38 @@ describe("openProvider()", function () {
     const killedMs = performance.now();
     await platform.events.until("the exit of an adopted replica", exited(adopted?.replica ?? ""));
     expect(performance.now() - killedMs).to.be.lessThan(200);
+  });
+
+  it("answers callers in whose replica's place it stood when it stops, because nobody else would", async () => {
+    await platform.deploy({ name: "absent", image, envVars: env });
+    await platform.functions.put(`absent.${namespace}`, { ...(await recordOf("absent")), replicas: 0 });
+    await untilValue(platform.status, "absent", (value) => value?.replicas.length === 0);
+    // Never ready: it waits for a file.
+    const stuck = await platform.addBundle({ "handler.mjs": "await new Promise((resolve) => setInterval(resolve, 1e9));\n" });
+    const record = await recordOf("absent");
+    await platform.functions.put(`absent.${namespace}`, { ...record, revision: "stuck", spec: { ...record.spec, image: stuck } });
+    const client = await connect({ servers: platform.nats.url, authenticator: readCredentialsFile(platform.nats.credsFile("invoke")) });
+    const reply = client.request(`busker.invoke.${namespace}.absent`, "plain", { timeout: 10_000 });
+    await platform.events.until("a start for the call", isReplica("starting", "absent"));
+    await platform.wish("remove", "absent", {});
+    await provider.leave();
+    expect((await reply).headers?.get("Busker-Error")).to.equal("provider_unavailable");
+    await client.close();
+    provider = await platform.openProvider();
+  });
+
+  it("carries on a wish that another provider has begun, because it was accepted", async () => {
+    const slow = await platform.addBundle({
+      "handler.mjs": "await new Promise((done) => setTimeout(done, 1500));\nexport default async () => 'slow';\n",
+    });
+    const outcome = platform.deploy({ name: "handed-over", image: slow, envVars: env });
+    await platform.events.until("its start", isReplica("starting", "handed-over"));
+    await provider.leave();
+    const before = launches("handed-over").map(({ replica }) => replica);
+    provider = await platform.openProvider();
+    expect((await outcome).subject).to.include(".deployed.");
+    expect(launches("handed-over").map(({ replica }) => replica)).to.deep.equal(before);
+    expect(textOf(await platform.call("handed-over"))).to.equal("slow");
   });
 
   it("leaves no process and no folder when it stops", async () => {

@@ -1,0 +1,134 @@
+import { randomBytes } from "node:crypto";
+import { type FunctionRecord, functionTimeoutMs } from "../../schemas/function.ts";
+import type { Bus } from "../bus/connection.ts";
+import { describeError, type Log } from "../runtime/log.ts";
+import { afterCrash } from "./back-off.ts";
+import type { Backend, FoundReplica, ReplicaExit } from "./backend.ts";
+import type { FunctionState, ReplicaView } from "./function-state.ts";
+import { announceFor, describeExit, hearLastWords } from "./replica-ends.ts";
+
+/** The replicas of all functions: begun, ended, and what is told of their ends. */
+export interface ReplicaSet {
+  /** Begins a replica; it is in the function's state before this returns. */
+  readonly start: (state: FunctionState, record: FunctionRecord) => void;
+  /** Tells a replica to stop, and ends it when it does not in its function's time. */
+  readonly drain: (replica: ReplicaView) => void;
+  /** Enters a replica of an earlier provider. */
+  readonly adopt: (state: FunctionState, found: FoundReplica) => void;
+  /** Drains all; what is left after `graceMs` is killed. Resolves when none is left. */
+  readonly drainAll: (graceMs: number) => Promise<void>;
+  /** Takes back the deadlines of those that were told to stop. */
+  readonly clearTimers: () => void;
+}
+
+/** What a replica set works with. */
+export interface ReplicaSetParts {
+  readonly bus: Bus;
+  readonly backend: Backend;
+  readonly log: Log;
+  /** Called when a replica has ended and was struck out. */
+  readonly onEnded: (state: FunctionState) => void;
+}
+
+// What a watchdog needs beyond its function's timeout: two seconds for the function's processes, and itself.
+const stopExtraMs = 5000;
+// setTimeout's longest wait: a longer one would fire at once.
+const longestWaitMs = 2 ** 31 - 1;
+
+const newReplicaId = (name: string): string => `${name}-${randomBytes(6).toString("hex")}`;
+
+const viewOf = (found: FoundReplica): ReplicaView => ({
+  ...found,
+  state: "starting",
+  sinceMs: found.startedMs,
+  readyMs: undefined,
+  lastWords: undefined,
+  killTimer: undefined,
+});
+
+const noteCrash = (state: FunctionState, replica: ReplicaView, signal: NodeJS.Signals | null, message: string): void => {
+  const nowMs = Date.now();
+  const readyForMs = replica.readyMs === undefined ? 0 : nowMs - replica.readyMs;
+  state.backOff = afterCrash(state.backOff, { revision: replica.revision, signal, readyForMs, nowMs });
+  if (signal !== "SIGXCPU") state.problem = { message, atMs: nowMs };
+};
+
+/** Makes an empty set on a backend. */
+export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts): ReplicaSet => {
+  const owners = new Map<string, FunctionState>();
+  let onEmpty: (() => void) | undefined;
+
+  const enter = (state: FunctionState, found: FoundReplica): ReplicaView => {
+    const replica = viewOf(found);
+    state.add(replica);
+    owners.set(replica.id, state);
+    return replica;
+  };
+
+  const strike = (state: FunctionState, replica: ReplicaView, message: string): void => {
+    owners.delete(replica.id);
+    state.strike(replica, message);
+    onEnded(state);
+    if (owners.size === 0) onEmpty?.();
+  };
+
+  const onExit = async (exit: ReplicaExit): Promise<void> => {
+    const state = owners.get(exit.id);
+    const replica = state?.find(exit.id);
+    if (!state || !replica) return;
+    clearTimeout(replica.killTimer);
+    state.enter(replica, "exited", Date.now());
+    // One that was killed said nothing, and its callers wait for this.
+    if (exit.signal === null && !replica.lastWords) await hearLastWords(bus);
+    const isClean = exit.code === 0 && exit.signal === null;
+    const message = replica.lastWords?.reason ?? describeExit(exit);
+    if (!replica.lastWords)
+      announceFor(bus, replica, "exited", { spec: state.record?.spec, ...(isClean ? {} : { reason: message }) });
+    if (!isClean && !replica.stopping) {
+      noteCrash(state, replica, exit.signal, message);
+      log.warn("a replica ended", { function: state.key, replica: replica.id, reason: message });
+    }
+    strike(state, replica, message);
+  };
+  backend.onExit((exit) => void onExit(exit));
+
+  const drain = (replica: ReplicaView): void => {
+    replica.stopping = true;
+    backend.stop(replica.id);
+    const waitMs = Math.min(replica.timeoutMs + stopExtraMs, longestWaitMs);
+    replica.killTimer ??= setTimeout(() => backend.kill(replica.id), waitMs);
+  };
+  const all = (): readonly ReplicaView[] => [...owners].flatMap(([id, state]) => state.find(id) ?? []);
+
+  return {
+    drain,
+    start: (state, { spec, revision }) => {
+      const id = newReplicaId(spec.name);
+      const timeoutMs = functionTimeoutMs(spec);
+      const replica = enter(state, { ...state.name, id, revision, timeoutMs, startedMs: Date.now(), stopping: false });
+      backend.start({ id, spec, revision }).then(
+        // It may have been told to stop before there was anything to stop.
+        () => replica.stopping && backend.stop(id),
+        (error: unknown) => onExit({ id, code: 1, signal: null, output: describeError(error) }),
+      );
+      announceFor(bus, replica, "starting", { spec });
+    },
+    adopt: (state, found) => {
+      const replica = enter(state, found);
+      if (found.stopping) drain(replica);
+    },
+    drainAll: (graceMs) =>
+      new Promise((resolve) => {
+        const kill = setTimeout(() => [...owners.keys()].forEach(backend.kill), graceMs);
+        onEmpty = () => {
+          clearTimeout(kill);
+          resolve();
+        };
+        all().forEach(drain);
+        if (owners.size === 0) onEmpty();
+      }),
+    clearTimers: () => {
+      for (const replica of all()) clearTimeout(replica.killTimer);
+    },
+  };
+};
