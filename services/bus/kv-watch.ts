@@ -54,8 +54,9 @@ const openWatch = async (kv: KV): Promise<{ readonly watch: KvWatch; readonly is
 
 /**
  * Watches a bucket: every present key, then every change, in order. After each loss of the server it begins anew and
- * tells what is different; the library's own watch stays silent for up to a minute then (its consumer is gone with the
- * server, and only missing heartbeats, 30 s apart, tell it so). Gives a function that stops it.
+ * tells what is different: so nothing rests on a consumer that the server may have forgotten (the library notices that
+ * by two missing heartbeats, 30 s apart), and removals of which no trace is left are told too. Gives a function that
+ * stops it.
  */
 export const watchBucket = async <T>(bus: Bus, name: string, kv: KV, watcher: Watcher<T>): Promise<() => void> => {
   const stopping = new AbortController();

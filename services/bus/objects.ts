@@ -1,43 +1,70 @@
-import { jetstream } from "@nats-io/jetstream";
-import { type ObjectStore as NatsObjectStore, Objm } from "@nats-io/obj";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { type ObjectStore as NatsObjectStore, Objm, setSha256Backend } from "@nats-io/obj";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { StoreDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
+import { asBusError } from "./jetstream-errors.ts";
+import { storeStream } from "./jetstream-subjects.ts";
+import { guardContent } from "./object-stream.ts";
 
-/** Large values by name, in chunks on the bus. */
+/** Large values by name, in chunks on the bus. While the server is away, everything throws `bus_unavailable`. */
 export interface ObjectStore {
   /** Bytes of an object; undefined when there is none. */
   readonly size: (name: string) => Promise<number | undefined>;
+  /** Stores the content when it has ended; when it errors, what was there stays. */
   readonly put: (name: string, content: ReadableStream<Uint8Array>) => Promise<void>;
   /** Throws `not_found`. The stream errors when the content does not have the digest it was stored with. */
   readonly get: (name: string) => Promise<ReadableStream<Uint8Array>>;
+  /** Without effect on what is not there. */
   readonly remove: (name: string) => Promise<void>;
   readonly list: () => Promise<readonly string[]>;
 }
 
-/** Makes a store, or leaves the one that is there. */
+/** Makes a store, or corrects the one that is there. */
 export const createStore = async (bus: Bus, definition: StoreDefinition, replicas: number): Promise<void> => {
-  await new Objm(jetstream(bus.nc)).create(definition.name, { description: definition.description, replicas });
+  const { name, description } = definition;
+  await new Objm(jetstream(bus.nc)).create(name, { description, replicas });
+  const manager = await jetstreamManager(bus.nc, { checkAPI: false });
+  await manager.streams.update(storeStream(name), { description, num_replicas: replicas });
 };
 
-const read = async (store: NatsObjectStore, name: string): Promise<ReadableStream<Uint8Array>> => {
+const read = async (bus: Bus, store: NatsObjectStore, name: string): Promise<ReadableStream<Uint8Array>> => {
   const found = await store.get(name);
   if (!found) throw new BuskerError("not_found", `there is no object ${name}`);
-  return found.data;
+  // The same fault errors the stream, where it is heard; nobody awaits this promise.
+  found.error.catch(() => undefined);
+  return guardContent(bus, name, found.data, found.info.size);
 };
 
-/** Opens a store that exists. */
+/** Opens a store that exists; rejects with `bus_unavailable` when it does not yet. */
 export const openStore = async (bus: Bus, definition: StoreDefinition): Promise<ObjectStore> => {
-  const store = await new Objm(jetstream(bus.nc)).open(definition.name);
+  // The library's default is written in JavaScript, for browsers.
+  setSha256Backend("native");
+  const ask = async <R>(what: string, act: () => Promise<R>): Promise<R> => {
+    bus.assertConnected();
+    try {
+      return await act();
+    } catch (cause) {
+      throw asBusError(what, cause);
+    }
+  };
+  const store = await ask(`could not open store ${definition.name}`, () =>
+    new Objm(jetstream(bus.nc)).open(definition.name),
+  );
   return {
-    size: async (name) => (await store.info(name))?.size,
+    size: async (name) => {
+      const info = await ask(`could not look up object ${name}`, () => store.info(name));
+      // What is left of a removed object has a size, too: none.
+      return info === null || info.deleted ? undefined : info.size;
+    },
     put: async (name, content) => {
-      await store.put({ name }, content);
+      await ask(`could not store object ${name}`, () => store.put({ name }, content));
     },
-    get: (name) => read(store, name),
+    get: (name) => ask(`could not read object ${name}`, () => read(bus, store, name)),
     remove: async (name) => {
-      await store.delete(name);
+      await ask(`could not remove object ${name}`, () => store.delete(name));
     },
-    list: async () => (await store.list()).map((info) => info.name),
+    list: async () =>
+      (await ask(`could not list store ${definition.name}`, () => store.list())).map((info) => info.name),
   };
 };
