@@ -1,7 +1,15 @@
-import { DiscardPolicy, type JetStreamManager, jetstreamManager, RetentionPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
+import {
+  DiscardPolicy,
+  type JetStreamManager,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
 import { nanos } from "nats";
 import { buckets, stores, type StreamDefinition, streams } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
+import { asBusError, isMissing } from "./jetstream-errors.ts";
 import { createBucket } from "./kv.ts";
 import { createStore } from "./objects.ts";
 
@@ -21,27 +29,40 @@ const streamConfig = (definition: StreamDefinition, replicas: number): Partial<S
   no_ack: definition.noAck ?? false,
 });
 
-const ensureStream = async (manager: JetStreamManager, definition: StreamDefinition, replicas: number): Promise<void> => {
+const ensureStream = async (
+  manager: JetStreamManager,
+  definition: StreamDefinition,
+  replicas: number,
+): Promise<void> => {
   const config = streamConfig(definition, replicas);
   const exists = await manager.streams.info(definition.name).then(
     () => true,
     (error: unknown) => {
-      if (isNotFound(error)) return false;
+      if (isMissing(error)) return false;
       throw error;
     },
   );
+  // Another process may be making the same one now: the server takes an equal stream twice.
   await (exists ? manager.streams.update(definition.name, config) : manager.streams.add(config));
 };
 
-const isNotFound = (error: unknown): boolean => error instanceof Error && /stream not found/i.test(error.message);
-
 /**
  * Makes every stream, bucket and store that is missing and corrects those that differ. May run in several processes at
- * once and at every start. `replicas` is 1 on one server, 3 on a cluster.
+ * once and at every start. `replicas` is 1 on one server, 3 on a cluster. Rejects with `bus_unavailable` naming what
+ * could not be made or changed: a stream's storage, for one, cannot be.
  */
 export const ensureTopology = async (bus: Bus, replicas = 1): Promise<void> => {
-  const manager = await jetstreamManager(bus.nc);
-  for (const definition of Object.values(streams)) await ensureStream(manager, definition, replicas);
-  for (const definition of Object.values(buckets)) await createBucket(bus, definition, replicas);
-  for (const definition of Object.values(stores)) await createStore(bus, definition, replicas);
+  const manager = await jetstreamManager(bus.nc, { checkAPI: false });
+  const ensure = async (what: string, act: () => Promise<void>): Promise<void> => {
+    bus.assertConnected();
+    await act().catch((cause: unknown) => {
+      throw asBusError(`could not make or correct ${what}`, cause);
+    });
+  };
+  for (const definition of Object.values(streams))
+    await ensure(`stream ${definition.name}`, () => ensureStream(manager, definition, replicas));
+  for (const definition of Object.values(buckets))
+    await ensure(`bucket ${definition.name}`, () => createBucket(bus, definition, replicas));
+  for (const definition of Object.values(stores))
+    await ensure(`store ${definition.name}`, () => createStore(bus, definition, replicas));
 };
