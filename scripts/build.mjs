@@ -20,7 +20,7 @@ import { build } from "esbuild";
 
 const root = resolve(import.meta.dirname, "..");
 const dist = join(root, "dist");
-const next = join(root, "node_modules/.cache", `busker-dist-${process.pid}`);
+const next = `${dist}.next-${process.pid}`;
 const samples = join(root, "services/cli/samples");
 const sources = ["schemas", "services", "watchdog"];
 const inputs = [...sources, "scripts/build.mjs", "package-lock.json", "tsconfig.json"];

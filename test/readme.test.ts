@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -14,18 +14,16 @@ const blocks = (info: string): readonly string[] =>
     words === info && text !== undefined ? [text] : [],
   );
 
-/** The files of this tree as they would be committed, and its installed packages: what `git clone` and `npm ci` give. */
+/** The files of this tree as they would be committed, and the packages installed in it: what `git clone` and `npm ci` give. */
 const makeClone = (folder: string): void => {
   const listed = execFileSync("git", ["ls-files", "-co", "--exclude-standard", "-z"], { cwd: root }).toString();
   for (const path of listed.split("\0").filter((path) => path !== "" && existsSync(join(root, path)))) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     cpSync(join(root, path), join(folder, path));
   }
-  execFileSync("cp", ["-al", join(root, "node_modules"), join(folder, "node_modules")]);
-  // A file of its own and newer than the lock file: what an installation leaves last.
-  const mark = join(folder, "node_modules/.package-lock.json");
-  rmSync(mark);
-  cpSync(join(root, "node_modules/.package-lock.json"), mark);
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  // Older than what is installed, so that nothing is installed again.
+  utimesSync(join(folder, "package-lock.json"), 0, 0);
 };
 
 /** Lines of a started platform up to `ready`. */
@@ -48,25 +46,27 @@ const addressIn = (lines: readonly string[], key: string): string =>
 describe("README.md", function () {
   this.timeout(180_000);
   let clone: string;
-  let platform: ChildProcess;
+  let platform: ChildProcess | undefined;
   let lines: readonly string[];
 
   before(async () => {
     clone = mkdtempSync(join(tmpdir(), "busker-clone-"));
     makeClone(clone);
     const [up = ""] = blocks("sh up");
+    // npm must never touch the packages behind the link.
+    const npm = { npm_config_dry_run: "true" };
     const free = { BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
     const { BUSKER_DATA: _own, ...env } = process.env;
     platform = spawn("bash", ["-c", `exec ${up}`], {
       cwd: clone,
-      env: { ...env, ...free, CI: "true" },
+      env: { ...env, ...free, ...npm, CI: "true" },
       stdio: ["ignore", "pipe", "pipe"],
     });
     lines = await readUntilReady(platform);
   });
 
   after(async () => {
-    if (platform.exitCode === null) {
+    if (platform?.exitCode === null) {
       const exited = once(platform, "exit");
       platform.kill("SIGINT");
       await exited;
