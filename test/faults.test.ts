@@ -45,7 +45,10 @@ describe("what happens when something dies", function () {
   let platform: TestPlatform;
 
   const ready = (name: string, count: number) =>
-    eventually(`${name} has ${count} ready replicas`, async () => ((await platform.status(name))["availableReplicas"] ?? 0) === count || undefined);
+    eventually(
+      `${name} has ${count} ready replicas`,
+      async () => ((await platform.status(name))["availableReplicas"] ?? 0) === count || undefined,
+    );
 
   before(async () => {
     platform = await startTestPlatform({ BUSKER_MAX_LINE: "20" });
@@ -54,7 +57,11 @@ describe("what happens when something dies", function () {
       { name: "slow", ...http },
       { name: "single", ...http, envVars: { ...http.envVars, max_inflight: "1" } },
       { name: "short", ...http, envVars: { ...http.envVars, exec_timeout: "1s" } },
-      { name: "sleeper", code: { "s.sh": "sleep $Http_Query\n" }, envVars: { fprocess: "sh s.sh", exec_timeout: "1s" } },
+      {
+        name: "sleeper",
+        code: { "s.sh": "sleep $Http_Query\n" },
+        envVars: { fprocess: "sh s.sh", exec_timeout: "1s" },
+      },
       {
         name: "looper",
         code: { "h.mjs": "export default async (event) => { if (event.body === 'loop') for (;;); return 'fine'; };" },
@@ -74,8 +81,12 @@ describe("what happens when something dies", function () {
 
   it("a replica killed in mid-call: 502 within 100 ms, and a new replica serves", async () => {
     const call = platform.invoke("slow?ms=30000");
-    await eventually("the call is in flight", async () =>
-      (await (await fetch(platform.metricsUrl)).text()).includes('gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1') || undefined,
+    await eventually(
+      "the call is in flight",
+      async () =>
+        (await (await fetch(platform.metricsUrl)).text()).includes(
+          'gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1',
+        ) || undefined,
     );
     const killedMs = performance.now();
     process.kill(oneOf(platform.pids("/slow-")), "SIGKILL");
@@ -90,8 +101,12 @@ describe("what happens when something dies", function () {
   it("the function's own process killed in mid-call: 502 within 100 ms, and a new one serves", async () => {
     const pid = Number(await (await platform.invoke("slow")).text());
     const call = platform.invoke("slow?ms=30000");
-    await eventually("the call is in flight", async () =>
-      (await (await fetch(platform.metricsUrl)).text()).includes('gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1') || undefined,
+    await eventually(
+      "the call is in flight",
+      async () =>
+        (await (await fetch(platform.metricsUrl)).text()).includes(
+          'gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1',
+        ) || undefined,
     );
     const killedMs = performance.now();
     process.kill(pid, "SIGKILL");
@@ -111,17 +126,28 @@ describe("what happens when something dies", function () {
       expect(response.status, path).to.equal(504);
       expect(performance.now() - startMs, path).to.be.within(900, 3000);
     }
-    expect(findProcesses((line) => line === "sleep 30 "), "the deadline kills the whole group").to.deep.equal([]);
+    expect(
+      findProcesses((line) => line === "sleep 30 "),
+      "the deadline kills the whole group",
+    ).to.deep.equal([]);
     expect(await (await platform.invoke("looper", { method: "POST", body: "x" })).text()).to.equal("fine");
   });
 
   it("a client that goes away stops its call's processes", async () => {
     const controller = new AbortController();
     const call = platform.invoke("sleeper?31", { signal: controller.signal }).catch(() => "gone");
-    await eventually("the process runs", () => findProcesses((line) => line === "sleep 31 ").length === 1 || undefined, 900);
+    await eventually(
+      "the process runs",
+      () => findProcesses((line) => line === "sleep 31 ").length === 1 || undefined,
+      900,
+    );
     controller.abort();
     expect(await call).to.equal("gone");
-    await eventually("the process is gone", () => findProcesses((line) => line === "sleep 31 ").length === 0 || undefined, 500);
+    await eventually(
+      "the process is gone",
+      () => findProcesses((line) => line === "sleep 31 ").length === 0 || undefined,
+      500,
+    );
   });
 
   it("a full line: 429 with Retry-After at once, and those in line are served", async () => {
@@ -143,7 +169,10 @@ describe("what happens when something dies", function () {
     const calls = keepCalling(platform, "slow");
     const provider = oneOf(platform.pids("services/provider/main"));
     process.kill(provider, "SIGKILL");
-    await eventually("a new provider runs", () => platform.pids("services/provider/main").some((pid) => pid !== provider) || undefined);
+    await eventually(
+      "a new provider runs",
+      () => platform.pids("services/provider/main").some((pid) => pid !== provider) || undefined,
+    );
     const scaled = await platform.api("POST", "/system/scale-function/slow", { replicas: 3 });
     expect(scaled.status).to.equal(202);
     await ready("slow", 3);
@@ -174,8 +203,12 @@ describe("what happens when something dies", function () {
   it("nats-server killed: 503 at once, and everything works again without a restart when it is back", async () => {
     const services = [...platform.pids("services/gateway/main"), ...platform.pids("services/provider/main")];
     const waiting = platform.invoke("slow?ms=20000");
-    await eventually("the call is in flight", async () =>
-      (await (await fetch(platform.metricsUrl)).text()).includes('gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1') || undefined,
+    await eventually(
+      "the call is in flight",
+      async () =>
+        (await (await fetch(platform.metricsUrl)).text()).includes(
+          'gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1',
+        ) || undefined,
     );
     process.kill(oneOf(platform.pids("nats.conf")), "SIGKILL");
     expect((await waiting).status).to.equal(503);
@@ -184,20 +217,29 @@ describe("what happens when something dies", function () {
     if (response.status !== 200) expect(response.status).to.equal(503);
     expect(performance.now() - startMs).to.be.lessThan(1000);
     await eventually("functions answer again", async () => (await platform.invoke("slow")).ok || undefined);
-    await eventually("the API works again", async () => (await platform.api("POST", "/system/scale-function/slow", { replicas: 2 })).ok || undefined);
+    await eventually(
+      "the API works again",
+      async () => (await platform.api("POST", "/system/scale-function/slow", { replicas: 2 })).ok || undefined,
+    );
     await ready("slow", 2);
-    expect([...platform.pids("services/gateway/main"), ...platform.pids("services/provider/main")]).to.deep.equal(services);
+    expect([...platform.pids("services/gateway/main"), ...platform.pids("services/provider/main")]).to.deep.equal(
+      services,
+    );
   });
 
   it("a function that crashes again and again is backed off, says so in its status, and stops nobody else", async () => {
     await platform.deploy({
       name: "crasher",
-      code: { "server.mjs": `${slowServer}\nsetTimeout(() => { console.error("out of luck"); process.exit(3); }, 100);` },
+      code: {
+        "server.mjs": `${slowServer}\nsetTimeout(() => { console.error("out of luck"); process.exit(3); }, 100);`,
+      },
       envVars: { fprocess: "node server.mjs", mode: "http" },
     });
     const problem = await eventually("its status says why", async () => {
       const status = await platform.status("crasher");
-      return (status["problem"] as { message: string; failures: number } | undefined)?.failures ? status["problem"] : undefined;
+      return (status["problem"] as { message: string; failures: number } | undefined)?.failures
+        ? status["problem"]
+        : undefined;
     });
     expect((problem as { message: string }).message).to.include("out of luck");
     expect((await platform.invoke("slow")).status).to.equal(200);
@@ -227,7 +269,11 @@ describe("Ctrl-C", function () {
 
   it("a platform whose `busker up` was killed with -9 is cleared away by the next start on its data", async () => {
     const first = await startTestPlatform();
-    await first.deploy({ name: "kept", code: { "h.mjs": "export default async () => 'kept';" }, envVars: { mode: "handler", handler: "h.mjs" } });
+    await first.deploy({
+      name: "kept",
+      code: { "h.mjs": "export default async () => 'kept';" },
+      envVars: { mode: "handler", handler: "h.mjs" },
+    });
     first.process.kill("SIGKILL");
     const second = await startTestPlatform({ BUSKER_DATA: first.dataFolder });
     expect(await (await second.invoke("kept")).text()).to.equal("kept");

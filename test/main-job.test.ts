@@ -66,7 +66,9 @@ describe("the main job: a function deployed, called, watched, scaled and removed
 
   it("renders Markdown with a Node handler", async () => {
     const response = await platform.invoke("markdown", { method: "POST", body: "# Title\n\n*text*" });
-    expect(await response.text()).to.include("<h1>Title</h1>").and.to.include("<em>text</em>");
+    expect(await response.text())
+      .to.include("<h1>Title</h1>")
+      .and.to.include("<em>text</em>");
   });
 
   for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -106,18 +108,34 @@ describe("the main job: a function deployed, called, watched, scaled and removed
     const { headers } = await import("nats");
     const head = headers();
     head.set("Content-Type", "application/cloudevents+json");
-    const event = { specversion: "1.0", id: "event-1", source: "/test", type: "t", datacontenttype: "text/plain", data: "from an event" };
-    const reply = await nc.request("busker.invoke.openfaas-fn.echo", JSON.stringify(event), { timeout: 5000, headers: head });
+    const event = {
+      specversion: "1.0",
+      id: "event-1",
+      source: "/test",
+      type: "t",
+      datacontenttype: "text/plain",
+      data: "from an event",
+    };
+    const reply = await nc.request("busker.invoke.openfaas-fn.echo", JSON.stringify(event), {
+      timeout: 5000,
+      headers: head,
+    });
     const seen = reply.json<{ rawHeaders: string[]; body: string }>();
     expect(Buffer.from(seen.body, "base64").toString()).to.equal("from an event");
     const sent = new Map(seen.rawHeaders.map((name, at) => [name.toLowerCase(), seen.rawHeaders[at + 1]]));
-    expect([sent.get("ce-id"), sent.get("ce-type"), sent.get("content-type")]).to.deep.equal(["event-1", "t", "text/plain"]);
+    expect([sent.get("ce-id"), sent.get("ce-type"), sent.get("content-type")]).to.deep.equal([
+      "event-1",
+      "t",
+      "text/plain",
+    ]);
     expect(reply.headers?.get("ce-id")).to.equal("event-1");
   });
 
   it("the credentials for a first try are standard NATS credentials", async () => {
     const { readFile } = await import("node:fs/promises");
-    expect(parseCredentials(await readFile(join(platform.dataFolder, "creds/invoke.creds"), "utf8")).jwt).to.match(/^eyJ/);
+    expect(parseCredentials(await readFile(join(platform.dataFolder, "creds/invoke.creds"), "utf8")).jwt).to.match(
+      /^eyJ/,
+    );
   });
 
   it("GET /system/functions lists what was deployed, in its namespace only, with invocation counts", async () => {
@@ -143,7 +161,9 @@ describe("the main job: a function deployed, called, watched, scaled and removed
       const response = await platform.api("GET", "/system/logs?name=shout&tail=50");
       expect(response.headers.get("content-type")).to.include("application/x-ndjson");
       const lines = (await response.text()).split("\n").filter(Boolean);
-      return lines.map((text) => JSON.parse(text) as Record<string, string>).find(({ callId }) => callId === "logged-call");
+      return lines
+        .map((text) => JSON.parse(text) as Record<string, string>)
+        .find(({ callId }) => callId === "logged-call");
     });
     expect(line).to.include({ name: "shout", namespace: "openfaas-fn", text: "[/for-the-log]\n" });
     expect(line["instance"]).to.match(/^shout-/);
@@ -159,8 +179,13 @@ describe("the main job: a function deployed, called, watched, scaled and removed
   it("scales up and down, to zero, and back on demand over HTTP and over NATS", async function () {
     this.timeout(40_000);
     const available = (count: number) =>
-      eventually(`${count} replicas`, async () => ((await platform.status("shout"))["availableReplicas"] ?? 0) === count || undefined);
-    expect((await platform.api("POST", "/system/scale-function/shout", { serviceName: "shout", replicas: 3 })).status).to.equal(202);
+      eventually(
+        `${count} replicas`,
+        async () => ((await platform.status("shout"))["availableReplicas"] ?? 0) === count || undefined,
+      );
+    expect(
+      (await platform.api("POST", "/system/scale-function/shout", { serviceName: "shout", replicas: 3 })).status,
+    ).to.equal(202);
     await available(3);
     for (const call of [
       async () => (await platform.invoke("shout", { method: "POST", body: "woken" })).text(),
@@ -175,7 +200,11 @@ describe("the main job: a function deployed, called, watched, scaled and removed
   it("updates by starting the new before draining the old: no call fails meanwhile", async function () {
     this.timeout(40_000);
     const version = (text: string) =>
-      platform.deploy({ name: "versioned", code: { "h.mjs": `export default async () => "${text}";` }, envVars: { mode: "handler", handler: "h.mjs" } });
+      platform.deploy({
+        name: "versioned",
+        code: { "h.mjs": `export default async () => "${text}";` },
+        envVars: { mode: "handler", handler: "h.mjs" },
+      });
     expect((await version("one")).status).to.equal(202);
     let updating = true;
     const seen = new Set<string>();
@@ -186,7 +215,10 @@ describe("the main job: a function deployed, called, watched, scaled and removed
       }
     })();
     expect((await version("two")).status).to.equal(202);
-    await eventually("the new version answers", async () => (await (await platform.invoke("versioned")).text()) === "two" || undefined);
+    await eventually(
+      "the new version answers",
+      async () => (await (await platform.invoke("versioned")).text()) === "two" || undefined,
+    );
     updating = false;
     await calling;
     expect([...seen].toSorted()).to.deep.equal(["200 one", "200 two"]);
@@ -212,7 +244,10 @@ describe("the main job: a function deployed, called, watched, scaled and removed
   });
 
   it("answers info, namespaces and health", async () => {
-    const info = (await (await platform.api("GET", "/system/info")).json()) as { provider: Record<string, unknown>; arch: string };
+    const info = (await (await platform.api("GET", "/system/info")).json()) as {
+      provider: Record<string, unknown>;
+      arch: string;
+    };
     expect(info.provider).to.include({ provider: "busker", orchestration: "process" });
     expect(await (await platform.api("GET", "/system/namespaces")).json()).to.deep.equal(["openfaas-fn"]);
     expect(await (await fetch(`${platform.url}/healthz`)).text()).to.equal("OK");
@@ -223,18 +258,56 @@ describe("the main job: a function deployed, called, watched, scaled and removed
     for (const path of unauthorized)
       it(`GET ${path} without credentials is 401 with a challenge`, async () => {
         const response = await fetch(`${platform.url}${path}`);
-        expect([response.status, response.headers.get("www-authenticate")]).to.deep.equal([401, 'Basic realm="Restricted"']);
+        expect([response.status, response.headers.get("www-authenticate")]).to.deep.equal([
+          401,
+          'Basic realm="Restricted"',
+        ]);
         expect(await response.text()).to.equal("invalid credentials\n");
       });
 
     const calls: readonly (readonly [string, string, string, unknown, number, RegExp])[] = [
       ["an unknown function", "GET", "/function/nobody", undefined, 404, /no function nobody/],
       ["an invalid function name", "GET", "/function/No_Body", undefined, 400, /"No_Body"/],
-      ["an update of an unknown function", "PUT", "/system/functions", { service: "nobody", image: `bundle:sha256:${"0".repeat(64)}` }, 404, /nobody/],
-      ["a deployment of an existing function", "POST", "/system/functions", { service: "shout", image: `bundle:sha256:${"0".repeat(64)}` }, 409, /shout/],
-      ["an image on the process backend", "POST", "/system/functions", { service: "img", image: "alpine:latest" }, 400, /alpine/],
-      ["a bundle nobody uploaded", "POST", "/system/functions", { service: "img", envProcess: "cat", image: `bundle:sha256:${"0".repeat(64)}` }, 400, /0000/],
-      ["a namespace nobody made", "POST", "/system/functions", { service: "img", envProcess: "cat", image: `bundle:sha256:${"0".repeat(64)}`, namespace: "mars" }, 400, /mars/],
+      [
+        "an update of an unknown function",
+        "PUT",
+        "/system/functions",
+        { service: "nobody", image: `bundle:sha256:${"0".repeat(64)}` },
+        404,
+        /nobody/,
+      ],
+      [
+        "a deployment of an existing function",
+        "POST",
+        "/system/functions",
+        { service: "shout", image: `bundle:sha256:${"0".repeat(64)}` },
+        409,
+        /shout/,
+      ],
+      [
+        "an image on the process backend",
+        "POST",
+        "/system/functions",
+        { service: "img", image: "alpine:latest" },
+        400,
+        /alpine/,
+      ],
+      [
+        "a bundle nobody uploaded",
+        "POST",
+        "/system/functions",
+        { service: "img", envProcess: "cat", image: `bundle:sha256:${"0".repeat(64)}` },
+        400,
+        /0000/,
+      ],
+      [
+        "a namespace nobody made",
+        "POST",
+        "/system/functions",
+        { service: "img", envProcess: "cat", image: `bundle:sha256:${"0".repeat(64)}`, namespace: "mars" },
+        400,
+        /mars/,
+      ],
       ["removal of an unknown function", "DELETE", "/system/functions", { functionName: "nobody" }, 404, /nobody/],
       ["removal without a name", "DELETE", "/system/functions", {}, 400, /name/],
       ["scaling an unknown function", "POST", "/system/scale-function/nobody", { replicas: 1 }, 404, /nobody/],

@@ -64,7 +64,12 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   const { namespace, name, replica: id } = launch;
   const running = new Set<RunningCall>();
   const loadMessage = (caller: string, offer: boolean): string =>
-    JSON.stringify({ replica: id, inFlight: keeper.loadFor(caller), slots: keeper.slots, offer } satisfies ReplicaLoad & {
+    JSON.stringify({
+      replica: id,
+      inFlight: keeper.loadFor(caller),
+      slots: keeper.slots,
+      offer,
+    } satisfies ReplicaLoad & {
       offer: boolean;
     });
   const keeper = new SlotKeeper(parts.slots, (reply) => bus.nc.publish(reply, loadMessage("", true)));
@@ -96,7 +101,12 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   };
 
   const refuse = (message: Msg, error: BuskerError, callId = ""): void =>
-    reply(message, callId, { status: error.status, headers: plainText, body: `${error.message}\n`, error: error.code }, false);
+    reply(
+      message,
+      callId,
+      { status: error.status, headers: plainText, body: `${error.message}\n`, error: error.code },
+      false,
+    );
 
   const begin = (message: Msg, request: ReceivedRequest): void => {
     const startedMs = Date.now();
@@ -146,7 +156,10 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     if (keeper.take(callerOf(message.reply ?? ""))) return begin(message, request);
     if (request.hops >= maxHops) return refuse(message, allBusy, request.callId);
     const subject = invokeSubject(namespace, name);
-    const options = { headers: encodePassedOn(message, request.hops + 1), ...(message.reply ? { reply: message.reply } : {}) };
+    const options = {
+      headers: encodePassedOn(message, request.hops + 1),
+      ...(message.reply ? { reply: message.reply } : {}),
+    };
     bus.nc.publish(subject, message.data, options);
   };
 
@@ -182,7 +195,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   let idleTicks = 0;
   const startTicking = (): void => {
     idleTicks = 0;
-    timer ??= setInterval(tick, tickMs);
+    timer ??= setInterval(tick, tickMs).unref();
   };
   const tick = (): void => {
     const now = Date.now();
@@ -213,7 +226,10 @@ export const createReplica = (parts: ReplicaParts): Replica => {
       const { nc } = bus;
       nc.subscribe(invokeReplicaSubject(namespace, name, id), { callback: guard(onDirect) });
       nc.subscribe(replicaControlSubject(id), { callback: guard(onControl) });
-      const queued = nc.subscribe(invokeSubject(namespace, name), { queue: replicaQueueGroup, callback: guard(onQueued) });
+      const queued = nc.subscribe(invokeSubject(namespace, name), {
+        queue: replicaQueueGroup,
+        callback: guard(onQueued),
+      });
       nc.subscribe(demandSubject(namespace, name), { callback: guard(() => isOpen && announce("ready")) });
       bus.onChange((connected) => {
         if (connected && isOpen) announce("ready");

@@ -1,18 +1,10 @@
-import { randomUUID } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createInbox } from "nats";
-import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import { callReplyPrefix, invokeSubject } from "../../schemas/subjects.ts";
 import { type Bus, openBus } from "../../services/bus/connection.ts";
 import { type Invoker, openInvoker } from "../../services/bus/invoker.ts";
-import { mintFunctionUser } from "../../services/bus/mint.ts";
 import { ensureTopology } from "../../services/bus/topology.ts";
-import { startTestNats, type TestNats } from "../../test/support/nats.ts";
-import type { Mode } from "../../watchdog/mode.ts";
-import { createReplica } from "../../watchdog/replica.ts";
-import { createReporter } from "../../watchdog/reporter.ts";
+import { startTestNats } from "../../test/support/nats.ts";
+import { invocationOf, openTestReplica, type TestReplica, timerMode } from "../../test/support/replicas.ts";
 import { type Distribution, distribution, exponential, seededRandom } from "./statistics.ts";
 
 /*
@@ -30,46 +22,6 @@ export interface DispatchResult extends Distribution {
   /** Messages published by callers and replicas for one call; 2 is the least. */
   readonly messagesPerCall: number;
 }
-
-const timerMode = (random: () => number): Mode => ({
-  start: async () => {},
-  begin: (_call, finish) => {
-    const timer = setTimeout(() => finish({ status: 200, headers: [], body: "" }), exponential(random, meanServiceMs));
-    return () => clearTimeout(timer);
-  },
-  stop: async () => {},
-});
-
-const openReplica = async (nats: TestNats, folder: string, index: number): Promise<Bus> => {
-  const replica = `timer-${index}`;
-  const credentialsFile = join(folder, replica);
-  const options = { signer: nats.trust.signer, ...name, replica, ttlMs: 3_600_000 };
-  await writeFile(credentialsFile, await mintFunctionUser(options), { mode: 0o600 });
-  const launch: ReplicaLaunch = {
-    replica,
-    ...name,
-    revision: "bench",
-    natsUrl: nats.url,
-    credentialsFile,
-    timeoutMs: 60_000,
-    cwd: folder,
-    env: {},
-  };
-  const bus = await openBus({ url: nats.url, credentialsFile, user: replica, name: replica });
-  const noUsage = { usage: () => ({ cpuSeconds: 0, memoryBytes: 0 }) };
-  const reporter = createReporter(bus, launch, { inFlight: () => 0, slots: 1 }, noUsage);
-  const mode = timerMode(seededRandom(index + 1));
-  await createReplica({ bus, launch, mode, slots: 1, reporter, onDrain: () => {} }).open();
-  return bus;
-};
-
-const invocation = () => ({
-  function: name,
-  callId: randomUUID(),
-  head: { method: "POST", path: "/", headers: [] },
-  body: new Uint8Array(),
-  deadlineMs: Date.now() + 60_000,
-});
 
 type Call = (caller: number, done: () => void) => void;
 
@@ -104,7 +56,7 @@ const drive = async (count: number, load: number, callers: number, call: Call): 
 const throughInvokers =
   (invokers: readonly Invoker[]): Call =>
   (caller, done) => {
-    invokers[caller]?.invoke(invocation(), (result) => {
+    invokers[caller]?.invoke(invocationOf(name), (result) => {
       if (result.kind === "failed") throw result.error;
       if (result.reply.head.status !== 200) throw new Error(`status ${result.reply.head.status}`);
       done();
@@ -163,25 +115,29 @@ const messagesSent = (buses: readonly Bus[]): number => buses.reduce((sum, { nc 
 /** Runs the comparison and gives a line for each way. */
 export const benchDispatch = async (count: number, load: number): Promise<DispatchResult[]> => {
   const nats = await startTestNats();
-  const folder = await mkdtemp(join(tmpdir(), "busker-bench-"));
   const open = (user: "provider" | "gateway"): Promise<Bus> =>
     openBus({ url: nats.url, credentialsFile: nats.credsFile(user), user, name: `bench-${user}` });
   const admin = await open("provider");
   await ensureTopology(admin);
-  const workers: Bus[] = [];
-  for (let index = 0; index < replicas; index += 1) workers.push(await openReplica(nats, folder, index));
+  const workers: TestReplica[] = [];
+  for (let index = 0; index < replicas; index += 1) {
+    const random = seededRandom(index + 1);
+    const mode = timerMode(() => exponential(random, meanServiceMs));
+    workers.push(await openTestReplica({ nats, function: name, id: `timer-${index}`, slots: 1, mode }));
+  }
   const callers: Bus[] = [];
   for (let index = 0; index < 3; index += 1) callers.push(await open("gateway"));
   const dealers: Bus[] = [];
   const results: DispatchResult[] = [];
+  const everybody = (): Bus[] => [...workers.map(({ bus }) => bus), ...callers, ...dealers];
   const measure = async (title: string, callerCount: number, call: Call): Promise<void> => {
     await drive(50, 0.3, callerCount, call);
-    const before = messagesSent([...workers, ...callers, ...dealers]);
+    const before = messagesSent(everybody());
     const startMs = performance.now();
     const times = await drive(count, load, callerCount, call);
     // Samples and batches of finished calls are not messages of a call: at most five a replica and second.
     const background = ((performance.now() - startMs) / 1000) * replicas * 5;
-    const sent = messagesSent([...workers, ...callers, ...dealers]) - before - background;
+    const sent = messagesSent(everybody()) - before - background;
     results.push({ title, ...distribution(times), messagesPerCall: sent / count });
   };
   const invokersOf = (buses: readonly Bus[]): Invoker[] => buses.map((bus) => openInvoker(bus));
@@ -195,8 +151,8 @@ export const benchDispatch = async (count: number, load: number): Promise<Dispat
   const subject = invokeSubject(name.namespace, "dealt");
   await openRandomChoice(dealers, subject);
   if (callers[0]) await measure("queue group, random choice", 1, throughQueueGroup(callers[0], subject));
-  for (const bus of [...callers, ...workers, ...dealers, admin]) await bus.close();
+  for (const worker of workers) await worker.close();
+  for (const bus of [...callers, ...dealers, admin]) await bus.close();
   await nats.stop();
-  await rm(folder, { recursive: true, force: true });
   return results;
 };

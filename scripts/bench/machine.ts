@@ -16,5 +16,7 @@ export const describeMachine = (): readonly string[] => [
   `${new Date().toISOString()}  commit ${firstLine("git", ["rev-parse", "--short", "HEAD"])}`,
   `${cpus().length} x ${cpus()[0]?.model ?? "unknown"}, ${Math.round(totalmem() / 1024 ** 3)} GiB, Linux ${release()}`,
   `node ${process.version}, ${firstLine("nats-server", ["--version"])}, ${firstLine("wrk", ["-v"]).replace(/ \[.*/, "")}`,
-  `load average ${loadavg().map((load) => load.toFixed(2)).join(" ")} before the start`,
+  `load average ${loadavg()
+    .map((load) => load.toFixed(2))
+    .join(" ")} before the start`,
 ];

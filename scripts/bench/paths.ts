@@ -29,7 +29,12 @@ interface Path {
 const paths: readonly Path[] = [
   { title: "HTTP function", function: "http", connections: 32, target: { what: "ratio", must: 0.17, aim: 0.24 } },
   { title: "handler mode", function: "handler", connections: 32, target: { what: "ratio", must: 0.25, aim: 0.32 } },
-  { title: "fork per request (cat)", function: "cat", connections: 32, target: { what: "per second", must: 1000, aim: 1500 } },
+  {
+    title: "fork per request (cat)",
+    function: "cat",
+    connections: 32,
+    target: { what: "per second", must: 1000, aim: 1500 },
+  },
   { title: "pool (cat)", function: "pool", connections: 32, target: { what: "per second", must: 1000, aim: 1500 } },
   { title: "HTTP function", function: "http", connections: 1, target: { what: "p50 ms", must: 0.6, aim: 0.45 } },
 ];
@@ -47,10 +52,24 @@ const startBareServer = async (): Promise<{ url: string; pid: number; stop: () =
 const deployAll = async (platform: TestPlatform): Promise<void> => {
   const functions = [
     { name: "http", code: { "server.mjs": echo }, envVars: { mode: "http", fprocess: "node server.mjs" } },
-    { name: "handler", code: { "handler.mjs": "export default async (event) => event.body;" }, envVars: { mode: "handler" } },
+    {
+      name: "handler",
+      code: { "handler.mjs": "export default async (event) => event.body;" },
+      envVars: { mode: "handler" },
+    },
     // One replica a core, as anybody would run a function that forks.
-    { name: "cat", code: { "empty.txt": "" }, envVars: { fprocess: "cat" }, more: { labels: { "com.openfaas.scale.min": "2" } } },
-    { name: "pool", code: { "empty.txt": "" }, envVars: { fprocess: "cat", mode: "pool" }, more: { labels: { "com.openfaas.scale.min": "2" } } },
+    {
+      name: "cat",
+      code: { "empty.txt": "" },
+      envVars: { fprocess: "cat" },
+      more: { labels: { "com.openfaas.scale.min": "2" } },
+    },
+    {
+      name: "pool",
+      code: { "empty.txt": "" },
+      envVars: { fprocess: "cat", mode: "pool" },
+      more: { labels: { "com.openfaas.scale.min": "2" } },
+    },
   ];
   for (const fn of functions) {
     const response = await platform.deploy(fn);
@@ -70,7 +89,9 @@ const processesOf = (platform: TestPlatform, name: string): Readonly<Record<stri
 };
 
 const cpuByRole = (pids: Readonly<Record<string, readonly number[]>>): Record<string, number> =>
-  Object.fromEntries(Object.entries(pids).map(([role, list]) => [role, list.reduce((sum, pid) => sum + cpuSeconds(pid), 0)]));
+  Object.fromEntries(
+    Object.entries(pids).map(([role, list]) => [role, list.reduce((sum, pid) => sum + cpuSeconds(pid), 0)]),
+  );
 
 interface Measured {
   readonly path: Path;
@@ -124,7 +145,19 @@ const row = (measured: Measured): (string | number)[] => {
   ];
 };
 
-const headings = ["path", "n", "req/s", "bare Node req/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "errors", "must / aim", "verdict"];
+const headings = [
+  "path",
+  "n",
+  "req/s",
+  "bare Node req/s",
+  "ratio",
+  "p50 ms",
+  "p95 ms",
+  "p99 ms",
+  "errors",
+  "must / aim",
+  "verdict",
+];
 
 /** Measures every path, `rounds` times, and prints the median of each. */
 export const benchPaths = async (seconds: number, rounds: number): Promise<void> => {

@@ -1,5 +1,9 @@
 /** Prints rows under their headings, columns as wide as needed; numbers with at most two decimals. */
-export const printTable = (title: string, headings: readonly string[], rows: readonly (readonly (string | number)[])[]): void => {
+export const printTable = (
+  title: string,
+  headings: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): void => {
   const cells = [headings, ...rows].map((row) => row.map((cell) => (typeof cell === "number" ? format(cell) : cell)));
   const widths = headings.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
   console.log(`\n## ${title}\n`);

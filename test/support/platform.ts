@@ -57,7 +57,11 @@ export const findProcesses = (matches: (commandLine: string, environment: string
     .map(Number);
 
 /** Asks until the answer is not undefined; rejects after `withinMs`. */
-export const eventually = async <T>(what: string, ask: () => Promise<T | undefined> | T | undefined, withinMs = 10_000): Promise<T> => {
+export const eventually = async <T>(
+  what: string,
+  ask: () => Promise<T | undefined> | T | undefined,
+  withinMs = 10_000,
+): Promise<T> => {
   const endMs = Date.now() + withinMs;
   for (;;) {
     const answer = await ask();
@@ -144,7 +148,11 @@ export const startTestPlatform = async (
       const folder = await mkdtemp(join(tmpdir(), "busker-function-"));
       try {
         const archive = await packFolder(await writeCode(folder, fn.code));
-        const uploaded = await fetch(`${url}/system/bundles`, { method: "POST", headers: { authorization }, body: archive });
+        const uploaded = await fetch(`${url}/system/bundles`, {
+          method: "POST",
+          headers: { authorization },
+          body: archive,
+        });
         if (!uploaded.ok) return uploaded;
         const { image } = (await uploaded.json()) as { image: string };
         const exists = (await api("GET", `/system/function/${fn.name}`)).ok;
@@ -162,7 +170,8 @@ export const startTestPlatform = async (
     pids: (text) =>
       findProcesses(
         (commandLine, environment) =>
-          commandLine.includes(text) && (commandLine.includes(dataFolder) || environment.includes(`BUSKER_DATA=${dataFolder}\0`)),
+          commandLine.includes(text) &&
+          (commandLine.includes(dataFolder) || environment.includes(`BUSKER_DATA=${dataFolder}\0`)),
       ),
     stop: async () => {
       if (child.exitCode === null && child.signalCode === null) {
