@@ -67,8 +67,7 @@ export interface FunctionStatusRecord {
 export const bundlePrefix = "bundle:sha256:";
 
 /** The hex digest of a bundle reference; undefined for an image reference. */
-export const bundleDigest = (image: string): string | undefined =>
-  /^bundle:sha256:([0-9a-f]{64})$/.exec(image)?.[1];
+export const bundleDigest = (image: string): string | undefined => /^bundle:sha256:([0-9a-f]{64})$/.exec(image)?.[1];
 
 /** A function's timeout when it sets none, in milliseconds. */
 export const defaultTimeoutMs = 60_000;
@@ -77,7 +76,13 @@ export const defaultTimeoutMs = 60_000;
 export const maxTimeoutMs = 24 * 3600_000;
 
 const durationUnits: Readonly<Record<string, number>> = {
-  ns: 1e-6, us: 1e-3, "µs": 1e-3, ms: 1, s: 1000, m: 60_000, h: 3600_000,
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3600_000,
 };
 
 /** Milliseconds of a Go duration (`1m30s`, `250ms`) or of whole seconds (`30`); undefined when it is neither. */

@@ -1,4 +1,14 @@
-import { asyncAnyFilter, callDoneFilter, callStateFilters, deadAnyFilter, functionAnyFilter, logAnyFilter, metricAnyFilter, replicaAnyFilter, resultAnyFilter } from "./subjects.ts";
+import {
+  asyncAnyFilter,
+  callDoneFilter,
+  callStateFilters,
+  deadAnyFilter,
+  functionAnyFilter,
+  logAnyFilter,
+  metricAnyFilter,
+  replicaAnyFilter,
+  resultAnyFilter,
+} from "./subjects.ts";
 
 /** A stream as Busker makes it. Ages in milliseconds, sizes in bytes; all use limits retention (design §2). */
 export interface StreamDefinition {

@@ -45,11 +45,19 @@ const createWorld = () => {
 const messageOf = (block: MsgHdrs, body = ""): Msg => {
   const head = (block as unknown as { encode(): Uint8Array }).encode();
   const data = Buffer.from(body);
-  return { _msg: { hdr: head.length }, _rdata: Buffer.concat([head, data]), data, json: () => JSON.parse(body) as unknown } as unknown as Msg;
+  return {
+    _msg: { hdr: head.length },
+    _rdata: Buffer.concat([head, data]),
+    data,
+    json: () => JSON.parse(body) as unknown,
+  } as unknown as Msg;
 };
 
 const reply = (inFlight: number, slots: number, more: { error?: "replica_busy"; offer?: boolean } = {}): Msg =>
-  messageOf(encodeReply({ callId: "c", source: "/s", head: { status: 200, headers: [] }, inFlight, slots, ...more }), "ok");
+  messageOf(
+    encodeReply({ callId: "c", source: "/s", head: { status: 200, headers: [] }, inFlight, slots, ...more }),
+    "ok",
+  );
 
 const nobodyThere = (): Msg => {
   const parsed = natsHeaders(503, "No Responders");

@@ -125,14 +125,20 @@ export class FunctionCalls {
     if (call.abandoned) return;
     call.abandoned = true;
     if (call.place?.inLine) this.#leaveLine(call);
-    else if (call.bound) this.#transport.control(call.bound.replica.controlSubject, { kind: "cancel", callId: call.callId });
+    else if (call.bound)
+      this.#transport.control(call.bound.replica.controlSubject, { kind: "cancel", callId: call.callId });
     this.#withdrawWhenNobodyWaits();
   }
 
   /** A replica announced itself. */
   onReady(id: string, slots: number, inFlight: number): void {
     const known = this.#table.find(id);
-    const replica = this.#table.enter(id, slots, Math.max(0, inFlight - (known?.mine.size ?? 0)), this.#transport.nowMs());
+    const replica = this.#table.enter(
+      id,
+      slots,
+      Math.max(0, inFlight - (known?.mine.size ?? 0)),
+      this.#transport.nowMs(),
+    );
     // The demand was met: the next want is a new one, and need not wait for the old one's turn.
     this.#demandedMs = 0;
     this.#pump(replica);
@@ -190,7 +196,9 @@ export class FunctionCalls {
   }
 
   #bind(call: OpenCall, replica: ReplicaSlots): void {
-    const token = this.#transport.request(replica.subject, call.headers, call.body, (message) => this.#onReply(call, message));
+    const token = this.#transport.request(replica.subject, call.headers, call.body, (message) =>
+      this.#onReply(call, message),
+    );
     call.place = undefined;
     call.bound = { replica, token };
     replica.mine.add(token);
@@ -238,7 +246,8 @@ export class FunctionCalls {
     // Nothing more can come from there: what was sent before this one and is not answered never will be. What was sent
     // after it comes back in the same way.
     for (const other of this.#bound.values())
-      if (other.bound?.replica === replica && other.bound.token < token) this.#finish(other, { kind: "failed", error: lost(replica.id, undefined) });
+      if (other.bound?.replica === replica && other.bound.token < token)
+        this.#finish(other, { kind: "failed", error: lost(replica.id, undefined) });
   }
 
   #onBusy(call: OpenCall, replica: ReplicaSlots): void {
@@ -373,17 +382,29 @@ export class FunctionCalls {
     const { name, namespace } = this.function;
     return this.#table.list.length === 0
       ? new BuskerError("no_replica", `no replica of ${name}.${namespace} was ready within the call's ${waitedMs} ms`)
-      : new BuskerError("deadline_exceeded", `no slot of ${name}.${namespace} was free within the call's ${waitedMs} ms`);
+      : new BuskerError(
+          "deadline_exceeded",
+          `no slot of ${name}.${namespace} was free within the call's ${waitedMs} ms`,
+        );
   }
 }
 
 const lost = (replica: string, reason: string | undefined): BuskerError =>
-  new BuskerError("replica_lost", `replica ${replica} went away in the middle of the call${reason ? `: ${reason}` : ""}`);
+  new BuskerError(
+    "replica_lost",
+    `replica ${replica} went away in the middle of the call${reason ? `: ${reason}` : ""}`,
+  );
 
 const overdue = (call: OpenCall, now: number): BuskerError =>
   new BuskerError("deadline_exceeded", `the function did not answer within ${now - call.sinceMs} ms`);
 
-const unreadable = { head: { status: 502, headers: [] }, error: "function_unreachable", inFlight: 0, slots: 0, offer: false } as const;
+const unreadable = {
+  head: { status: 502, headers: [] },
+  error: "function_unreachable",
+  inFlight: 0,
+  slots: 0,
+  offer: false,
+} as const;
 
 const readReply = (headers: string): ReceivedReply => {
   try {

@@ -56,7 +56,10 @@ const parseHead = (json: string): RequestHead => {
   } catch {
     // Said below: either way it is not a head.
   }
-  throw new BuskerError("invalid_request", `header ${wireHeaders.http} must be JSON with method, path and headers; got ${json.slice(0, 200)}`);
+  throw new BuskerError(
+    "invalid_request",
+    `header ${wireHeaders.http} must be JSON with method, path and headers; got ${json.slice(0, 200)}`,
+  );
 };
 
 const notForFunctions = /^(nats-|busker-)/i;

@@ -6,7 +6,14 @@ import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { demandSubject, parseReplicaSubject, replicaAnyFilter } from "../../schemas/subjects.ts";
 import type { Bus } from "./connection.ts";
 import { publishEvent } from "./events.ts";
-import { type CallResult, type CallTransport, FunctionCalls, type LineLimits, type OpenCall, type SideMessages } from "./function-calls.ts";
+import {
+  type CallResult,
+  type CallTransport,
+  FunctionCalls,
+  type LineLimits,
+  type OpenCall,
+  type SideMessages,
+} from "./function-calls.ts";
 import { headerBytes } from "./headers.ts";
 import { encodeRequest } from "./invocation-wire.ts";
 import { openReplyInbox } from "./reply-inbox.ts";
@@ -91,7 +98,11 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
     forget: replies.forget,
     standingReply: replies.expect,
     demand: (waiting) =>
-      publishEvent(bus, { subject: demandSubject(name.namespace, name.name), type: "io.busker.demand", data: { waiting } }),
+      publishEvent(bus, {
+        subject: demandSubject(name.namespace, name.name),
+        type: "io.busker.demand",
+        data: { waiting },
+      }),
     nowMs: Date.now,
     random: options.random ?? Math.random,
   });
@@ -129,15 +140,17 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
 
 const sumSideMessages = (all: readonly SideMessages[]): SideMessages => {
   const sum: SideMessages = { reserve: 0, withdraw: 0, offer: 0, busy: 0 };
-  for (const side of all)
-    for (const kind of ["reserve", "withdraw", "offer", "busy"] as const) sum[kind] += side[kind];
+  for (const side of all) for (const kind of ["reserve", "withdraw", "offer", "busy"] as const) sum[kind] += side[kind];
   return sum;
 };
 
 const assertFits = (bus: Bus, bytes: number): void => {
   const most = bus.nc.info?.max_payload ?? Number.POSITIVE_INFINITY;
   if (bytes > most)
-    throw new BuskerError("body_too_large", `body and headers are ${bytes} bytes together; one message holds at most ${most}`);
+    throw new BuskerError(
+      "body_too_large",
+      `body and headers are ${bytes} bytes together; one message holds at most ${most}`,
+    );
 };
 
 const startCall = (
@@ -164,7 +177,8 @@ const startCall = (
     calls.add(call);
     return () => calls.cancel(call);
   } catch (cause) {
-    const error = cause instanceof BuskerError ? cause : new BuskerError("internal", "the call could not be sent", { cause });
+    const error =
+      cause instanceof BuskerError ? cause : new BuskerError("internal", "the call could not be sent", { cause });
     done({ kind: "failed", error });
     return () => {};
   }

@@ -19,8 +19,16 @@ const choices = (table: SlotTable): Set<string | undefined> => {
 describe("SlotTable.choose()", () => {
   const cases = [
     { title: "nobody when there is no replica", replicas: [], chosen: [undefined] },
-    { title: "nobody when all slots are taken", replicas: [{ id: "a", slots: 1, mine: 1, others: 0 }], chosen: [undefined] },
-    { title: "nobody when others have the slots", replicas: [{ id: "a", slots: 2, mine: 0, others: 2 }], chosen: [undefined] },
+    {
+      title: "nobody when all slots are taken",
+      replicas: [{ id: "a", slots: 1, mine: 1, others: 0 }],
+      chosen: [undefined],
+    },
+    {
+      title: "nobody when others have the slots",
+      replicas: [{ id: "a", slots: 2, mine: 0, others: 2 }],
+      chosen: [undefined],
+    },
     {
       title: "each with a free slot, at random among them",
       replicas: [

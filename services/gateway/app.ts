@@ -21,12 +21,15 @@ export const createApp = (authorize: (header: string | undefined) => boolean, ro
   });
   app.use(async (context, next) => {
     const guarded = /^\/(system|ui)(\/|$)/.test(context.path);
-    if (guarded && !authorize(context.get("authorization"))) throw new BuskerError("unauthorized", "invalid credentials");
+    if (guarded && !authorize(context.get("authorization")))
+      throw new BuskerError("unauthorized", "invalid credentials");
     await next();
   });
   for (const router of routes) {
     app.use(router.routes());
-    app.use(router.allowedMethods({ throw: true, methodNotAllowed: () => notAllowed, notImplemented: () => notAllowed }));
+    app.use(
+      router.allowedMethods({ throw: true, methodNotAllowed: () => notAllowed, notImplemented: () => notAllowed }),
+    );
   }
   return app;
 };

@@ -35,7 +35,11 @@ const receive = async (request: IncomingMessage, folder: string, limit: number):
       try {
         if (size === 0) assertGzip(chunk);
         size += chunk.length;
-        if (size > limit) throw new BuskerError("body_too_large", `the bundle is larger than ${limit} bytes, the most this gateway takes`);
+        if (size > limit)
+          throw new BuskerError(
+            "body_too_large",
+            `the bundle is larger than ${limit} bytes, the most this gateway takes`,
+          );
         hash.update(chunk);
         next(null, chunk);
       } catch (error) {

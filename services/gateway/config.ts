@@ -1,5 +1,13 @@
 import { maxBodyBytes } from "../../schemas/topology.ts";
-import { choiceField, durationField, type Environment, integerField, portField, readConfig, textField } from "../runtime/config.ts";
+import {
+  choiceField,
+  durationField,
+  type Environment,
+  integerField,
+  portField,
+  readConfig,
+  textField,
+} from "../runtime/config.ts";
 
 /** What a gateway is told by its environment. */
 export interface GatewayConfig {

@@ -33,7 +33,15 @@ describe("readDeployment()", () => {
   });
 
   it("ignores fields of older clients and takes nulls as absent, because Go clients send them", () => {
-    const body = { service: "f", image: "i", registryAuth: "x", network: "y", envVars: null, limits: null, labels: null };
+    const body = {
+      service: "f",
+      image: "i",
+      registryAuth: "x",
+      network: "y",
+      envVars: null,
+      limits: null,
+      labels: null,
+    };
     expect(readDeployment(body, undefined)).to.deep.equal({ name: "f", namespace: "openfaas-fn", image: "i" });
   });
 

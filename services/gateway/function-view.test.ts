@@ -40,7 +40,10 @@ describe("viewFunction()", () => {
   });
 
   it("carries the label faas_function beside the user's own (contract trap 5)", () => {
-    expect(viewFunction(entryOf({ labels: { a: "b" } }, 1), undefined)["labels"]).to.deep.equal({ a: "b", faas_function: "f" });
+    expect(viewFunction(entryOf({ labels: { a: "b" } }, 1), undefined)["labels"]).to.deep.equal({
+      a: "b",
+      faas_function: "f",
+    });
   });
 
   it("echoes limits and secrets as they were sent (contract trap 4)", () => {

@@ -34,7 +34,8 @@ const optionalText = (body: Readonly<Record<string, unknown>>, field: string): s
 
 const readReplicas = (body: Readonly<Record<string, unknown>>): number => {
   const { replicas } = body;
-  if (typeof replicas === "number" && Number.isInteger(replicas) && replicas >= 0 && replicas <= maxReplicas) return replicas;
+  if (typeof replicas === "number" && Number.isInteger(replicas) && replicas >= 0 && replicas <= maxReplicas)
+    return replicas;
   throw new BuskerError(
     "invalid_request",
     `replicas must be a whole number from 0 to ${maxReplicas}; got ${JSON.stringify(replicas)}`,
@@ -55,7 +56,10 @@ export const createFunctionsRoute = ({ directory, wishes, metrics }: FunctionsPa
       .list(namespace)
       .map((entry) => viewFunction(entry, directory.status(entry.function), metrics.invocations(entry.function)));
   });
-  for (const [method, verb] of [["post", "deploy"], ["put", "update"]] as const)
+  for (const [method, verb] of [
+    ["post", "deploy"],
+    ["put", "update"],
+  ] as const)
     router[method]("/system/functions", async (context) => {
       const spec = readDeployment(await readJson(context.req, maxJsonBytes), queryText(context.query["namespace"]));
       context.body = await wishes.make(verb, spec, { spec });

@@ -21,7 +21,10 @@ interface Series {
   readonly label: string;
   readonly started: Counter.Internal;
   /** By status: looking labels up costs more than counting. */
-  readonly byCode: Map<number, { readonly count: Counter.Internal; readonly seconds: Histogram.Internal<"function_name" | "code"> }>;
+  readonly byCode: Map<
+    number,
+    { readonly count: Counter.Internal; readonly seconds: Histogram.Internal<"function_name" | "code"> }
+  >;
   invocations: number;
 }
 
@@ -112,5 +115,9 @@ const addGauges = (registry: Registry, directory: Directory, counts: (name: Func
     const { inFlight, waiting } = counts(of);
     return inFlight + waiting;
   });
-  perFunction("gateway_function_invocation_waiting", "Calls that wait in line for a free slot", (of) => counts(of).waiting);
+  perFunction(
+    "gateway_function_invocation_waiting",
+    "Calls that wait in line for a free slot",
+    (of) => counts(of).waiting,
+  );
 };

@@ -4,8 +4,14 @@ import { readCallHead } from "./http-head.ts";
 
 const requestOf = (rawHeaders: string[]): IncomingMessage => {
   const headers: Record<string, string> = {};
-  for (let at = 0; at < rawHeaders.length; at += 2) headers[(rawHeaders[at] ?? "").toLowerCase()] = rawHeaders[at + 1] ?? "";
-  return { method: "POST", rawHeaders, headers, socket: { remoteAddress: "127.0.0.1", remotePort: 7 } } as unknown as IncomingMessage;
+  for (let at = 0; at < rawHeaders.length; at += 2)
+    headers[(rawHeaders[at] ?? "").toLowerCase()] = rawHeaders[at + 1] ?? "";
+  return {
+    method: "POST",
+    rawHeaders,
+    headers,
+    socket: { remoteAddress: "127.0.0.1", remotePort: 7 },
+  } as unknown as IncomingMessage;
 };
 
 const read = (...raw: string[]): { callId: string; map: Map<string, string[]> } => {
@@ -48,7 +54,18 @@ describe("readCallHead()", () => {
   });
 
   it("drops headers of this hop, those named by Connection among them", () => {
-    const { map } = read("Connection", "close, X-Secret-Hop", "X-Secret-Hop", "1", "Transfer-Encoding", "chunked", "Keep-Alive", "5", "X-Kept", "1");
+    const { map } = read(
+      "Connection",
+      "close, X-Secret-Hop",
+      "X-Secret-Hop",
+      "1",
+      "Transfer-Encoding",
+      "chunked",
+      "Keep-Alive",
+      "5",
+      "X-Kept",
+      "1",
+    );
     expect([...map.keys()]).to.not.include.members(["x-secret-hop", "transfer-encoding", "keep-alive", "connection"]);
     expect(map.get("x-kept")).to.deep.equal(["1"]);
   });

@@ -20,6 +20,11 @@ describe("splitUrl()", () => {
 
 describe("isInvocation()", () => {
   it("is about /function/ only", () => {
-    expect(["/function/x", "/functions/x", "/system/function/x", "/"].map(isInvocation)).to.deep.equal([true, false, false, false]);
+    expect(["/function/x", "/functions/x", "/system/function/x", "/"].map(isInvocation)).to.deep.equal([
+      true,
+      false,
+      false,
+      false,
+    ]);
   });
 });

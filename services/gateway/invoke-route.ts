@@ -33,7 +33,10 @@ export const splitUrl = (url: string): { readonly name: string; readonly path: s
 
 const findFunction = (directory: Directory, method: string, name: string): FunctionEntry => {
   if (!methods.has(method))
-    throw new BuskerError("method_not_allowed", `method ${method} is not taken; functions take ${[...methods].join(", ")}`);
+    throw new BuskerError(
+      "method_not_allowed",
+      `method ${method} is not taken; functions take ${[...methods].join(", ")}`,
+    );
   const entry = directory.find(name);
   if (entry) return entry;
   throw new BuskerError("function_not_found", `there is no function ${name}`);
@@ -110,5 +113,6 @@ const sendResult = (
 };
 
 const addRetryAfter = (headers: string[]): void => {
-  if (!headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === "retry-after")) headers.push("Retry-After", "1");
+  if (!headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === "retry-after"))
+    headers.push("Retry-After", "1");
 };

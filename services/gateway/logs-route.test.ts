@@ -16,7 +16,14 @@ describe("readLogQuery()", () => {
   });
 
   it("reads every parameter", () => {
-    const query = { name: "f", namespace: "dev", instance: "r1", tail: "7", follow: "true", since: "2026-01-01T00:00:00Z" };
+    const query = {
+      name: "f",
+      namespace: "dev",
+      instance: "r1",
+      tail: "7",
+      follow: "true",
+      since: "2026-01-01T00:00:00Z",
+    };
     expect(readLogQuery(query, now)).to.deep.equal({
       function: { namespace: "dev", name: "f" },
       instance: "r1",

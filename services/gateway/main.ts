@@ -24,7 +24,12 @@ const stopGraceMs = 5000;
 await runService("gateway", async (scope) => {
   const config = readGatewayConfig(process.env);
   const authorize = createAuthorizer(await readCredentials(config.dataFolder));
-  const bus = await openBus({ url: config.natsUrl, credentialsFile: config.credentialsFile, user: "gateway", name: "gateway" });
+  const bus = await openBus({
+    url: config.natsUrl,
+    credentialsFile: config.credentialsFile,
+    user: "gateway",
+    name: "gateway",
+  });
   scope.onStop("bus", bus.close);
   // The provider makes the buckets; started at the same time, it may need a moment longer.
   const directory = await retryUntilReady(() => openDirectory(bus));

@@ -34,6 +34,10 @@ export const readJson = async (request: IncomingMessage, limit: number): Promise
   try {
     return JSON.parse(Buffer.from(body).toString("utf8"));
   } catch (cause) {
-    throw new BuskerError("invalid_request", `the request body must be JSON: ${cause instanceof Error ? cause.message : ""}`, { cause });
+    throw new BuskerError(
+      "invalid_request",
+      `the request body must be JSON: ${cause instanceof Error ? cause.message : ""}`,
+      { cause },
+    );
   }
 };

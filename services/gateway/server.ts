@@ -36,7 +36,10 @@ const listen = (server: Server, host: string, port: number): Promise<void> =>
 
 /** Serves HTTP on `host:port` (0: any free port); rejects when the port cannot be had. */
 export const serveHttp = async (listener: RequestListener, host: string, port: number): Promise<HttpServer> => {
-  const server = createServer({ maxHeaderSize: maxHeadBytes, keepAliveTimeout: keepAliveMs, requestTimeout: 0 }, listener);
+  const server = createServer(
+    { maxHeaderSize: maxHeadBytes, keepAliveTimeout: keepAliveMs, requestTimeout: 0 },
+    listener,
+  );
   server.on("clientError", refuse);
   await listen(server, host, port);
   return {

@@ -42,7 +42,8 @@ export const openWishes = (bus: Bus, timeoutMs: number): Wishes => {
         const { data } = readEvent<"io.busker.function.deployed" | "io.busker.function.failed">(message);
         const waiter = waiters.get(data.wish);
         if (!waiter) return;
-        if (verb === "failed") waiter.reject(new BuskerError((data as FailedOutcome).code, (data as FailedOutcome).message));
+        if (verb === "failed")
+          waiter.reject(new BuskerError((data as FailedOutcome).code, (data as FailedOutcome).message));
         else waiter.resolve(data as Outcome);
       },
     }),
