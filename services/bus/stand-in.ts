@@ -21,8 +21,15 @@ export interface StandInParts {
   readonly bus: Bus;
   readonly invoker: Invoker;
   readonly options: StandInOptions;
-  /** Holds, for each call that was taken and is not answered, what gives its caller this error instead. */
-  readonly waiting: Set<(error: BuskerError) => void>;
+  /** Gets each call that was taken, and loses it when it is answered. */
+  readonly waiting: Set<WaitingCall>;
+}
+
+/** A call that was taken and is not answered yet. */
+export interface WaitingCall {
+  isDone: boolean;
+  /** Takes the call back and gives its caller this answer. */
+  fail: (error: BuskerError) => void;
 }
 
 const plainText = ["Content-Type", "text/plain; charset=utf-8"];
@@ -85,13 +92,12 @@ export const standIn = (parts: StandInParts): (() => void) => {
   const { bus, options, waiting } = parts;
   const { namespace, name } = options.function;
   const take = (message: Msg): void => {
-    let isDone = false;
-    let takeBack: ((error: BuskerError) => void) | undefined;
-    takeBack = relay(parts, message, () => {
-      isDone = true;
-      if (takeBack) waiting.delete(takeBack);
+    const call: WaitingCall = { isDone: false, fail: () => {} };
+    call.fail = relay(parts, message, () => {
+      call.isDone = true;
+      waiting.delete(call);
     });
-    if (!isDone) waiting.add(takeBack);
+    if (!call.isDone) waiting.add(call);
   };
   const subscription = bus.nc.subscribe(invokeSubject(namespace, name), {
     queue: replicaQueueGroup,
@@ -100,7 +106,10 @@ export const standIn = (parts: StandInParts): (() => void) => {
       try {
         take(message);
       } catch (cause) {
-        const fault = cause instanceof BuskerError ? cause : new BuskerError("internal", "the call could not be passed on", { cause });
+        const fault =
+          cause instanceof BuskerError
+            ? cause
+            : new BuskerError("internal", "the call could not be passed on", { cause });
         answer(bus, message, "", { kind: "failed", error: fault });
       }
     },

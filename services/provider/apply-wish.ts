@@ -58,7 +58,11 @@ const settleStart = async (parts: WishParts, wish: Wish, rollBack: () => Promise
   const state = parts.find(key);
   const replicas = state?.record?.replicas ?? 0;
   if (!state || replicas === 0) return { kind: "settled", outcome: { replicas: 0, availableReplicas: 0 } };
-  const first = await awaitFirstReady(state, { revision: wish.id, timeoutMs: parts.readyTimeoutMs, signal: parts.signal });
+  const first = await awaitFirstReady(state, {
+    revision: wish.id,
+    timeoutMs: parts.readyTimeoutMs,
+    signal: parts.signal,
+  });
   switch (first.kind) {
     case "stopped":
       return { kind: "unfinished" };
@@ -126,8 +130,12 @@ const update = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
 
 const readReplicas = (data: unknown): number => {
   const replicas: unknown = typeof data === "object" && data !== null && "replicas" in data ? data.replicas : undefined;
-  if (typeof replicas === "number" && Number.isInteger(replicas) && replicas >= 0 && replicas <= 10_000) return replicas;
-  throw new BuskerError("invalid_request", `replicas must be a whole number from 0 to 10000; got ${JSON.stringify(replicas)}`);
+  if (typeof replicas === "number" && Number.isInteger(replicas) && replicas >= 0 && replicas <= 10_000)
+    return replicas;
+  throw new BuskerError(
+    "invalid_request",
+    `replicas must be a whole number from 0 to 10000; got ${JSON.stringify(replicas)}`,
+  );
 };
 
 const scale = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {

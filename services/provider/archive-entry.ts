@@ -24,9 +24,12 @@ const checkPath = (path: string): string | undefined => {
 };
 
 const checkLink = (path: string, target: string, isSymbolic: boolean): string | undefined => {
-  if (target === "" || target.startsWith("/")) return `is a link to ${JSON.stringify(target)}, which is no relative path`;
+  if (target === "" || target.startsWith("/"))
+    return `is a link to ${JSON.stringify(target)}, which is no relative path`;
   const from = isSymbolic ? posix.dirname(path) : ".";
-  return leaves(posix.join(from, target)) ? `is a link that leaves the bundle, to ${JSON.stringify(target)}` : undefined;
+  return leaves(posix.join(from, target))
+    ? `is a link that leaves the bundle, to ${JSON.stringify(target)}`
+    : undefined;
 };
 
 /** Why an entry of a bundle must be refused; undefined for one that is fine. */

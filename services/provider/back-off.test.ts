@@ -2,7 +2,11 @@ import { expect } from "chai";
 import { afterCrash, type BackOff } from "./back-off.ts";
 
 const crash = (more: { signal?: NodeJS.Signals; readyForMs?: number; revision?: string } = {}) => ({
-  revision: "a", signal: null, readyForMs: 0, nowMs: 1000, ...more,
+  revision: "a",
+  signal: null,
+  readyForMs: 0,
+  nowMs: 1000,
+  ...more,
 });
 
 describe("afterCrash()", () => {
@@ -17,7 +21,9 @@ describe("afterCrash()", () => {
   });
 
   it("forgets what went before when the replica had been ready for ten seconds, because it does work", () => {
-    expect(afterCrash({ revision: "a", failures: 5, nextTryAtMs: 0 }, crash({ readyForMs: 10_000 }))).to.equal(undefined);
+    expect(afterCrash({ revision: "a", failures: 5, nextTryAtMs: 0 }, crash({ readyForMs: 10_000 }))).to.equal(
+      undefined,
+    );
   });
 
   it("begins anew for another revision, because that is other code", () => {

@@ -25,7 +25,14 @@ const blockBytes = 512;
 const archive = (entries: readonly Entry[]): Buffer => {
   const blocks = entries.flatMap(({ path, type = "File", linkpath, content = "", mode = 0o644 }) => {
     const head = Buffer.alloc(blockBytes);
-    new Header({ path, type, mode, size: content.length, mtime: new Date(0), ...(linkpath ? { linkpath } : {}) }).encode(head);
+    new Header({
+      path,
+      type,
+      mode,
+      size: content.length,
+      mtime: new Date(0),
+      ...(linkpath ? { linkpath } : {}),
+    }).encode(head);
     const body = Buffer.alloc(Math.ceil(content.length / blockBytes) * blockBytes);
     body.write(content);
     return [head, body];
@@ -101,7 +108,12 @@ describe("bundles", () => {
 
     it("removes what nobody uses, and keeps what was just asked for, because it may be about to be used", async () => {
       const other = archive([{ path: "other", content: "x" }]);
-      const store = storeOf(new Map([[hashOf(good), good], [hashOf(other), other]]));
+      const store = storeOf(
+        new Map([
+          [hashOf(good), good],
+          [hashOf(other), other],
+        ]),
+      );
       const first = await openBundleCache(folder, store);
       await first.fetch(hashOf(good));
       await first.fetch(hashOf(other));

@@ -36,7 +36,10 @@ const download = async (store: ObjectStore, digest: string, file: string): Promi
   await pipeline(Readable.fromWeb(content as NodeReadableStream), measure, createWriteStream(file, { mode: 0o600 }));
   const found = hash.digest("hex");
   if (found !== digest)
-    throw new BuskerError("invalid_request", `bundle ${digest} is damaged in the object store: its content has the hash ${found}`);
+    throw new BuskerError(
+      "invalid_request",
+      `bundle ${digest} is damaged in the object store: its content has the hash ${found}`,
+    );
 };
 
 // Without write permission nobody but root can empty a folder.
@@ -58,7 +61,8 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
   for (const name of await readdir(root)) {
     if (digestPattern.test(name)) known.set(name, 0);
     // A provider that was killed while it fetched leaves its draft.
-    else if (name.includes(draftEnding)) await removeTree(join(root, name)).catch(() => rm(join(root, name), { force: true }));
+    else if (name.includes(draftEnding))
+      await removeTree(join(root, name)).catch(() => rm(join(root, name), { force: true }));
   }
   const pending = new Map<string, Promise<string>>();
 
@@ -73,7 +77,8 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
       await chmod(folder, 0o555);
     } finally {
       await rm(`${draft}.tar.gz`, { force: true });
-      if (existsSync(draft)) await removeTree(draft);
+      // What cannot be removed now goes at the next start; what went wrong before is what matters.
+      if (existsSync(draft)) await removeTree(draft).catch(() => {});
     }
     known.set(digest, Date.now());
     return folder;
@@ -85,7 +90,10 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
   };
   const assertStored = async (digest: string): Promise<void> => {
     if ((await store.size(digest)) !== undefined) return;
-    throw new BuskerError("invalid_request", `there is no bundle sha256:${digest} in the object store; upload it first`);
+    throw new BuskerError(
+      "invalid_request",
+      `there is no bundle sha256:${digest} in the object store; upload it first`,
+    );
   };
   return {
     find,

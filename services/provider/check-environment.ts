@@ -7,7 +7,10 @@ const modesWithoutCommand: readonly string[] = ["static", "handler"];
 
 const isDuration = (value: string): boolean => parseDurationMs(value) !== undefined;
 const isBoolean = (value: string): boolean => /^(true|false|1|0)$/i.test(value);
-const isWhole = (min: number) => (value: string): boolean => Number.isSafeInteger(Number(value)) && Number(value) >= min;
+const isWhole =
+  (min: number) =>
+  (value: string): boolean =>
+    Number.isSafeInteger(Number(value)) && Number(value) >= min;
 const isHttpUrl = (value: string): boolean => URL.canParse(value) && new URL(value).protocol === "http:";
 
 const durationRule = "a duration such as 30s, 1m30s or a number of seconds";
@@ -30,7 +33,8 @@ const rules: readonly Rule[] = [
 
 // What a process' environment can hold at all (environ(7)).
 const checkName = (key: string, value: string): string | undefined => {
-  if (key === "" || key.includes("=") || key.includes("\0")) return `envVars must have names without = and NUL; got ${JSON.stringify(key)}`;
+  if (key === "" || key.includes("=") || key.includes("\0"))
+    return `envVars must have names without = and NUL; got ${JSON.stringify(key)}`;
   return value.includes("\0") ? `envVars.${key} must hold no NUL` : undefined;
 };
 
@@ -38,14 +42,20 @@ const hasCommand = (env: Readonly<Record<string, string>>, envProcess: string | 
   [env["function_process"], envProcess ?? env["fprocess"]].some((command) => (command ?? "").trim() !== "");
 
 /** What is wrong with a function's environment, a sentence each; empty when nothing is. An empty value counts as absent. */
-export const checkEnvironment = (env: Readonly<Record<string, string>>, envProcess: string | undefined): readonly string[] => {
+export const checkEnvironment = (
+  env: Readonly<Record<string, string>>,
+  envProcess: string | undefined,
+): readonly string[] => {
   const faults = Object.entries(env).flatMap(([key, value]) => checkName(key, value) ?? []);
   for (const [key, rule, holds] of rules) {
     const value = env[key];
-    if (value !== undefined && value !== "" && !holds(value)) faults.push(`envVars.${key} must be ${rule}; got ${JSON.stringify(value)}`);
+    if (value !== undefined && value !== "" && !holds(value))
+      faults.push(`envVars.${key} must be ${rule}; got ${JSON.stringify(value)}`);
   }
   const mode = env["mode"] || "streaming";
   if (!modesWithoutCommand.includes(mode) && !hasCommand(env, envProcess))
-    faults.push(`envProcess must be a command in mode ${mode}; got ${JSON.stringify(envProcess ?? env["fprocess"] ?? "")}`);
+    faults.push(
+      `envProcess must be a command in mode ${mode}; got ${JSON.stringify(envProcess ?? env["fprocess"] ?? "")}`,
+    );
   return faults;
 };

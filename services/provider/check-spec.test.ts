@@ -41,11 +41,16 @@ describe("checkSpec()", () => {
     [{ ...good, limits: { memory: "lots" } }, 'limits.memory must be an amount of bytes such as 128Mi; got "lots"'],
     [{ ...good, requests: { cpu: "half" } }, "requests.cpu must be an amount of cores"],
     [{ ...good, labels: { "com.openfaas.scale.min": "one" } }, "label com.openfaas.scale.min must be a whole number"],
-    [{ ...good, labels: { "com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2" } }, "must be at least com.openfaas.scale.min, 3"],
+    [
+      { ...good, labels: { "com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2" } },
+      "must be at least com.openfaas.scale.min, 3",
+    ],
   ];
   for (const [spec, says] of faulty)
     it(`refuses ${JSON.stringify(spec)} with "${says}"`, () => {
-      expect(() => checkSpec(spec, name)).to.throw(says).with.property("code", "invalid_request");
+      expect(() => checkSpec(spec, name))
+        .to.throw(says)
+        .with.property("code", "invalid_request");
     });
 
   it("names all faults at once, because nobody wants to learn them one by one", () => {
@@ -55,7 +60,12 @@ describe("checkSpec()", () => {
 });
 
 describe("minReplicas()", () => {
-  for (const [labels, least] of [[undefined, 1], [{}, 1], [{ "com.openfaas.scale.min": "3" }, 3], [{ "com.openfaas.scale.min": "0" }, 0]] as const)
+  for (const [labels, least] of [
+    [undefined, 1],
+    [{}, 1],
+    [{ "com.openfaas.scale.min": "3" }, 3],
+    [{ "com.openfaas.scale.min": "0" }, 0],
+  ] as const)
     it(`is ${least} for labels ${JSON.stringify(labels)}`, () => {
       expect(minReplicas(labels ? { labels } : {})).to.equal(least);
     });

@@ -10,7 +10,8 @@ const maxLabel = "com.openfaas.scale.max";
 const defaultMin = 1;
 
 /** The least replicas of a function, which is also how many it starts with. */
-export const minReplicas = (spec: Pick<FunctionSpec, "labels">): number => Number(spec.labels?.[minLabel] ?? defaultMin);
+export const minReplicas = (spec: Pick<FunctionSpec, "labels">): number =>
+  Number(spec.labels?.[minLabel] ?? defaultMin);
 
 type Shape = (value: unknown) => boolean;
 
@@ -36,8 +37,10 @@ const checkShape = (spec: Record<string, unknown>, { namespace, name }: Function
   const faults = shapes.flatMap(([key, holds, rule]) =>
     spec[key] === undefined || holds(spec[key]) ? [] : [`${key} must be ${rule}; got ${JSON.stringify(spec[key])}`],
   );
-  if (typeof spec["image"] !== "string" || spec["image"] === "") faults.push(`image must be text; got ${JSON.stringify(spec["image"])}`);
-  if (spec["name"] !== name) faults.push(`name must be that of the subject, ${name}; got ${JSON.stringify(spec["name"])}`);
+  if (typeof spec["image"] !== "string" || spec["image"] === "")
+    faults.push(`image must be text; got ${JSON.stringify(spec["image"])}`);
+  if (spec["name"] !== name)
+    faults.push(`name must be that of the subject, ${name}; got ${JSON.stringify(spec["name"])}`);
   if (spec["namespace"] !== namespace)
     faults.push(`namespace must be that of the subject, ${namespace}; got ${JSON.stringify(spec["namespace"])}`);
   return faults;
@@ -46,7 +49,9 @@ const checkShape = (spec: Record<string, unknown>, { namespace, name }: Function
 const checkLabels = (labels: Readonly<Record<string, string>>): readonly string[] => {
   const faults = [minLabel, maxLabel].flatMap((label) => {
     const value = labels[label];
-    return value === undefined || /^\d{1,6}$/.test(value) ? [] : [`label ${label} must be a whole number; got ${JSON.stringify(value)}`];
+    return value === undefined || /^\d{1,6}$/.test(value)
+      ? []
+      : [`label ${label} must be a whole number; got ${JSON.stringify(value)}`];
   });
   const max = labels[maxLabel];
   if (faults.length === 0 && max !== undefined && Number(max) < Number(labels[minLabel] ?? 0))
@@ -54,7 +59,10 @@ const checkLabels = (labels: Readonly<Record<string, string>>): readonly string[
   return faults;
 };
 
-const checkAmounts = (field: "limits" | "requests", { memory, cpu }: { memory?: string; cpu?: string }): readonly string[] => [
+const checkAmounts = (
+  field: "limits" | "requests",
+  { memory, cpu }: { memory?: string; cpu?: string },
+): readonly string[] => [
   ...(memory === undefined || parseMemoryBytes(memory) !== undefined
     ? []
     : [`${field}.memory must be an amount of bytes such as 128Mi; got ${JSON.stringify(memory)}`]),

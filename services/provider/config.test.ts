@@ -4,19 +4,38 @@ import { readProviderConfig } from "./config.ts";
 describe("readProviderConfig()", () => {
   it("gives absolute paths and the signer of the data folder, because replicas start elsewhere", () => {
     const config = readProviderConfig({ BUSKER_CREDENTIALS: "c", BUSKER_DATA: "/d", PATH: "/bin" });
-    expect(config).to.deep.include({ dataFolder: "/d", signerFile: "/d/trust/signer.json", path: "/bin", backend: "process" });
+    expect(config).to.deep.include({
+      dataFolder: "/d",
+      signerFile: "/d/trust/signer.json",
+      path: "/bin",
+      backend: "process",
+    });
     expect(config.watchdogFile).to.match(/^\/.*watchdog\/watchdog\.mjs$/);
     expect(config.replicaCredentialsTtlMs).to.equal(12 * 3600_000);
   });
 
   const faults = [
     { env: {}, code: "invalid_request", says: "BUSKER_CREDENTIALS must be set" },
-    { env: { BUSKER_CREDENTIALS: "c", BUSKER_BACKEND: "k8s" }, code: "invalid_request", says: "BUSKER_BACKEND must be one of" },
-    { env: { BUSKER_CREDENTIALS: "c", BUSKER_BACKEND: "swarm" }, code: "unsupported", says: 'auto or process in this version; got "swarm"' },
-    { env: { BUSKER_CREDENTIALS: "c", BUSKER_REPLICA_CREDENTIALS_TTL: "long" }, code: "invalid_request", says: "BUSKER_REPLICA_CREDENTIALS_TTL" },
+    {
+      env: { BUSKER_CREDENTIALS: "c", BUSKER_BACKEND: "k8s" },
+      code: "invalid_request",
+      says: "BUSKER_BACKEND must be one of",
+    },
+    {
+      env: { BUSKER_CREDENTIALS: "c", BUSKER_BACKEND: "swarm" },
+      code: "unsupported",
+      says: 'auto or process in this version; got "swarm"',
+    },
+    {
+      env: { BUSKER_CREDENTIALS: "c", BUSKER_REPLICA_CREDENTIALS_TTL: "long" },
+      code: "invalid_request",
+      says: "BUSKER_REPLICA_CREDENTIALS_TTL",
+    },
   ];
   for (const { env, code, says } of faults)
     it(`refuses ${JSON.stringify(env)} with ${code}`, () => {
-      expect(() => readProviderConfig(env)).to.throw(says).with.property("code", code);
+      expect(() => readProviderConfig(env))
+        .to.throw(says)
+        .with.property("code", code);
     });
 });

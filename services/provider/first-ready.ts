@@ -24,7 +24,10 @@ const outcomeOfNews = (news: ReplicaNews, revision: string): FirstReady | undefi
 };
 
 /** Waits until a replica of this revision is ready, one has failed, or the time is over. Never rejects. */
-export const awaitFirstReady = (state: FunctionState, { revision, timeoutMs, signal }: FirstReadyWait): Promise<FirstReady> =>
+export const awaitFirstReady = (
+  state: FunctionState,
+  { revision, timeoutMs, signal }: FirstReadyWait,
+): Promise<FirstReady> =>
   new Promise((resolve) => {
     const isReady = state.replicas.some((replica) => replica.state === "ready" && replica.revision === revision);
     if (isReady) return resolve({ kind: "ready" });

@@ -104,7 +104,9 @@ export class FunctionState {
   /** Forgets failures once a replica of this revision has worked for long enough; gives when that will be, if not yet. */
   forgetFailures(nowMs: number): number | undefined {
     if (!this.problem) return undefined;
-    const ready = this.replicas.filter((replica) => replica.state === "ready" && replica.revision === this.record?.revision);
+    const ready = this.replicas.filter(
+      (replica) => replica.state === "ready" && replica.revision === this.record?.revision,
+    );
     if (ready.length === 0) return undefined;
     const stableAtMs = Math.min(...ready.map((replica) => replica.sinceMs)) + stableMs;
     if (nowMs < stableAtMs) return stableAtMs;

@@ -12,7 +12,12 @@ import { createCredentials } from "./replica-credentials.ts";
 await runService("provider", async (scope) => {
   const config = readProviderConfig(process.env);
   const signer = await openSigner(config.signerFile);
-  const bus = await openBus({ url: config.natsUrl, credentialsFile: config.credentialsFile, user: "provider", name: "provider" });
+  const bus = await openBus({
+    url: config.natsUrl,
+    credentialsFile: config.credentialsFile,
+    user: "provider",
+    name: "provider",
+  });
   scope.onStop("bus", bus.close);
   await ensureTopology(bus);
   const backend = await openProcessBackend({

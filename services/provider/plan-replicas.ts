@@ -37,7 +37,10 @@ const leastUseful = (a: PlannedReplica, b: PlannedReplica): number =>
   Number(isReady(a)) - Number(isReady(b)) || b.startedMs - a.startedMs;
 
 const surplus = (replicas: readonly PlannedReplica[], wanted: number): readonly string[] =>
-  replicas.toSorted(leastUseful).slice(0, Math.max(0, replicas.length - wanted)).map(({ id }) => id);
+  replicas
+    .toSorted(leastUseful)
+    .slice(0, Math.max(0, replicas.length - wanted))
+    .map(({ id }) => id);
 
 // After failures one replica is tried at a time, when its time has come.
 const countStarts = (missing: number, starting: number, backOff: BackOff | undefined, nowMs: number): number => {

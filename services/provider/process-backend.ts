@@ -9,7 +9,17 @@ import type { Backend, FoundReplica, ReplicaExit, ReplicaStart } from "./backend
 import { openBundleCache } from "./bundle-cache.ts";
 import { identify, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { type Credentials, keepCredentials } from "./replica-credentials.ts";
-import { listReplicaFolders, makeReplicaFolder, markStopping, openLog, readLog, removeReplicaFolder, type ReplicaPaths, replicaPaths, writeProcess } from "./replica-folder.ts";
+import {
+  listReplicaFolders,
+  makeReplicaFolder,
+  markStopping,
+  openLog,
+  readLog,
+  removeReplicaFolder,
+  type ReplicaPaths,
+  replicaPaths,
+  writeProcess,
+} from "./replica-folder.ts";
 import { buildLaunch, isHandler, markerVariable, watchdogFlags } from "./replica-launch.ts";
 import { sweepReplica, watchAdopted } from "./replica-processes.ts";
 
@@ -144,8 +154,14 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
 const failStart = async (child: ChildProcess, paths: ReplicaPaths): Promise<never> => {
   const cause = await new Promise<unknown>((resolve) => {
     child.once("error", resolve);
-    child.once("exit", (code, signal) => resolve(new Error(`it ended with ${signal ?? `exit code ${code}`}: ${readLog(paths)}`)));
+    child.once("exit", (code, signal) =>
+      resolve(new Error(`it ended with ${signal ?? `exit code ${code}`}: ${readLog(paths)}`)),
+    );
   });
   removeReplicaFolder(paths);
-  throw new BuskerError("start_failed", `could not start a watchdog: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  throw new BuskerError(
+    "start_failed",
+    `could not start a watchdog: ${cause instanceof Error ? cause.message : String(cause)}`,
+    { cause },
+  );
 };

@@ -23,7 +23,8 @@ const statFields = (pid: number): readonly string[] => {
 };
 
 // A zombie has ended; where nobody reaps (a container without an init) it stays for ever.
-const isGone = (state: string | undefined): boolean => state === undefined || state === "" || state === "Z" || state === "X";
+const isGone = (state: string | undefined): boolean =>
+  state === undefined || state === "" || state === "Z" || state === "X";
 
 /** The identity of a process that runs; undefined when there is none. */
 export const identify = (pid: number): ProcessIdentity | undefined => {

@@ -55,7 +55,9 @@ const followWish = async (functions: Bucket<FunctionRecord>, reconciler: Reconci
 const startTimers = ({ backend, log }: ProviderParts, reconciler: Reconciler): (() => void) => {
   const collect = (): void => {
     const inUse = reconciler.all().flatMap((state) => state.record?.spec ?? []);
-    backend.collect(inUse).catch((error: unknown) => log.warn("could not free bundles", { error: describeError(error) }));
+    backend
+      .collect(inUse)
+      .catch((error: unknown) => log.warn("could not free bundles", { error: describeError(error) }));
   };
   const timers = [setInterval(reconciler.reconcileAll, reconcileEveryMs), setInterval(collect, collectEveryMs)];
   return () => timers.forEach(clearInterval);

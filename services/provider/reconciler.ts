@@ -60,7 +60,12 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     if (state.isOver && state.isRemoved) states.delete(state.key);
   };
 
-  const replicas = createReplicaSet({ bus, backend, log, onEnded: (state) => (running ? reconcile(state) : report(state)) });
+  const replicas = createReplicaSet({
+    bus,
+    backend,
+    log,
+    onEnded: (state) => (running ? reconcile(state) : report(state)),
+  });
 
   const planAgain = (state: FunctionState, times: readonly (number | undefined)[]): void => {
     clearTimeout(state.timer);

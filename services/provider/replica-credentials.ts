@@ -33,8 +33,7 @@ export const keepCredentials = ({ mint, ttlMs }: Credentials) => {
     if (kept.has(replica.replica)) replaceCredentials(paths, text);
   };
   const look = (): void => {
-    for (const entry of kept.values())
-      if (Date.now() - credentialsTime(entry.paths) >= ttlMs / 2) void renew(entry);
+    for (const entry of kept.values()) if (Date.now() - credentialsTime(entry.paths) >= ttlMs / 2) void renew(entry);
   };
   const timer = setInterval(look, Math.min(ttlMs / looksPerLife, longestLookMs));
   return {

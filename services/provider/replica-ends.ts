@@ -7,7 +7,12 @@ import type { ReplicaExit } from "./backend.ts";
 import type { ReplicaView } from "./function-state.ts";
 
 /** Tells the bus of a replica's state in the replica's place: before it can speak, and when it has died speechless. */
-export const announceFor = (bus: Bus, replica: ReplicaView, state: ReplicaState, more: { readonly spec?: FunctionSpec | undefined; readonly reason?: string }): void => {
+export const announceFor = (
+  bus: Bus,
+  replica: ReplicaView,
+  state: ReplicaState,
+  more: { readonly spec?: FunctionSpec | undefined; readonly reason?: string },
+): void => {
   const { namespace, name, id, revision } = replica;
   const data = { revision, slots: more.spec ? functionSlots(more.spec) : 0, inFlight: 0 };
   publishEvent(bus, {
@@ -21,7 +26,8 @@ export const announceFor = (bus: Bus, replica: ReplicaView, state: ReplicaState,
 
 /** Why a replica ended, as far as the machine knows. */
 export const describeExit = ({ code, signal, output }: ReplicaExit): string => {
-  const how = signal !== null ? `killed by ${signal}` : code === null ? "its process is gone" : `ended with exit code ${code}`;
+  const how =
+    signal !== null ? `killed by ${signal}` : code === null ? "its process is gone" : `ended with exit code ${code}`;
   return output === "" ? how : `${how}: ${output}`;
 };
 

@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import type { FoundReplica } from "./backend.ts";
@@ -79,7 +89,8 @@ export const readLog = (paths: ReplicaPaths): string => {
 };
 
 /** Removes the folder with all that the function left in it. */
-export const removeReplicaFolder = (paths: ReplicaPaths): void => rmSync(paths.folder, { recursive: true, force: true });
+export const removeReplicaFolder = (paths: ReplicaPaths): void =>
+  rmSync(paths.folder, { recursive: true, force: true });
 
 /** A replica's folder of an earlier provider. */
 export interface LeftFolder {

@@ -46,7 +46,12 @@ const viewOf = (found: FoundReplica): ReplicaView => ({
   killTimer: undefined,
 });
 
-const noteCrash = (state: FunctionState, replica: ReplicaView, signal: NodeJS.Signals | null, message: string): void => {
+const noteCrash = (
+  state: FunctionState,
+  replica: ReplicaView,
+  signal: NodeJS.Signals | null,
+  message: string,
+): void => {
   const nowMs = Date.now();
   const readyForMs = replica.readyMs === undefined ? 0 : nowMs - replica.readyMs;
   state.backOff = afterCrash(state.backOff, { revision: replica.revision, signal, readyForMs, nowMs });

@@ -2,7 +2,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { functionTimeoutMs } from "../../schemas/function.ts";
 import type { Bus } from "../bus/connection.ts";
 import { openInvoker } from "../bus/invoker.ts";
-import { standIn } from "../bus/stand-in.ts";
+import { standIn, type WaitingCall } from "../bus/stand-in.ts";
 import type { FunctionState } from "./function-state.ts";
 
 /** Takes the place of functions that have no ready replica, for callers that only know the queue group. */
@@ -16,7 +16,7 @@ export interface StandIns {
 export const openStandIns = (bus: Bus): StandIns => {
   const invoker = openInvoker(bus);
   const places = new Map<string, { readonly timeoutMs: number; readonly leave: () => void }>();
-  const waiting = new Set<(error: BuskerError) => void>();
+  const waiting = new Set<WaitingCall>();
   let open = true;
   const leave = (key: string): void => {
     places.get(key)?.leave();
@@ -33,9 +33,12 @@ export const openStandIns = (bus: Bus): StandIns => {
     },
     close: () => {
       open = false;
-      for (const key of [...places.keys()]) leave(key);
-      const error = new BuskerError("provider_unavailable", "the provider, which kept this call until a replica is ready, has stopped");
-      for (const takeBack of [...waiting]) takeBack(error);
+      for (const key of places.keys()) leave(key);
+      const error = new BuskerError(
+        "provider_unavailable",
+        "the provider, which kept this call until a replica is ready, has stopped",
+      );
+      for (const call of waiting) call.fail(error);
       invoker.close();
     },
   };

@@ -18,7 +18,10 @@ interface Slot {
 }
 
 /** Opens a writer: one write per function at a time, the newest wins. */
-export const createStatusWriter = (bucket: Pick<Bucket<FunctionStatusRecord>, "put" | "remove">, log: Log): StatusWriter => {
+export const createStatusWriter = (
+  bucket: Pick<Bucket<FunctionStatusRecord>, "put" | "remove">,
+  log: Log,
+): StatusWriter => {
   const slots = new Map<string, Slot>();
   const store = async (key: string, slot: Slot): Promise<void> => {
     while (slot.wanted !== slot.written) {
@@ -43,7 +46,7 @@ export const createStatusWriter = (bucket: Pick<Bucket<FunctionStatusRecord>, "p
       if (slot.wanted !== slot.written) slot.work ??= start(key, slot);
     },
     settled: async () => {
-      await Promise.all([...slots.values()].map((slot) => slot.work));
+      for (const { work } of slots.values()) await work;
     },
   };
 };

@@ -1,6 +1,6 @@
 import { chmod, lstat, readdir, realpath } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { type ReadEntry, x as extract } from "tar";
+import { list, type ReadEntry, x as extract } from "tar";
 import { BuskerError } from "../../schemas/errors.ts";
 import { refuseEntry } from "./archive-entry.ts";
 
@@ -15,7 +15,7 @@ const defaultLimits: BundleLimits = { maxBytes: 2 * 1024 ** 3, maxEntries: 200_0
 const refusal = (why: string, cause?: unknown): BuskerError =>
   new BuskerError("invalid_request", `could not unpack the bundle: ${why}`, cause === undefined ? {} : { cause });
 
-/** Watches the entries go by: the first fault is kept, and nothing is written after it. */
+/** Says what is wrong with the entries it is shown: the first fault is kept. */
 const createGuard = (limits: BundleLimits) => {
   let fault: string | undefined;
   let bytes = 0;
@@ -29,9 +29,25 @@ const createGuard = (limits: BundleLimits) => {
     return bytes > limits.maxBytes ? `its content is more than ${limits.maxBytes} bytes` : undefined;
   };
   return {
-    accept: (entry: ReadEntry): boolean => (fault ??= check(entry)) === undefined,
+    see: (entry: ReadEntry): void => {
+      fault ??= check(entry);
+    },
     fault: () => fault,
   };
+};
+
+const asRefusal = (cause: unknown): never => {
+  throw refusal(cause instanceof Error ? cause.message : String(cause), cause);
+};
+
+// The whole archive before anything of it is written: a reader that stops half-way still has writes under way.
+const assertSound = async (archive: string, limits: BundleLimits): Promise<void> => {
+  const guard = createGuard(limits);
+  await list({ file: archive, strict: true, onReadEntry: guard.see }).catch((cause: unknown) =>
+    asRefusal(guard.fault() ?? cause),
+  );
+  const fault = guard.fault();
+  if (fault !== undefined) throw refusal(fault);
 };
 
 const writableBits = 0o222;
@@ -61,17 +77,7 @@ const sealFolder = async (root: string, folder = root): Promise<void> => {
  * link that reaches outside, anything but files, folders and links, and a content beyond the limits.
  */
 export const unpackBundle = async (archive: string, folder: string, limits = defaultLimits): Promise<void> => {
-  const guard = createGuard(limits);
-  await extract({
-    file: archive,
-    cwd: folder,
-    strict: true,
-    preserveOwner: false,
-    filter: (_path, entry) => guard.accept(entry as ReadEntry),
-  }).catch((cause: unknown) => {
-    throw refusal(guard.fault() ?? (cause instanceof Error ? cause.message : String(cause)), cause);
-  });
-  const fault = guard.fault();
-  if (fault !== undefined) throw refusal(fault);
+  await assertSound(archive, limits);
+  await extract({ file: archive, cwd: folder, strict: true, preserveOwner: false }).catch(asRefusal);
   await sealFolder(await realpath(folder));
 };

@@ -54,7 +54,12 @@ export const openWishes = async ({ bus, parts, log }: WishesOptions): Promise<()
   const tellSuccess = async (wish: Wish, { outcome }: Extract<WishEnd, { kind: "settled" }>): Promise<void> => {
     const verb = outcomeOf[wish.verb];
     const subject = functionSubject(verb, wish.namespace, wish.name);
-    await publishDurably(bus, { subject, type: functionEventType(verb), data: { wish: wish.id, ...outcome }, id: `${wish.id}-outcome` });
+    await publishDurably(bus, {
+      subject,
+      type: functionEventType(verb),
+      data: { wish: wish.id, ...outcome },
+      id: `${wish.id}-outcome`,
+    });
     log.info(`${wish.verb} done`, { function: formatFunctionName(wish), ...outcome });
   };
   const tellFailure = async (wish: Wish, { code, message }: BuskerError): Promise<void> => {
@@ -68,7 +73,10 @@ export const openWishes = async ({ bus, parts, log }: WishesOptions): Promise<()
   const assertNewest = (wish: Wish, seq: number): void => {
     const key = formatFunctionName(wish);
     if (seq < (newest.get(key) ?? 0))
-      throw new BuskerError("conflict", `a later wish about ${key} was carried out before this one; make it again if it still holds`);
+      throw new BuskerError(
+        "conflict",
+        `a later wish about ${key} was carried out before this one; make it again if it still holds`,
+      );
     newest.set(key, seq);
   };
   const carryOut = async (wish: Wish, seq: number): Promise<Disposition> => {
@@ -78,7 +86,8 @@ export const openWishes = async ({ bus, parts, log }: WishesOptions): Promise<()
       if (end.kind === "unfinished") return { kind: "retry", delayMs: 0 };
       await tellSuccess(wish, end);
     } catch (error) {
-      const fault = error instanceof BuskerError ? error : new BuskerError("internal", describeError(error), { cause: error });
+      const fault =
+        error instanceof BuskerError ? error : new BuskerError("internal", describeError(error), { cause: error });
       if (fault.code === "bus_unavailable" || parts.signal.aborted) throw fault;
       await tellFailure(wish, fault);
     }
@@ -95,6 +104,12 @@ export const openWishes = async ({ bus, parts, log }: WishesOptions): Promise<()
       return { kind: "retry", delayMs: retryMs };
     }
   };
-  const options = { stream: streams.OPERATIONS, durable: "provider", filters: [functionAnyFilter], concurrency, leaseMs };
+  const options = {
+    stream: streams.OPERATIONS,
+    durable: "provider",
+    filters: [functionAnyFilter],
+    concurrency,
+    leaseMs,
+  };
   return consumeDurably(bus, options, handle);
 };
