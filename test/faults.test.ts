@@ -151,11 +151,13 @@ describe("what happens when something dies", function () {
   });
 
   it("a full line: 429 with Retry-After at once, and those in line are served", async () => {
-    const calls = Array.from({ length: 40 }, () => platform.invoke("single?ms=20"));
+    const calls = Array.from({ length: 40 }, () => platform.invoke("single?ms=60"));
     const responses = await Promise.all(calls);
     const refused = responses.filter(({ status }) => status === 429);
-    expect(responses.filter(({ status }) => status === 200)).to.have.length(21);
-    expect(refused).to.have.length(19);
+    // One runs and twenty wait; a call that ends while the last ones still arrive makes room for one more.
+    const served = responses.filter(({ status }) => status === 200).length;
+    expect(served).to.be.within(21, 24);
+    expect(refused).to.have.length(40 - served);
     for (const response of refused) {
       expect(response.headers.get("retry-after")).to.equal("1");
       expect(await response.text()).to.match(/already wait for single/);
@@ -182,7 +184,10 @@ describe("what happens when something dies", function () {
     expect(after).to.include.members(before);
     expect(after).to.have.length(before.length + 1);
     process.kill(oneOf(platform.pids("/single-")), "SIGKILL");
-    expect((await platform.invoke("single")).status, "an adopted replica that dies is replaced").to.equal(200);
+    await eventually(
+      "an adopted replica that dies is replaced",
+      async () => (await platform.invoke("single")).ok || undefined,
+    );
   });
 
   it("a wish made while the provider is away is carried out when it is back", async () => {

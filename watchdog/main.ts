@@ -4,11 +4,12 @@ import { type Bus, openBus } from "../services/bus/connection.ts";
 import { describeError } from "../services/runtime/log.ts";
 import { readWatchdogConfig, type WatchdogConfig } from "./config.ts";
 import { createMode } from "./create-mode.ts";
+import { createEnding, type Ending } from "./ending.ts";
 import { watchMemory } from "./memory-limit.ts";
 import type { Mode } from "./mode.ts";
 import { processTree } from "./process-tree.ts";
-import { createReplica, type Replica } from "./replica.ts";
-import { createReporter, type Reporter } from "./reporter.ts";
+import { createReplica } from "./replica.ts";
+import { createReporter } from "./reporter.ts";
 import { scheduleRenewal } from "./renewal.ts";
 
 /*
@@ -16,75 +17,35 @@ import { scheduleRenewal } from "./renewal.ts";
  * announces itself, serves until it is told to drain or the function is gone.
  */
 
-// What the function's processes get between SIGTERM and SIGKILL.
-const stopGraceMs = 2000;
+const createFunction = (launch: ReplicaLaunch, config: WatchdogConfig, ending: Ending): Mode =>
+  createMode({ config, env: launch.env, cwd: launch.cwd, context: { log: ending.log, lost: ending.lost } });
 
-interface Parts {
-  readonly bus: Bus;
-  readonly mode: Mode;
-  readonly reporter: Reporter;
-  readonly replica: Replica;
-}
+const openReplicaBus = ({ natsUrl, credentialsFile, replica, name, namespace }: ReplicaLaunch): Promise<Bus> =>
+  openBus({ url: natsUrl, credentialsFile, user: replica, name: `replica/${name}.${namespace}/${replica}` });
 
-const exitWith = async (parts: Parts, code: number, reason?: string): Promise<never> => {
-  const { bus, mode, reporter, replica } = parts;
-  await mode.stop(stopGraceMs);
-  reporter.flush();
-  reporter.stop();
-  replica.announce("exited", reason);
-  // A bus that is away cannot hear it: the provider sees the process end.
-  if (bus.isConnected()) await bus.nc.flush();
-  process.exit(code);
-};
-
-const withLastLines = (reason: string, reporter: Reporter): string =>
-  [reason, ...reporter.lastLines()].join("\n").slice(-4000);
+/** The reason a mode did not start; undefined when it did. */
+const startMode = (mode: Mode): Promise<string | undefined> => mode.start().then(() => undefined, describeError);
 
 const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void> => {
   const tree = processTree(process.pid);
-  const early: Parameters<Reporter["log"]>[] = [];
-  let parts: Parts | undefined;
-  let ending = false;
-  const end = (code: number, reason?: string): void => {
-    if (ending || !parts) return;
-    ending = true;
-    parts.replica.close();
-    void exitWith(parts, code, reason);
-  };
-  const mode = createMode({
-    config,
-    env: launch.env,
-    cwd: launch.cwd,
-    context: {
-      log: (...line) => (parts ? parts.reporter.log(...line) : early.push(line)),
-      lost: (reason) => parts && end(1, withLastLines(reason, parts.reporter)),
-    },
-  });
-  const started = mode.start().then(
-    () => undefined,
-    (error: unknown) => describeError(error),
-  );
-  const bus = await openBus({
-    url: launch.natsUrl,
-    credentialsFile: launch.credentialsFile,
-    user: launch.replica,
-    name: `replica/${launch.name}.${launch.namespace}/${launch.replica}`,
-  });
+  const ending = createEnding();
+  const mode = createFunction(launch, config, ending);
+  // The function starts while the connection is made: both take a while, and neither needs the other.
+  const starting = startMode(mode);
+  const bus = await openReplicaBus(launch);
   const slots = config.maxInflight;
-  const inFlight = (): number => replica.inFlight();
-  const reporter = createReporter(bus, launch, { inFlight, slots }, tree);
+  const reporter = createReporter(bus, launch, { inFlight: () => replica.inFlight(), slots }, tree);
   const replica = createReplica({ bus, launch, mode, slots, reporter, onDrain: () => void drain() });
-  parts = { bus, mode, reporter, replica };
-  for (const line of early) reporter.log(...line);
+  ending.attach({ bus, mode, reporter, replica });
   const drain = async (): Promise<void> => {
     await replica.drain(launch.timeoutMs);
-    end(0);
+    ending.end(0);
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void drain());
-  const failure = await started;
-  if (failure !== undefined) return end(1, withLastLines(failure, reporter));
-  watchMemory(tree, launch.memoryLimitBytes, (reason) => end(1, reason));
-  scheduleRenewal(bus, launch.credentialsFile, replica);
+  const failure = await starting;
+  if (failure !== undefined) return ending.lost(failure);
+  watchMemory(tree, launch.memoryLimitBytes, (reason) => ending.end(1, reason));
+  scheduleRenewal(launch.credentialsFile, replica);
   await replica.open();
 };
 

@@ -4,7 +4,11 @@ import type { ProcessTree } from "./process-tree.ts";
 const everyMs = 250;
 
 /** Calls `over` once, with the reason, when a tree's resident memory is over its limit; does nothing without a limit. */
-export const watchMemory = (tree: ProcessTree, limitBytes: number | undefined, over: (reason: string) => void): void => {
+export const watchMemory = (
+  tree: ProcessTree,
+  limitBytes: number | undefined,
+  over: (reason: string) => void,
+): void => {
   if (limitBytes === undefined) return;
   const timer = setInterval(() => {
     const { memoryBytes } = tree.usage();

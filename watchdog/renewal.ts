@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import type { Bus } from "../services/bus/connection.ts";
 import type { Replica } from "./replica.ts";
 
 // The provider renews the file at half of its life; a replica goes over to it at this part of its own.
@@ -27,14 +26,14 @@ const remainingMs = ({ issuedMs, expiresMs }: Life): number =>
  * Connects again with renewed credentials before the old ones run out, because the server ends a connection whose
  * credentials have: drained first, so that no call is cut.
  */
-export const scheduleRenewal = (bus: Bus, file: string, replica: Replica): void => {
+export const scheduleRenewal = (file: string, replica: Replica): void => {
   const life = readLife(file);
   if (!life) return;
   const renew = async (): Promise<void> => {
     const renewed = readLife(file);
     // Not renewed yet: the provider may be away; it is asked for again soon.
     if (renewed && renewed.expiresMs > life.expiresMs) await replica.reconnect();
-    scheduleRenewal(bus, file, replica);
+    scheduleRenewal(file, replica);
   };
   setTimeout(() => void renew(), Math.min(remainingMs(life), longestWaitMs)).unref();
 };

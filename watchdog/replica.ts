@@ -1,4 +1,3 @@
-import type { Msg } from "nats";
 import { BuskerError } from "../schemas/errors.ts";
 import type { ReplicaControl, ReplicaLoad } from "../schemas/invocation.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
@@ -12,7 +11,7 @@ import {
   type ReplicaState,
 } from "../schemas/subjects.ts";
 import { replicaEventType } from "../schemas/events.ts";
-import type { Bus } from "../services/bus/connection.ts";
+import type { Bus, BusMessage } from "../services/bus/connection.ts";
 import { publishEvent } from "../services/bus/events.ts";
 import { decodeRequest, encodePassedOn, encodeReply, type ReceivedRequest } from "../services/bus/invocation-wire.ts";
 import type { Answer, Mode, StopCall } from "./mode.ts";
@@ -85,7 +84,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     });
   };
 
-  const reply = (message: Msg, callId: string, answer: Answer, offer: boolean): void => {
+  const reply = (message: BusMessage, callId: string, answer: Answer, offer: boolean): void => {
     const caller = message.reply;
     if (!caller) return;
     const headers = encodeReply({
@@ -100,7 +99,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     bus.nc.publish(caller, answer.body, { headers });
   };
 
-  const refuse = (message: Msg, error: BuskerError, callId = ""): void =>
+  const refuse = (message: BusMessage, error: BuskerError, callId = ""): void =>
     reply(
       message,
       callId,
@@ -108,7 +107,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
       false,
     );
 
-  const begin = (message: Msg, request: ReceivedRequest): void => {
+  const begin = (message: BusMessage, request: ReceivedRequest): void => {
     const startedMs = Date.now();
     const ownDeadlineMs = startedMs + launch.timeoutMs;
     const call: RunningCall = {
@@ -134,7 +133,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     );
   };
 
-  const read = (message: Msg): ReceivedRequest | undefined => {
+  const read = (message: BusMessage): ReceivedRequest | undefined => {
     try {
       return decodeRequest(message);
     } catch (error) {
@@ -143,14 +142,14 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     }
   };
 
-  const onDirect = (message: Msg): void => {
+  const onDirect = (message: BusMessage): void => {
     const request = read(message);
     if (!request) return;
     if (keeper.take(callerOf(message.reply ?? ""))) begin(message, request);
     else refuse(message, busy, request.callId);
   };
 
-  const onQueued = (message: Msg): void => {
+  const onQueued = (message: BusMessage): void => {
     const request = read(message);
     if (!request) return;
     if (keeper.take(callerOf(message.reply ?? ""))) return begin(message, request);
@@ -173,7 +172,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     call.stop?.(cause);
   };
 
-  const onControl = (message: Msg): void => {
+  const onControl = (message: BusMessage): void => {
     const control = message.json<ReplicaControl>();
     const from = message.reply ?? "";
     switch (control.kind) {
@@ -215,8 +214,8 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   let isOpen = false;
   let closeQueue: () => void = () => {};
   const guard =
-    (handle: (message: Msg) => void) =>
-    (error: Error | null, message: Msg): void => {
+    (handle: (message: BusMessage) => void) =>
+    (error: Error | null, message: BusMessage): void => {
       if (!error) handle(message);
     };
   return {

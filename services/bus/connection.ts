@@ -7,6 +7,9 @@ import { readCredentialsFile } from "./credentials.ts";
 import { guardCallbacks } from "./guard-callbacks.ts";
 import { reportFault } from "./report-fault.ts";
 
+/** A message as the NATS client hands it over. */
+export type { Msg as BusMessage } from "nats";
+
 /** How to reach the bus. */
 export interface BusOptions {
   /** One URL or several, separated by commas. */
