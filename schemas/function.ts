@@ -63,8 +63,11 @@ export interface FunctionStatusRecord {
   };
 }
 
+/** What an `image` that names a bundle begins with. */
+export const bundleScheme = "bundle:";
+
 /** The prefix of `image` that names a bundle by its SHA-256 digest. */
-export const bundlePrefix = "bundle:sha256:";
+export const bundlePrefix = `${bundleScheme}sha256:`;
 
 /** The hex digest of a bundle reference; undefined for an image reference. */
 export const bundleDigest = (image: string): string | undefined => /^bundle:sha256:([0-9a-f]{64})$/.exec(image)?.[1];

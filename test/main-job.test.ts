@@ -289,7 +289,7 @@ describe("the main job: a function deployed, called, watched, scaled and removed
         "POST",
         "/system/functions",
         { service: "img", image: "alpine:latest" },
-        400,
+        501,
         /alpine/,
       ],
       [

@@ -42,20 +42,22 @@ const hasCommand = (env: Readonly<Record<string, string>>, envProcess: string | 
   [env["function_process"], envProcess ?? env["fprocess"]].some((command) => (command ?? "").trim() !== "");
 
 /** What is wrong with a function's environment, a sentence each; empty when nothing is. An empty value counts as absent. */
-export const checkEnvironment = (
-  env: Readonly<Record<string, string>>,
-  envProcess: string | undefined,
-): readonly string[] => {
+export const checkEnvironment = (env: Readonly<Record<string, string>>): readonly string[] => {
   const faults = Object.entries(env).flatMap(([key, value]) => checkName(key, value) ?? []);
   for (const [key, rule, holds] of rules) {
     const value = env[key];
     if (value !== undefined && value !== "" && !holds(value))
       faults.push(`envVars.${key} must be ${rule}; got ${JSON.stringify(value)}`);
   }
-  const mode = env["mode"] || "streaming";
-  if (!modesWithoutCommand.includes(mode) && !hasCommand(env, envProcess))
-    faults.push(
-      `envProcess must be a command in mode ${mode}; got ${JSON.stringify(envProcess ?? env["fprocess"] ?? "")}`,
-    );
   return faults;
+};
+
+/** What is wrong with the command of a bundle, a sentence or none. An image brings a command of its own. */
+export const checkCommand = (
+  env: Readonly<Record<string, string>>,
+  envProcess: string | undefined,
+): readonly string[] => {
+  const mode = env["mode"] || "streaming";
+  if (modesWithoutCommand.includes(mode) || hasCommand(env, envProcess)) return [];
+  return [`envProcess must be a command in mode ${mode}; got ${JSON.stringify(envProcess ?? env["fprocess"] ?? "")}`];
 };

@@ -1,8 +1,8 @@
 import { BuskerError } from "../../schemas/errors.ts";
-import type { FunctionSpec } from "../../schemas/function.ts";
+import { bundleScheme, type FunctionSpec } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
-import { checkEnvironment } from "./check-environment.ts";
+import { checkCommand, checkEnvironment } from "./check-environment.ts";
 
 /** The label that sets a function's least replicas, and what it is without. */
 export const minLabel = "com.openfaas.scale.min";
@@ -72,7 +72,8 @@ const checkAmounts = (
 ];
 
 const checkContent = (spec: FunctionSpec): readonly string[] => [
-  ...checkEnvironment(spec.envVars ?? {}, spec.envProcess),
+  ...checkEnvironment(spec.envVars ?? {}),
+  ...(spec.image.startsWith(bundleScheme) ? checkCommand(spec.envVars ?? {}, spec.envProcess) : []),
   ...checkLabels(spec.labels ?? {}),
   ...checkAmounts("limits", spec.limits ?? {}),
   ...checkAmounts("requests", spec.requests ?? {}),

@@ -1,0 +1,80 @@
+import type { EventData, EventType } from "./events.ts";
+
+/** A type with nothing left out, at any depth: an example of it shows every property there is. */
+export type Full<T> = T extends readonly (infer Item)[]
+  ? readonly Full<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T]-?: Full<Exclude<T[Key], undefined>> }
+    : T;
+
+/** A type with only what is required, at any depth; a map is empty. */
+export type Bare<T> = T extends readonly (infer Item)[]
+  ? readonly Bare<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T as object extends Pick<T, Key> ? never : Key]: Bare<T[Key]> }
+    : T;
+
+/** Two examples of one shape, kept complete by the type checker. */
+export interface Examples<T> {
+  readonly full: Full<T>;
+  readonly bare: Bare<T>;
+}
+
+const spec = {
+  full: {
+    name: "resize",
+    namespace: "openfaas-fn",
+    image: "bundle:sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    envProcess: "node index.mjs",
+    envVars: { max_inflight: "4", exec_timeout: "30s" },
+    constraints: ["node.labels.disk==ssd"],
+    secrets: ["api-key"],
+    labels: { "com.openfaas.scale.min": "1" },
+    annotations: { "io.busker.record": "bodies" },
+    limits: { memory: "128Mi", cpu: "500m", "nvidia.com/gpu": "1", "amd.com/gpu": "1", "intel.com/gpu": "1" },
+    requests: { memory: "64Mi", cpu: "0.1", "nvidia.com/gpu": "1", "amd.com/gpu": "1", "intel.com/gpu": "1" },
+    readOnlyRootFilesystem: true,
+  },
+  bare: { name: "resize", namespace: "openfaas-fn", image: "ghcr.io/example/resize:1" },
+} as const satisfies Examples<EventData["io.busker.function.deploy"]["spec"]>;
+
+const wish = "0d9c6c2e-5f0e-4b7c-9d9e-2f6f0a3c1b11";
+const outcome = { wish, replicas: 2, availableReplicas: 1 };
+const outcomes = { full: outcome, bare: outcome };
+const deploy = { full: { spec: spec.full }, bare: { spec: spec.bare } };
+const replica = { revision: wish, slots: 4, inFlight: 0 };
+const replicas = { full: { ...replica, reason: "exit code 1" }, bare: replica };
+const line = { at: "2026-01-31T12:00:00.123Z", stream: "stderr", text: "resized 3 images" } as const;
+const failed = {
+  wish,
+  verb: "deploy",
+  code: "start_failed",
+  message: "resize.openfaas-fn did not start: exit code 1",
+} as const;
+const sample = { started: 12, durationSeconds: 0.31, inFlight: 1, slots: 4, cpuSeconds: 0.08, memoryBytes: 41_943_040 };
+const finished = {
+  replica: "resize-1",
+  calls: [{ id: wish, status: 200, startedMs: 1_769_860_800_123, durationMs: 12.5 }],
+};
+
+/** Examples of each type's data; a test holds the JSON Schemas against them. */
+export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> } = {
+  "io.busker.function.deploy": deploy,
+  "io.busker.function.update": deploy,
+  "io.busker.function.remove": { full: {}, bare: {} },
+  "io.busker.function.scale": { full: { replicas: 3 }, bare: { replicas: 0 } },
+  "io.busker.function.deployed": outcomes,
+  "io.busker.function.updated": outcomes,
+  "io.busker.function.removed": outcomes,
+  "io.busker.function.scaled": outcomes,
+  "io.busker.function.failed": { full: failed, bare: failed },
+  "io.busker.replica.starting": replicas,
+  "io.busker.replica.ready": replicas,
+  "io.busker.replica.draining": replicas,
+  "io.busker.replica.frozen": replicas,
+  "io.busker.replica.exited": replicas,
+  "io.busker.demand": { full: { waiting: 1 }, bare: { waiting: 1 } },
+  "io.busker.metric": { full: { ...sample, finished: { "200": 11, "500": 1 } }, bare: { ...sample, finished: {} } },
+  "io.busker.log": { full: { lines: [{ ...line, callId: wish }] }, bare: { lines: [line] } },
+  "io.busker.call.done": { full: finished, bare: finished },
+};
