@@ -212,28 +212,44 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   };
 
   let isOpen = false;
-  let closeQueue: () => void = () => {};
+  let isOver = false;
+  let closeQueue: () => Promise<void> = async () => {};
+  let closeDirect: () => Promise<void> = async () => {};
   const guard =
     (handle: (message: BusMessage) => void) =>
     (error: Error | null, message: BusMessage): void => {
       if (!error) handle(message);
     };
+  const subscribeCalls = (): void => {
+    const direct = bus.nc.subscribe(invokeReplicaSubject(namespace, name, id), { callback: guard(onDirect) });
+    const queued = bus.nc.subscribe(invokeSubject(namespace, name), {
+      queue: replicaQueueGroup,
+      callback: guard(onQueued),
+    });
+    // Drained, because the library throws away what is on its way to a subscription that is merely given up. With the
+    // server away there is nothing on its way.
+    closeDirect = () => direct.drain().catch(() => {});
+    closeQueue = () => queued.drain().catch(() => {});
+  };
+  const untilConnectedAgain = (): Promise<void> =>
+    new Promise((resolve) => {
+      const forget = bus.onChange((connected) => {
+        if (!connected) return;
+        forget();
+        resolve();
+      });
+    });
   return {
     announce,
     inFlight: () => keeper.inFlight,
     open: async () => {
       const { nc } = bus;
-      nc.subscribe(invokeReplicaSubject(namespace, name, id), { callback: guard(onDirect) });
+      subscribeCalls();
       nc.subscribe(replicaControlSubject(id), { callback: guard(onControl) });
-      const queued = nc.subscribe(invokeSubject(namespace, name), {
-        queue: replicaQueueGroup,
-        callback: guard(onQueued),
-      });
       nc.subscribe(demandSubject(namespace, name), { callback: guard(() => isOpen && announce("ready")) });
       bus.onChange((connected) => {
         if (connected && isOpen) announce("ready");
       });
-      closeQueue = () => queued.unsubscribe();
       await nc.flush();
       isOpen = true;
       announce("ready");
@@ -241,25 +257,37 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     close: () => {
       if (isOpen) announce("draining");
       isOpen = false;
+      isOver = true;
       keeper.close();
     },
     drain: async (graceMs) => {
       if (isOpen) announce("draining");
       isOpen = false;
-      closeQueue();
+      isOver = true;
       keeper.close();
+      const closed = closeQueue();
+      // What is on its way here is passed on to another replica. A server that is away has nothing and answers nothing.
+      if (bus.isConnected()) await closed;
       await untilIdle(graceMs);
     },
     reconnect: async () => {
       announce("draining");
       isOpen = false;
       keeper.close();
+      // What is sent here from now on comes back to its sender as "no responders": a message that reached a connection
+      // in the moment of its end would be lost without a word.
+      await Promise.all([closeDirect(), closeQueue()]);
       await untilIdle(launch.timeoutMs);
+      await bus.nc.flush();
+      const connectedAgain = untilConnectedAgain();
+      await bus.nc.reconnect();
+      await connectedAgain;
+      if (isOver) return;
+      subscribeCalls();
       await bus.nc.flush();
       keeper.reopen();
       isOpen = true;
-      // The announcement of the new connection follows from its being connected.
-      await bus.nc.reconnect();
+      announce("ready");
     },
   };
 };
