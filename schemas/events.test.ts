@@ -1,19 +1,10 @@
 import { expect } from "chai";
-import { Ajv2020 } from "ajv/dist/2020.js";
-import addFormatsModule from "ajv-formats";
+import { compileSchema } from "./fixtures/compile-schema.ts";
 import { eventExamples } from "./event-examples.ts";
 import { type EventType, eventSchemas, functionEventType, replicaEventType } from "./events.ts";
 import { closeSchema, mutate, requireAll } from "./fixtures/schema-mutations.ts";
 import { functionDeploymentSchema } from "./function-schema.ts";
-import type { JsonSchema } from "./json-schema.ts";
 import { outcomeOf, outcomeVerbs, replicaStates, wishVerbs } from "./subjects.ts";
-
-const compile = (schema: JsonSchema) => {
-  const ajv = new Ajv2020({ strict: true, allErrors: true, allowUnionTypes: true });
-  addFormatsModule.default(ajv);
-  const validate = ajv.compile(schema);
-  return (data: unknown): string => (validate(data) ? "" : ajv.errorsText(validate.errors));
-};
 
 const types = Object.keys(eventExamples) as readonly EventType[];
 
@@ -36,14 +27,14 @@ describe("eventSchemas", () => {
     const { full, bare } = eventExamples[type];
 
     it(`take the examples of ${type}, with everything and with nothing optional`, () => {
-      const check = compile(schema);
+      const check = compileSchema(schema);
       expect(check(full)).to.equal("");
       expect(check(bare)).to.equal("");
     });
 
     it(`know every property that TypeScript knows of ${type}, and no other`, () => {
-      expect(compile(closeSchema(schema))(full), "a property that the schema lacks").to.equal("");
-      expect(compile(requireAll(schema))(full), "a property that the type lacks").to.equal("");
+      expect(compileSchema(closeSchema(schema))(full), "a property that the schema lacks").to.equal("");
+      expect(compileSchema(requireAll(schema))(full), "a property that the type lacks").to.equal("");
     });
 
     it(`require of ${type} what its type requires`, () => {
@@ -52,11 +43,11 @@ describe("eventSchemas", () => {
     });
 
     it(`take ${type} with a property of a later version, so that events can grow`, () => {
-      expect(compile(schema)({ ...full, later: true })).to.equal("");
+      expect(compileSchema(schema)({ ...full, later: true })).to.equal("");
     });
 
     it(`refuse every broken example of ${type}`, () => {
-      const check = compile(schema);
+      const check = compileSchema(schema);
       const mutations = mutate(full, schema);
       expect(mutations.length).to.be.greaterThan(2);
       for (const { what, value } of mutations) expect(check(value), what).to.not.equal("");
@@ -65,7 +56,7 @@ describe("eventSchemas", () => {
 });
 
 describe("functionDeploymentSchema", () => {
-  const check = compile(functionDeploymentSchema);
+  const check = compileSchema(functionDeploymentSchema);
 
   it("takes what OpenFaaS's own client sends, null where Go has nothing", () => {
     const deployment = {

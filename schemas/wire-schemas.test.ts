@@ -1,0 +1,62 @@
+import { expect } from "chai";
+import { compileSchema } from "./fixtures/compile-schema.ts";
+import type { Bare, Full } from "./event-examples.ts";
+import { eventExamples } from "./event-examples.ts";
+import { closeSchema, mutate, requireAll } from "./fixtures/schema-mutations.ts";
+import type { ReplicaControl } from "./invocation.ts";
+import { controlSchemas, type WireData, wireSchemas } from "./wire-schemas.ts";
+
+const at = "2026-01-31T12:00:00.123Z";
+const deploy = eventExamples["io.busker.function.deploy"];
+const record = { replicas: 1, revision: "w1", createdAt: at, updatedAt: at };
+const replica = { id: "fn-1", state: "ready", revision: "w1", since: at } as const;
+const problem = { message: "exit code 1", at, failures: 2 };
+const request = { method: "GET", path: "/a?b=c", headers: ["Accept", "text/html"] };
+const response = { status: 200, headers: ["Content-Type", "text/html"] };
+const load = { replica: "fn-1", inFlight: 1, slots: 4 };
+
+const examples: {
+  readonly [K in keyof WireData]: { readonly full: Full<WireData[K]>; readonly bare: Bare<WireData[K]> };
+} = {
+  RequestHead: { full: request, bare: request },
+  ResponseHead: { full: response, bare: response },
+  ReplicaLoad: { full: load, bare: load },
+  FunctionRecord: { full: { ...record, spec: deploy.full.spec }, bare: { ...record, spec: deploy.bare.spec } },
+  FunctionStatusRecord: {
+    full: { replicas: [replica], problem: { ...problem, nextTryAt: at } },
+    bare: { replicas: [replica] },
+  },
+};
+
+const controls: { readonly [K in ReplicaControl["kind"]]: Extract<ReplicaControl, { kind: K }> } = {
+  drain: { kind: "drain" },
+  cancel: { kind: "cancel", callId: "c1" },
+  ping: { kind: "ping" },
+  reserve: { kind: "reserve", since: 1_769_860_800_123 },
+  withdraw: { kind: "withdraw" },
+};
+
+describe("wireSchemas", () => {
+  for (const name of Object.keys(examples) as readonly (keyof WireData)[])
+    it(`describe ${name} as TypeScript does, and refuse every broken one`, () => {
+      const { full, bare } = examples[name];
+      const schema = wireSchemas[name];
+      const check = compileSchema(schema);
+      expect(check(full)).to.equal("");
+      expect(check(bare)).to.equal("");
+      expect(compileSchema(closeSchema(schema))(full), "a property that the schema lacks").to.equal("");
+      expect(compileSchema(requireAll(schema))(full), "a property that the type lacks").to.equal("");
+      for (const { what, value } of mutate(full, schema)) expect(check(value), what).to.not.equal("");
+    });
+});
+
+describe("controlSchemas", () => {
+  for (const kind of Object.keys(controls) as readonly ReplicaControl["kind"][])
+    it(`describe ${kind} as TypeScript does, and no other kind`, () => {
+      const check = compileSchema(closeSchema(controlSchemas[kind]));
+      for (const other of Object.values(controls))
+        expect(check(other) === "", other.kind).to.equal(other.kind === kind);
+      for (const { what, value } of mutate(controls[kind], controlSchemas[kind]))
+        expect(check(value), what).to.not.equal("");
+    });
+});

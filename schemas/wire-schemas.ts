@@ -1,0 +1,73 @@
+import type { FunctionRecord, FunctionStatusRecord } from "./function.ts";
+import { functionSpecSchema } from "./function-schema.ts";
+import type { ReplicaControl, ReplicaLoad, RequestHead, ResponseHead } from "./invocation.ts";
+import { type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
+import { replicaStates } from "./subjects.ts";
+
+/*
+ * JSON Schemas of what is JSON on the bus and no event's data: heads in headers, control messages, values of buckets.
+ */
+
+/** What each of these schemas describes. */
+export interface WireData {
+  readonly RequestHead: RequestHead;
+  readonly ResponseHead: ResponseHead;
+  readonly ReplicaLoad: ReplicaLoad;
+  readonly FunctionRecord: FunctionRecord;
+  readonly FunctionStatusRecord: FunctionStatusRecord;
+}
+
+const headers = { ...listOf(string()), description: "Names and values in turn, in the order sent" };
+const inFlight = whole("Calls in it now, slots held for callers included");
+const slots = whole("Calls it takes at a time; 0: no limit");
+
+const replicaRecord = object({
+  id: string(),
+  state: { enum: [...replicaStates] },
+  revision: string({ description: "ce-id of the wish that made this replica's spec" }),
+  since: time("When it came into this state"),
+});
+
+const problem = object(
+  { message: string(), at: time("When it was met"), failures: whole("Failed starts in a row") },
+  { nextTryAt: time("When the next start is tried") },
+);
+
+/** The JSON Schema of each. */
+export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
+  RequestHead: object({
+    method: string(),
+    path: string({ description: "Rest of the path below the function's name with its query, beginning with /" }),
+    headers,
+  }),
+  ResponseHead: object({ status: whole("HTTP status", 100), headers }),
+  ReplicaLoad: object({ replica: string({ description: "The replica's id" }), inFlight, slots }),
+  FunctionRecord: object({
+    spec: functionSpecSchema,
+    replicas: whole("Replicas wished for now"),
+    revision: string({ description: "Id of the wish that made this spec" }),
+    createdAt: time("When the function was first deployed"),
+    updatedAt: time("When its wish was last changed"),
+  }),
+  FunctionStatusRecord: object({ replicas: listOf(replicaRecord) }, { problem }),
+};
+
+const control = (
+  kind: ReplicaControl["kind"],
+  description: string,
+  more: Readonly<Record<string, JsonSchema>> = {},
+): JsonSchema => ({
+  ...object({ kind: { const: kind }, ...more }),
+  description,
+});
+
+/** The JSON Schema of what is told a replica on its control subject, by kind. */
+export const controlSchemas: Readonly<Record<ReplicaControl["kind"], JsonSchema>> = {
+  drain: control("drain", "Finish what is in flight, take nothing new, exit"),
+  cancel: control("cancel", "The caller no longer wants this call's answer", { callId: string() }),
+  ping: control("ping", "Are you there? Answered with a ReplicaLoad; a replica that is gone is no responders"),
+  reserve: control("reserve", "Offer me one slot at this message's reply subject when you have one", {
+    since: whole("Since when my oldest call waits, milliseconds since the epoch"),
+  }),
+  withdraw: control("withdraw", "I no longer wait; the reply subject is the one that reserved"),
+};
