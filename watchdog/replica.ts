@@ -11,6 +11,7 @@ import {
   type ReplicaState,
 } from "../schemas/subjects.ts";
 import { replicaEventType } from "../schemas/events.ts";
+import { Bag, type BagItem } from "../services/bus/bag.ts";
 import type { Bus, BusMessage } from "../services/bus/connection.ts";
 import { publishEvent } from "../services/bus/events.ts";
 import { decodeRequest, encodePassedOn, encodeReply, type ReceivedRequest } from "../services/bus/invocation-wire.ts";
@@ -43,7 +44,7 @@ export interface ReplicaParts {
   readonly onDrain: () => void;
 }
 
-interface RunningCall {
+interface RunningCall extends BagItem {
   readonly id: string;
   readonly deadlineMs: number;
   stop: StopCall | undefined;
@@ -61,7 +62,7 @@ const callerOf = (reply: string): string => reply.slice(0, reply.lastIndexOf("."
 export const createReplica = (parts: ReplicaParts): Replica => {
   const { bus, launch, mode, reporter } = parts;
   const { namespace, name, replica: id } = launch;
-  const running = new Set<RunningCall>();
+  const running = new Bag<RunningCall>();
   const loadMessage = (caller: string, offer: boolean): string =>
     JSON.stringify({
       replica: id,
@@ -115,12 +116,13 @@ export const createReplica = (parts: ReplicaParts): Replica => {
       deadlineMs: Math.min(request.deadlineMs ?? ownDeadlineMs, ownDeadlineMs),
       stop: undefined,
       stopped: false,
+      bagIndex: -1,
     };
     running.add(call);
     reporter.began();
     startTicking();
     const finish = (answer: Answer): void => {
-      running.delete(call);
+      running.remove(call);
       const durationMs = Date.now() - startedMs;
       reporter.finished({ id: request.callId, status: answer.status, startedMs, durationMs });
       const offer = keeper.release(callerOf(message.reply ?? ""));
@@ -163,7 +165,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   };
 
   const cancel = (callId: string): void => {
-    for (const call of running) if (call.id === callId) stopCall(call, "cancelled");
+    for (const call of running.snapshot()) if (call.id === callId) stopCall(call, "cancelled");
   };
 
   const stopCall = (call: RunningCall, cause: "deadline" | "cancelled"): void => {
@@ -198,7 +200,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   };
   const tick = (): void => {
     const now = Date.now();
-    for (const call of running) if (now >= call.deadlineMs) stopCall(call, "deadline");
+    for (const call of running.snapshot()) if (now >= call.deadlineMs) stopCall(call, "deadline");
     keeper.expire(now);
     // Stops only after a while: starting a timer for each of a series of calls would cost more than its ticks.
     if (running.size > 0 || (idleTicks += 1) < 100) return;

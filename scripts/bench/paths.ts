@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
+import { findProcesses, startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
 import { cpuSeconds, load, type LoadResult } from "./load.ts";
 import { judge, printTable } from "./table.ts";
 
@@ -77,13 +77,19 @@ const deployAll = async (platform: TestPlatform): Promise<void> => {
   }
 };
 
+// A function's process knows its platform by its temporary folder only.
+const functionPids = (platform: TestPlatform, name: string): number[] =>
+  findProcesses(
+    (line, environment) => line.startsWith("node server.mjs") && environment.includes(`${platform.dataFolder}/replicas/${name}-`),
+  );
+
 /** Processes of a call by role; several of one role are added up. */
 const processesOf = (platform: TestPlatform, name: string): Readonly<Record<string, readonly number[]>> => {
   const all = {
     gateway: platform.pids("services/gateway/main"),
     "nats-server": platform.pids("nats.conf"),
     watchdog: platform.pids(`watchdog.mjs ${platform.dataFolder}/replicas/${name}-`),
-    function: platform.pids("server.mjs"),
+    function: functionPids(platform, name),
   };
   return name === "http" ? all : { ...all, function: [] };
 };
@@ -160,13 +166,13 @@ const headings = [
 ];
 
 /** Measures every path, `rounds` times, and prints the median of each. */
-export const benchPaths = async (seconds: number, rounds: number): Promise<void> => {
+export const benchPaths = async (seconds: number, rounds: number, only?: readonly string[]): Promise<void> => {
   const platform = await startTestPlatform();
   const bare = await startBareServer();
   try {
     await deployAll(platform);
     const measured: Measured[] = [];
-    for (const path of paths) {
+    for (const path of paths.filter((candidate) => only?.includes(candidate.function) ?? true)) {
       const runs: Measured[] = [];
       for (let round = 0; round < rounds; round += 1) runs.push(await measurePath(platform, path, bare.url, seconds));
       measured.push(median(runs));

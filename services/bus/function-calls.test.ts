@@ -78,6 +78,7 @@ const open = (world: { nowMs: number }, body = "x"): { call: OpenCall; results: 
     sinceMs: world.nowMs,
     done: (result) => results.push(result),
     abandoned: false,
+    bagIndex: -1,
     place: undefined,
     bound: undefined,
   };

@@ -2,6 +2,7 @@ import type { Msg, MsgHdrs } from "nats";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { ReplicaControl, ReplicaLoad } from "../../schemas/invocation.ts";
 import type { FunctionName } from "../../schemas/names.ts";
+import { Bag, type BagItem } from "./bag.ts";
 import { headerStatus, headerText } from "./headers.ts";
 import { decodeReply, type ReceivedReply } from "./invocation-wire.ts";
 import { Line, type Place } from "./line.ts";
@@ -13,7 +14,7 @@ export type CallResult =
   | { readonly kind: "failed"; readonly error: BuskerError };
 
 /** A call on its way. */
-export interface OpenCall {
+export interface OpenCall extends BagItem {
   readonly callId: string;
   readonly headers: MsgHdrs;
   readonly body: Uint8Array;
@@ -75,7 +76,7 @@ export class FunctionCalls {
   readonly #limits: LineLimits;
   readonly #table: SlotTable;
   readonly #line = new Line<OpenCall>();
-  readonly #bound = new Map<number, OpenCall>();
+  readonly #bound = new Bag<OpenCall>();
   readonly #standing: { readonly token: number; readonly subject: string };
   #lineBytes = 0;
   #reserved = 0;
@@ -133,12 +134,7 @@ export class FunctionCalls {
   /** A replica announced itself. */
   onReady(id: string, slots: number, inFlight: number): void {
     const known = this.#table.find(id);
-    const replica = this.#table.enter(
-      id,
-      slots,
-      Math.max(0, inFlight - (known?.mine.size ?? 0)),
-      this.#transport.nowMs(),
-    );
+    const replica = this.#table.enter(id, slots, Math.max(0, inFlight - (known?.mine ?? 0)), this.#transport.nowMs());
     // The demand was met: the next want is a new one, and need not wait for the old one's turn.
     this.#demandedMs = 0;
     this.#pump(replica);
@@ -153,7 +149,7 @@ export class FunctionCalls {
   onExited(id: string, reason: string | undefined): void {
     this.#strike(id);
     const now = this.#transport.nowMs();
-    for (const call of this.#bound.values())
+    for (const call of this.#bound.snapshot())
       if (call.bound?.replica.id === id)
         // A handler that loops takes its replica with it when it is cut: that call's own end is its deadline.
         this.#finish(call, { kind: "failed", error: now >= call.deadlineMs ? overdue(call, now) : lost(id, reason) });
@@ -165,7 +161,7 @@ export class FunctionCalls {
    */
   onDrained(id: string): void {
     this.#strike(id);
-    const bound = [...this.#bound.values()].filter((call) => call.bound?.replica.id === id);
+    const bound = [...this.#bound.snapshot()].filter((call) => call.bound?.replica.id === id);
     for (const call of bound) this.#release(call);
     // Back in reverse, so that the oldest stands first.
     for (const call of bound.toReversed()) this.#backToHead(call);
@@ -175,7 +171,7 @@ export class FunctionCalls {
   onDisconnected(): void {
     const error = new BuskerError("bus_unavailable", "the connection to the bus broke during the call");
     for (const replica of this.#table.list) this.#strike(replica.id);
-    for (const call of this.#bound.values()) this.#finish(call, { kind: "failed", error });
+    for (const call of this.#bound.snapshot()) this.#finish(call, { kind: "failed", error });
     for (const call of this.#line) this.#fail(call, error);
   }
 
@@ -184,7 +180,7 @@ export class FunctionCalls {
     const now = this.#transport.nowMs();
     for (const call of this.#line)
       if (now >= call.deadlineMs) this.#fail(call, this.#overdueInLine(now - call.sinceMs));
-    for (const call of this.#bound.values())
+    for (const call of this.#bound.snapshot())
       if (now >= call.deadlineMs + deadlineGraceMs) this.#finish(call, { kind: "failed", error: overdue(call, now) });
     for (const replica of this.#table.list) this.#pingWhenSilent(replica, now);
     if (this.#line.length > 0) this.#askForSlots();
@@ -201,17 +197,17 @@ export class FunctionCalls {
     );
     call.place = undefined;
     call.bound = { replica, token };
-    replica.mine.add(token);
-    if (replica.mine.size === 1) replica.heardMs = this.#transport.nowMs();
-    this.#bound.set(token, call);
+    replica.mine += 1;
+    if (replica.mine === 1) replica.heardMs = this.#transport.nowMs();
+    this.#bound.add(call);
   }
 
   #release(call: OpenCall): ReplicaSlots | undefined {
     if (!call.bound) return undefined;
     const { replica, token } = call.bound;
     this.#transport.forget(token);
-    this.#bound.delete(token);
-    replica.mine.delete(token);
+    this.#bound.remove(call);
+    replica.mine -= 1;
     call.bound = undefined;
     return replica;
   }
@@ -231,7 +227,7 @@ export class FunctionCalls {
     replica.heardMs = this.#transport.nowMs();
     if (reply.slots !== 0 || reply.inFlight !== 0) {
       replica.slots = reply.slots;
-      replica.others = Math.max(0, reply.inFlight - replica.mine.size);
+      replica.others = Math.max(0, reply.inFlight - replica.mine);
     }
     if (reply.offer) this.#unreserve(replica);
     if (reply.error === "replica_busy") return this.#onBusy(call, replica);
@@ -245,7 +241,7 @@ export class FunctionCalls {
     this.#backToHead(call);
     // Nothing more can come from there: what was sent before this one and is not answered never will be. What was sent
     // after it comes back in the same way.
-    for (const other of this.#bound.values())
+    for (const other of this.#bound.snapshot())
       if (other.bound?.replica === replica && other.bound.token < token)
         this.#finish(other, { kind: "failed", error: lost(replica.id, undefined) });
   }
@@ -253,7 +249,7 @@ export class FunctionCalls {
   #onBusy(call: OpenCall, replica: ReplicaSlots): void {
     this.side.busy += 1;
     // Full beyond doubt, whatever its count said: it may be draining.
-    if (freeSlots(replica) > 0) replica.others = Math.max(1, replica.slots - replica.mine.size);
+    if (freeSlots(replica) > 0) replica.others = Math.max(1, replica.slots - replica.mine);
     this.#backToHead(call);
   }
 
@@ -349,14 +345,14 @@ export class FunctionCalls {
     this.#unreserve(replica);
     replica.slots = load.slots;
     // The slot held for this caller counts as in flight over there, and is free here.
-    replica.others = Math.max(0, load.inFlight - 1 - replica.mine.size);
+    replica.others = Math.max(0, load.inFlight - 1 - replica.mine);
     if (this.#line.length === 0) return this.#withdraw(replica);
     this.#pump(replica);
     if (this.#line.length > 0) this.#askForSlots();
   }
 
   #pingWhenSilent(replica: ReplicaSlots, now: number): void {
-    if (replica.mine.size === 0 || now - replica.heardMs < silenceMs) return;
+    if (replica.mine === 0 || now - replica.heardMs < silenceMs) return;
     replica.heardMs = now;
     const token = this.#transport.standingReply((message) => {
       this.#transport.forget(token.token);

@@ -171,6 +171,7 @@ const startCall = (
       sinceMs: Date.now(),
       done,
       abandoned: false,
+      bagIndex: -1,
       place: undefined,
       bound: undefined,
     };

@@ -5,7 +5,7 @@ const tableOf = (replicas: readonly { id: string; slots: number; mine: number; o
   const table = new SlotTable("openfaas-fn", "f");
   for (const { id, slots, mine, others } of replicas) {
     const replica = table.enter(id, slots, others, 0);
-    for (let token = 0; token < mine; token += 1) replica.mine.add(token);
+    replica.mine = mine;
   }
   return table;
 };

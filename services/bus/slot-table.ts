@@ -7,8 +7,8 @@ export interface ReplicaSlots {
   readonly controlSubject: string;
   /** Calls it takes at a time; 0: no limit. */
   slots: number;
-  /** Tokens of this caller's calls in it. */
-  readonly mine: Set<number>;
+  /** This caller's calls in it. */
+  mine: number;
   /** What other callers have in it, as its last reply said; a guess between replies. */
   others: number;
   /** This caller has asked for a slot and was neither offered one nor has withdrawn. */
@@ -19,9 +19,9 @@ export interface ReplicaSlots {
 
 /** Free slots of a replica as this caller knows it. */
 export const freeSlots = (replica: ReplicaSlots): number =>
-  replica.slots === 0 ? Number.POSITIVE_INFINITY : replica.slots - replica.mine.size - replica.others;
+  replica.slots === 0 ? Number.POSITIVE_INFINITY : replica.slots - replica.mine - replica.others;
 
-const load = (replica: ReplicaSlots): number => replica.mine.size + replica.others;
+const load = (replica: ReplicaSlots): number => replica.mine + replica.others;
 
 /** The replicas of one function that are ready, and which of them takes the next call. */
 export class SlotTable {
@@ -58,7 +58,7 @@ export class SlotTable {
       subject: invokeReplicaSubject(this.#namespace, this.#name, id),
       controlSubject: replicaControlSubject(id),
       slots,
-      mine: new Set(),
+      mine: 0,
       others,
       reserved: false,
       heardMs: nowMs,

@@ -108,8 +108,19 @@ const sendResult = (
   if (status === 429 || status === 503) addRetryAfter(headers);
   if (!bodiless) headers.push("Content-Length", String(body.length));
   response.writeHead(status, headers);
-  response.end(bodiless ? undefined : body);
+  sendBody(response, bodiless ? undefined : body);
   return status;
+};
+
+// Below this a body is cheaper copied next to its head than sent by a call of its own.
+const maxJoinedBytes = 16 * 1024;
+
+// Node sends a string together with the head in one write, a buffer in a second one: a third of the gateway's time per
+// call. Latin-1 maps every byte to one character and back, so nothing changes on the way.
+const sendBody = (response: ServerResponse, body: Uint8Array | undefined): void => {
+  if (body === undefined || body.length === 0) response.end();
+  else if (body.length > maxJoinedBytes) response.end(body);
+  else response.end(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("latin1"), "latin1");
 };
 
 const addRetryAfter = (headers: string[]): void => {
