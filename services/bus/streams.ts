@@ -4,8 +4,8 @@ import type { Bus } from "./connection.ts";
 import { encodeEvent, type Publication } from "./events.ts";
 import { asBusError } from "./jetstream-errors.ts";
 
-export { type ConsumerOptions, consumeDurably, type Disposition } from "./consume.ts";
-export { type ReadOptions, readStream, type StreamMessage } from "./read-stream.ts";
+export { consumeDurably, type Disposition } from "./consume.ts";
+export { readStream, type StreamMessage } from "./read-stream.ts";
 
 const ackMs = 5000;
 

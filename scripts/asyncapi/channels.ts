@@ -1,0 +1,201 @@
+import { type EventType, functionEventType, replicaEventType } from "../../schemas/events.ts";
+import * as subjects from "../../schemas/subjects.ts";
+
+/*
+ * The channels of the bus. Every address is made by the function that makes the subjects, called with stand-ins for its
+ * arguments, so that it cannot say anything else than the code does.
+ */
+
+/** A stand-in for each parameter: something that the subject functions take, and that occurs nowhere else. */
+export const standIns = {
+  namespace: "p-namespace",
+  function: "p-function",
+  replica: "p-replica",
+  callId: "p-call",
+  user: "p-user",
+  connection: "p-connection",
+} as const;
+
+/** A parameter of an address. */
+export type Parameter = keyof typeof standIns | "state" | "token";
+
+const { namespace, function: name, replica, callId, user, connection } = standIns;
+
+/** Puts parameters where the stand-ins are. */
+export const toAddress = (subject: string): string =>
+  Object.entries(standIns).reduce((text, [parameter, standIn]) => text.replaceAll(standIn, `{${parameter}}`), subject);
+
+/** A channel before it is written out. */
+export interface Channel {
+  readonly subject: string;
+  readonly description: string;
+  readonly messages: readonly string[];
+  /** The functions and constants of schemas/subjects.ts that concern it, with what they give. */
+  readonly code: Readonly<Record<string, string | readonly string[]>>;
+  /** Queue group in which it is taken. */
+  readonly queue?: string;
+  /** The channel that answers come on. */
+  readonly reply?: { readonly channel: string; readonly messages: readonly string[] };
+  /** Values of the parameter `state`. */
+  readonly states?: readonly string[];
+}
+
+const eventChannels = <K extends string>(
+  keys: readonly K[],
+  make: (key: K) => Omit<Channel, "messages"> & { readonly type: EventType },
+): Readonly<Record<string, Channel>> =>
+  Object.fromEntries(
+    keys.map((key) => {
+      const { type, ...channel } = make(key);
+      return [type.replace("io.busker.", ""), { ...channel, messages: [type] }];
+    }),
+  );
+
+const invoking: Readonly<Record<string, Channel>> = {
+  invoke: {
+    subject: subjects.invokeSubject(namespace, name),
+    description: "One synchronous invocation, to any replica. A payload without any header is a valid one",
+    messages: ["invocation"],
+    queue: subjects.replicaQueueGroup,
+    reply: { channel: "callReply", messages: ["reply"] },
+    code: {
+      invokeSubject: subjects.invokeSubject(namespace, name),
+      invokeAnyFilter: subjects.invokeAnyFilter,
+      replicaQueueGroup: subjects.replicaQueueGroup,
+    },
+  },
+  invokeReplica: {
+    subject: subjects.invokeReplicaSubject(namespace, name, replica),
+    description: "One synchronous invocation, to the replica whose free slot the caller knows",
+    messages: ["invocation"],
+    reply: { channel: "callReply", messages: ["reply"] },
+    code: {
+      invokeReplicaSubject: subjects.invokeReplicaSubject(namespace, name, replica),
+      invokeFilter: subjects.invokeFilter(namespace, name),
+    },
+  },
+  callReply: {
+    subject: `${subjects.callReplyPrefix(user, namespace, name)}.${connection}.{token}`,
+    description:
+      "What belongs to calls of one function and comes back to one caller: replies, offers of a slot. The function's " +
+      "name is in it, so that a replica can be allowed to answer the callers of its own function and nobody else",
+    messages: ["reply", "replicaLoad"],
+    code: {
+      callReplyPrefix: subjects.callReplyPrefix(user, namespace, name),
+      callReplyOwnFilter: subjects.callReplyOwnFilter(user, connection),
+      callReplyFilter: subjects.callReplyFilter(namespace, name),
+      callReplyAnyFilter: subjects.callReplyAnyFilter,
+    },
+  },
+  userReply: {
+    subject: `${subjects.inboxPrefix(user)}.{token}`,
+    description: "Answers of the server to one user of the platform: JetStream, KV, objects",
+    messages: ["jetStreamAnswer"],
+    code: { inboxPrefix: subjects.inboxPrefix(user), inboxFilter: subjects.inboxFilter(user) },
+  },
+  plainReply: {
+    subject: "_INBOX.{token}",
+    description: "Where NATS' own clients take replies when nobody tells them otherwise",
+    messages: ["reply"],
+    code: { plainInboxFilter: subjects.plainInboxFilter },
+  },
+  replicaControl: {
+    subject: subjects.replicaControlSubject(replica),
+    description: "To one replica: drain, cancel a call, ping, reserve a slot or give it back",
+    messages: ["control.drain", "control.cancel", "control.ping", "control.reserve", "control.withdraw"],
+    reply: { channel: "callReply", messages: ["replicaLoad"] },
+    code: {
+      replicaControlSubject: subjects.replicaControlSubject(replica),
+      replicaControlAnyFilter: subjects.replicaControlAnyFilter,
+    },
+  },
+  demand: {
+    subject: subjects.demandSubject(namespace, name),
+    description:
+      "Somebody wants this function and knows nobody who is ready: replicas that are announce themselves, the provider starts one",
+    messages: ["io.busker.demand"],
+    code: { demandSubject: subjects.demandSubject(namespace, name), demandAnyFilter: subjects.demandAnyFilter },
+  },
+};
+
+const durable: Readonly<Record<string, Channel>> = {
+  async: {
+    subject: subjects.asyncSubject(namespace, name),
+    description: "One durable invocation. Its message id, where given, swallows repeats",
+    messages: ["invocation"],
+    reply: { channel: "userReply", messages: ["jetStreamAnswer"] },
+    code: { asyncSubject: subjects.asyncSubject(namespace, name), asyncAnyFilter: subjects.asyncAnyFilter },
+  },
+  call: {
+    subject: subjects.callSubject("started", namespace, name).replace(".started.", ".{state}."),
+    description: "A durable invocation changed its state",
+    messages: ["callState"],
+    states: subjects.callStates.filter((state) => state !== "done"),
+    code: { callStateFilters: subjects.callStateFilters, callAnyFilter: subjects.callAnyFilter },
+  },
+  "call.done": {
+    subject: subjects.callSubject("done", namespace, name),
+    description: "Synchronous invocations that a replica has finished, in batches of a quarter of a second",
+    messages: ["io.busker.call.done"],
+    code: { callSubject: subjects.callSubject("done", namespace, name), callDoneFilter: subjects.callDoneFilter },
+  },
+  result: {
+    subject: subjects.resultSubject(callId),
+    description: "The response of a durable invocation",
+    messages: ["reply"],
+    code: { resultSubject: subjects.resultSubject(callId), resultAnyFilter: subjects.resultAnyFilter },
+  },
+  dead: {
+    subject: subjects.deadSubject(namespace, name),
+    description: "An invocation that ran out of attempts, whole, with the last error",
+    messages: ["invocation"],
+    code: { deadSubject: subjects.deadSubject(namespace, name), deadAnyFilter: subjects.deadAnyFilter },
+  },
+};
+
+const telling: Readonly<Record<string, Channel>> = {
+  ...eventChannels([...subjects.wishVerbs, ...subjects.outcomeVerbs], (verb) => ({
+    type: functionEventType(verb),
+    subject: subjects.functionSubject(verb, namespace, name),
+    description: subjects.wishVerbs.some((wish) => wish === verb)
+      ? `A wish: ${verb} a function`
+      : `The outcome of a wish: ${verb}`,
+    code: {
+      functionSubject: subjects.functionSubject(verb, namespace, name),
+      functionVerbFilter: subjects.functionVerbFilter(verb),
+      functionAnyFilter: subjects.functionAnyFilter,
+    },
+  })),
+  ...eventChannels(subjects.replicaStates, (state) => ({
+    type: replicaEventType(state),
+    subject: subjects.replicaSubject(state, namespace, name, replica),
+    description: `A replica is ${state}`,
+    code: {
+      replicaSubject: subjects.replicaSubject(state, namespace, name, replica),
+      replicaOwnFilter: subjects.replicaOwnFilter(namespace, name, replica),
+      replicaAnyFilter: subjects.replicaAnyFilter,
+    },
+  })),
+  metric: {
+    subject: subjects.metricSubject(namespace, name, replica),
+    description: "One sample per replica and second",
+    messages: ["io.busker.metric"],
+    code: {
+      metricSubject: subjects.metricSubject(namespace, name, replica),
+      metricAnyFilter: subjects.metricAnyFilter,
+    },
+  },
+  log: {
+    subject: subjects.logSubject(namespace, name, replica),
+    description: "Lines written by a function, in the order written",
+    messages: ["io.busker.log"],
+    code: {
+      logSubject: subjects.logSubject(namespace, name, replica),
+      logFilter: subjects.logFilter(namespace, name),
+      logAnyFilter: subjects.logAnyFilter,
+    },
+  },
+};
+
+/** Every channel by its name in the document. */
+export const channels: Readonly<Record<string, Channel>> = { ...invoking, ...durable, ...telling };

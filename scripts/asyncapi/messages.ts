@@ -1,0 +1,167 @@
+import { errorCatalogue } from "../../schemas/errors.ts";
+import { eventExamples } from "../../schemas/event-examples.ts";
+import { type EventType, eventSchemas, invokeType, replyType } from "../../schemas/events.ts";
+import { wireHeaders } from "../../schemas/invocation.ts";
+import type { JsonSchema } from "../../schemas/json-schema.ts";
+import { maxBodyBytes } from "../../schemas/topology.ts";
+import { controlSchemas, wireSchemas } from "../../schemas/wire-schemas.ts";
+
+/*
+ * The messages of the bus: payload, headers and examples, made from schemas/.
+ */
+
+const ref = (name: string): JsonSchema => ({ $ref: `#/components/schemas/${name}` });
+
+const attribute = (description: string, more: JsonSchema = {}): JsonSchema => ({
+  type: "string",
+  description,
+  ...more,
+});
+
+/** The attributes of CloudEvents 1.0 in binary mode; every value is percent-encoded. */
+const attributes = {
+  "ce-specversion": attribute("Version of CloudEvents", { const: "1.0" }),
+  "ce-id": attribute("The event's id; of a call, the one id that follows it everywhere"),
+  "ce-source": attribute("Who published it: /busker/<name> for parts of the platform", { format: "uri-reference" }),
+  "ce-type": attribute("The event's type"),
+} as const;
+
+const optionalAttributes = {
+  "ce-time": attribute("When it was published (RFC 3339)"),
+  "ce-datacontenttype": attribute("Media type of the payload"),
+  "ce-traceparent": attribute("W3C trace context (CloudEvents extension for distributed tracing)"),
+  "Nats-Msg-Id": attribute("Equal to ce-id, so that a stream swallows a repeat"),
+} as const;
+
+const jsonText = (description: string, schema: string): JsonSchema => ({
+  type: "string",
+  description,
+  contentMediaType: "application/json",
+  contentSchema: ref(schema),
+});
+
+const callHeaders = {
+  [wireHeaders.deadline]: attribute("Absolute deadline of the call, milliseconds since the epoch", {
+    pattern: "^\\d{1,16}$",
+  }),
+  [wireHeaders.hops]: attribute("How often full replicas have passed the call on", { pattern: "^\\d{1,16}$" }),
+};
+
+const replyHeaders = {
+  [wireHeaders.load]: attribute(
+    "<in flight>/<slots> of the replica after this call, slots held for other callers included, slots 0 when unlimited; " +
+      "a third part /offer says that this caller's reservation has come up: the slot just freed is held for it",
+    { pattern: "^\\d+/\\d+(/offer)?$" },
+  ),
+  [wireHeaders.error]: attribute("A reply made by the platform and not by the function: why (schemas/errors.md)", {
+    enum: Object.keys(errorCatalogue),
+  }),
+};
+
+/** Schemas of headers, by the name they have in the document. */
+export const headerSchemas: Readonly<Record<string, JsonSchema>> = {
+  CloudEventHeaders: {
+    type: "object",
+    required: Object.keys(attributes),
+    properties: { ...attributes, ...optionalAttributes },
+  },
+  InvocationHeaders: {
+    type: "object",
+    description: "All optional: what is missing is filled in where the event enters",
+    properties: {
+      ...attributes,
+      "ce-type": attribute("The event's type", { const: invokeType }),
+      ...optionalAttributes,
+      [wireHeaders.http]: jsonText("The HTTP head of the request, as the function sees it", "RequestHead"),
+      ...callHeaders,
+    },
+  },
+  ReplyHeaders: {
+    type: "object",
+    properties: {
+      ...attributes,
+      "ce-type": attribute("The event's type", { const: replyType }),
+      [wireHeaders.http]: jsonText("The HTTP head of the response", "ResponseHead"),
+      ...replyHeaders,
+    },
+  },
+};
+
+const exampleHeaders = (type: string): JsonSchema => ({
+  "ce-specversion": "1.0",
+  "ce-id": "0d9c6c2e-5f0e-4b7c-9d9e-2f6f0a3c1b11",
+  "ce-source": "/busker/example",
+  "ce-type": type,
+  "ce-time": "2026-01-31T12:00:00.123Z",
+  "ce-datacontenttype": "application/json",
+});
+
+const eventMessage = (type: EventType): JsonSchema => ({
+  name: type,
+  contentType: "application/json",
+  headers: { allOf: [ref("CloudEventHeaders"), { type: "object", properties: { "ce-type": { const: type } } }] },
+  payload: ref(type),
+  examples: (["full", "bare"] as const).map((name) => ({
+    name,
+    headers: exampleHeaders(type),
+    payload: eventExamples[type][name],
+  })),
+});
+
+const bytes = (what: string): JsonSchema => ({
+  description: `${what}; at most ${maxBodyBytes} bytes in one message`,
+  type: "string",
+  format: "binary",
+});
+
+const control = (kind: string): JsonSchema => ({
+  name: `control.${kind}`,
+  summary: controlSchemas[kind as keyof typeof controlSchemas]["description"],
+  contentType: "application/json",
+  payload: ref(`control.${kind}`),
+});
+
+/** Every message by its name in the document. */
+export const messages: Readonly<Record<string, JsonSchema>> = {
+  invocation: {
+    name: invokeType,
+    summary: "An invocation, synchronous or durable; any payload",
+    contentType: "application/octet-stream",
+    headers: ref("InvocationHeaders"),
+    payload: bytes("The body of the request"),
+  },
+  reply: {
+    name: replyType,
+    summary: "The response to an invocation; a reply without headers is a plain 200",
+    contentType: "application/octet-stream",
+    headers: ref("ReplyHeaders"),
+    payload: bytes("The body of the response"),
+  },
+  callState: {
+    name: "io.busker.call",
+    summary: "A durable invocation changed its state; ce-id is the call's",
+    contentType: "application/json",
+    headers: ref("CloudEventHeaders"),
+  },
+  replicaLoad: {
+    name: "replicaLoad",
+    summary: "Answer to a ping, and with offer: true the offer of a slot, held for the caller for a moment",
+    contentType: "application/json",
+    payload: ref("ReplicaLoad"),
+  },
+  jetStreamAnswer: {
+    name: "jetStreamAnswer",
+    summary: "An answer of JetStream's API (nats-architecture-and-design, ADR-1)",
+    contentType: "application/json",
+    payload: { type: "object" },
+  },
+  ...Object.fromEntries(Object.keys(controlSchemas).map((kind) => [`control.${kind}`, control(kind)])),
+  ...Object.fromEntries((Object.keys(eventSchemas) as EventType[]).map((type) => [type, eventMessage(type)])),
+};
+
+/** Schemas of payloads and of JSON in headers, by the name they have in the document. */
+export const payloadSchemas: Readonly<Record<string, JsonSchema>> = {
+  ...eventSchemas,
+  ...wireSchemas,
+  ...Object.fromEntries(Object.entries(controlSchemas).map(([kind, schema]) => [`control.${kind}`, schema])),
+};
