@@ -11,6 +11,10 @@ const transportOf = (nc: NatsConnection): Transport | undefined => {
   return typeof protocol?.transport?.send === "function" ? protocol.transport : undefined;
 };
 
+// So many are not kept waiting for the end of the turn: with larger batches the processes of a call work in turn instead
+// of at the same time, with smaller ones the calls cost more (4: a third less throughput; 16: a tenth more than no bound).
+const maxFrames = 16;
+
 /**
  * Makes one system call of what the library would send in several. It flushes at the end of each callback, so that
  * thirty requests read in one turn of the event loop become thirty writes, and thirty wake-ups of the server; here they
@@ -24,12 +28,14 @@ export const coalesceWrites = (nc: NatsConnection): void => {
   const send = transport.send.bind(transport);
   let frames: Uint8Array[] = [];
   const flush = (): void => {
+    if (frames.length === 0) return;
     const all = frames;
     frames = [];
     send(all.length === 1 && all[0] ? all[0] : Buffer.concat(all));
   };
   transport.send = (frame) => {
     frames.push(frame);
-    if (frames.length === 1) setImmediate(flush);
+    if (frames.length === maxFrames) flush();
+    else if (frames.length === 1) setImmediate(flush);
   };
 };
