@@ -120,6 +120,7 @@ describe("what happens when something dies", function () {
       ["short?ms=30000", {}],
       ["sleeper?30", {}],
       ["looper", { method: "POST", body: "loop" }],
+      ["slow?ms=30000", { headers: { "x-timeout": "1s" } }],
     ] as const) {
       const startMs = performance.now();
       const response = await platform.invoke(path, init);

@@ -94,6 +94,15 @@ describe("the main job: a function deployed, called, watched, scaled and removed
     expect([response.status, await response.text()]).to.deep.equal([200, ""]);
   });
 
+  it("answers /_/health and /_/ready for every function, as OpenFaaS's watchdogs do", async () => {
+    for (const name of ["shout", "echo", "markdown"])
+      for (const path of ["/_/health", "/_/ready"]) {
+        const response = await platform.invoke(`${name}${path}`);
+        expect([name, path, response.status, await response.text()]).to.deep.equal([name, path, 200, "OK"]);
+      }
+    expect((await platform.invoke("echo/_/health", { method: "POST" })).status).to.equal(405);
+  });
+
   it("passes a redirect through and never follows it (contract trap 10)", async () => {
     const response = await platform.invoke("echo/redirect");
     expect([response.status, response.headers.get("location")]).to.deep.equal([302, "/elsewhere"]);

@@ -4,6 +4,7 @@ import { readCredentialsFile } from "../services/bus/credentials.ts";
 import type { CallResult } from "../services/bus/function-calls.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
 import { type Invoker, openInvoker } from "../services/bus/invoker.ts";
+import { callReplyPrefix, replicaControlSubject } from "../schemas/subjects.ts";
 import { ensureTopology } from "../services/bus/topology.ts";
 import type { Mode } from "../watchdog/mode.ts";
 import { type TestNats, startTestNats } from "./support/nats.ts";
@@ -164,6 +165,15 @@ describe("slots", function () {
     gone.close();
     expect(codeOf(await first)).to.equal("200");
     expect(codeOf(await call(1))).to.equal("200");
+  });
+
+  it("takes back a slot offered to a caller that never comes, though the replica has nothing else to do", async () => {
+    await open(1, 1, () => timerMode(() => 1));
+    const id = replicas[0]?.id ?? "";
+    const reply = `${callReplyPrefix("gateway", name.namespace, name.name)}.nobody.1`;
+    callers[1]?.nc.publish(replicaControlSubject(id), JSON.stringify({ kind: "reserve", since: 0 }), { reply });
+    await callers[1]?.nc.flush();
+    expect(codeOf(await call(0, "", 3000))).to.equal("200");
   });
 
   it("learns of replicas that were there before, at its first call", async () => {

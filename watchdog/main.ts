@@ -35,7 +35,15 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const bus = await openReplicaBus(launch);
   const slots = config.maxInflight;
   const reporter = createReporter(bus, launch, { inFlight: () => replica.inFlight(), slots }, tree);
-  const replica = createReplica({ bus, launch, mode, slots, reporter, onDrain: () => void drain() });
+  const replica = createReplica({
+    bus,
+    launch,
+    mode,
+    slots,
+    reporter,
+    readyPath: config.readyPath,
+    onDrain: () => void drain(),
+  });
   ending.attach({ bus, mode, reporter, replica });
   const drain = async (): Promise<void> => {
     await replica.drain(launch.timeoutMs);

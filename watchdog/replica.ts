@@ -11,11 +11,12 @@ import {
   type ReplicaState,
 } from "../schemas/subjects.ts";
 import { replicaEventType } from "../schemas/events.ts";
-import { Bag, type BagItem } from "../services/bus/bag.ts";
 import type { Bus, BusMessage } from "../services/bus/connection.ts";
 import { publishEvent } from "../services/bus/events.ts";
-import { decodeRequest, encodePassedOn, encodeReply, type ReceivedRequest } from "../services/bus/invocation-wire.ts";
-import type { Answer, Mode, StopCall } from "./mode.ts";
+import { encodePassedOn } from "../services/bus/invocation-wire.ts";
+import { callerOf, createAnswering } from "./answer-calls.ts";
+import { createCallRunner } from "./call-runner.ts";
+import type { Mode } from "./mode.ts";
 import type { Reporter } from "./reporter.ts";
 import { SlotKeeper } from "./slot-keeper.ts";
 
@@ -40,29 +41,21 @@ export interface ReplicaParts {
   readonly mode: Mode;
   readonly slots: number;
   readonly reporter: Reporter;
+  /** Path of the function's own readiness, where it has one; else empty. */
+  readonly readyPath: string;
   /** Somebody asked for the end of this replica. */
   readonly onDrain: () => void;
-}
-
-interface RunningCall extends BagItem {
-  readonly id: string;
-  readonly deadlineMs: number;
-  stop: StopCall | undefined;
-  stopped: boolean;
 }
 
 // A call that a full replica passes on lands on another full one with the load's probability each time: at 80 % load
 // eight hops leave 17 % of such calls unserved, and only callers without slots depend on it.
 const maxHops = 8;
-const tickMs = 10;
-
-const callerOf = (reply: string): string => reply.slice(0, reply.lastIndexOf("."));
+const idleLookMs = 10;
 
 /** Puts a mode on the bus. */
 export const createReplica = (parts: ReplicaParts): Replica => {
   const { bus, launch, mode, reporter } = parts;
   const { namespace, name, replica: id } = launch;
-  const running = new Bag<RunningCall>();
   const loadMessage = (caller: string, offer: boolean): string =>
     JSON.stringify({
       replica: id,
@@ -85,77 +78,22 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     });
   };
 
-  const reply = (message: BusMessage, callId: string, answer: Answer, offer: boolean): void => {
-    const caller = message.reply;
-    if (!caller) return;
-    const headers = encodeReply({
-      callId,
-      source: bus.source,
-      head: { status: answer.status, headers: answer.headers },
-      inFlight: keeper.loadFor(callerOf(caller)),
-      slots: keeper.slots,
-      offer,
-      error: answer.error,
-    });
-    bus.nc.publish(caller, answer.body, { headers });
-  };
-
-  const refuse = (message: BusMessage, error: BuskerError, callId = ""): void =>
-    reply(
-      message,
-      callId,
-      { status: error.status, headers: plainText, body: `${error.message}\n`, error: error.code },
-      false,
-    );
-
-  const begin = (message: BusMessage, request: ReceivedRequest): void => {
-    const startedMs = Date.now();
-    const ownDeadlineMs = startedMs + launch.timeoutMs;
-    const call: RunningCall = {
-      id: request.callId,
-      deadlineMs: Math.min(request.deadlineMs ?? ownDeadlineMs, ownDeadlineMs),
-      stop: undefined,
-      stopped: false,
-      bagIndex: -1,
-    };
-    running.add(call);
-    reporter.began();
-    startTicking();
-    const finish = (answer: Answer): void => {
-      running.remove(call);
-      const durationMs = Date.now() - startedMs;
-      reporter.finished({ id: request.callId, status: answer.status, startedMs, durationMs });
-      const offer = keeper.release(callerOf(message.reply ?? ""));
-      reply(message, request.callId, withDuration(answer, durationMs), offer);
-    };
-    const { method, path, headers } = request.head;
-    call.stop = mode.begin(
-      { id: request.callId, method, path, headers, body: request.body, deadlineMs: call.deadlineMs },
-      finish,
-    );
-  };
-
-  const read = (message: BusMessage): ReceivedRequest | undefined => {
-    try {
-      return decodeRequest(message);
-    } catch (error) {
-      refuse(message, error instanceof BuskerError ? error : new BuskerError("invalid_request", String(error)));
-      return undefined;
-    }
-  };
+  const answering = createAnswering(bus, keeper);
+  const { timeoutMs } = launch;
+  const runner = createCallRunner({ mode, keeper, reporter, answering, timeoutMs, readyPath: parts.readyPath });
 
   const onDirect = (message: BusMessage): void => {
-    const request = read(message);
+    const request = answering.read(message);
     if (!request) return;
-    if (keeper.take(callerOf(message.reply ?? ""))) begin(message, request);
-    else refuse(message, busy, request.callId);
+    if (keeper.take(callerOf(message))) runner.begin(message, request);
+    else answering.refuse(message, busy, request.callId);
   };
 
   const onQueued = (message: BusMessage): void => {
-    const request = read(message);
+    const request = answering.read(message);
     if (!request) return;
-    if (keeper.take(callerOf(message.reply ?? ""))) return begin(message, request);
-    if (request.hops >= maxHops) return refuse(message, allBusy, request.callId);
+    if (keeper.take(callerOf(message))) return runner.begin(message, request);
+    if (request.hops >= maxHops) return answering.refuse(message, allBusy, request.callId);
     const subject = invokeSubject(namespace, name);
     const options = {
       headers: encodePassedOn(message, request.hops + 1),
@@ -164,53 +102,28 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     bus.nc.publish(subject, message.data, options);
   };
 
-  const cancel = (callId: string): void => {
-    for (const call of running.snapshot()) if (call.id === callId) stopCall(call, "cancelled");
-  };
-
-  const stopCall = (call: RunningCall, cause: "deadline" | "cancelled"): void => {
-    if (call.stopped) return;
-    call.stopped = true;
-    call.stop?.(cause);
-  };
-
   const onControl = (message: BusMessage): void => {
     const control = message.json<ReplicaControl>();
-    const from = message.reply ?? "";
+    const from = callerOf(message);
     switch (control.kind) {
       case "drain":
         return parts.onDrain();
       case "cancel":
-        return cancel(control.callId);
+        return runner.cancel(control.callId);
       case "ping":
-        if (from) bus.nc.publish(from, loadMessage(callerOf(from), false));
+        if (message.reply) bus.nc.publish(message.reply, loadMessage(from, false));
         return;
       case "reserve":
-        return keeper.reserve(callerOf(from), control.since, from);
+        runner.watchClock();
+        return keeper.reserve(from, control.since, message.reply ?? "");
       case "withdraw":
-        return keeper.withdraw(callerOf(from));
+        return keeper.withdraw(from);
     }
-  };
-
-  let timer: NodeJS.Timeout | undefined;
-  let idleTicks = 0;
-  const startTicking = (): void => {
-    idleTicks = 0;
-    timer ??= setInterval(tick, tickMs).unref();
-  };
-  const tick = (): void => {
-    const now = Date.now();
-    for (const call of running.snapshot()) if (now >= call.deadlineMs) stopCall(call, "deadline");
-    keeper.expire(now);
-    // Stops only after a while: starting a timer for each of a series of calls would cost more than its ticks.
-    if (running.size > 0 || (idleTicks += 1) < 100) return;
-    clearInterval(timer);
-    timer = undefined;
   };
 
   const untilIdle = async (graceMs: number): Promise<void> => {
     const endMs = Date.now() + graceMs;
-    while (keeper.inFlight > 0 && Date.now() < endMs) await new Promise((resolve) => setTimeout(resolve, tickMs));
+    while (keeper.inFlight > 0 && Date.now() < endMs) await new Promise((resolve) => setTimeout(resolve, idleLookMs));
   };
 
   let isOpen = false;
@@ -294,11 +207,5 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   };
 };
 
-const plainText = ["Content-Type", "text/plain; charset=utf-8"];
 const busy = new BuskerError("replica_busy", "every slot of this replica is taken");
 const allBusy = new BuskerError("replica_busy", `${maxHops + 1} replicas in turn had no free slot; try again`);
-
-const withDuration = (answer: Answer, durationMs: number): Answer => ({
-  ...answer,
-  headers: [...answer.headers, "X-Duration-Seconds", (durationMs / 1000).toFixed(6)],
-});

@@ -66,7 +66,7 @@ export const openTestReplica = async (options: TestReplicaOptions): Promise<Test
     ...mode,
     begin: (call, finish) => mode.begin(call, (answer) => crashed || finish(answer)),
   };
-  const replica = createReplica({ bus, launch, mode: mortal, slots, reporter, onDrain: () => {} });
+  const replica = createReplica({ bus, launch, mode: mortal, slots, reporter, readyPath: "", onDrain: () => {} });
   await replica.open();
   const end = async (): Promise<void> => {
     reporter.stop();

@@ -1,0 +1,61 @@
+import { BuskerError } from "../schemas/errors.ts";
+import type { Bus, BusMessage } from "../services/bus/connection.ts";
+import { decodeRequest, encodeReply, type ReceivedRequest } from "../services/bus/invocation-wire.ts";
+import type { Answer } from "./mode.ts";
+import type { SlotKeeper } from "./slot-keeper.ts";
+
+/** What a caller is known by to a replica: its reply subject without the last token. */
+export const callerOf = (message: Pick<BusMessage, "reply">): string => {
+  const reply = message.reply ?? "";
+  return reply.slice(0, reply.lastIndexOf("."));
+};
+
+/** Reads calls and answers them, each answer with the replica's load. */
+export interface Answering {
+  /** Undefined when it could not be read; the caller has been told so. */
+  readonly read: (message: BusMessage) => ReceivedRequest | undefined;
+  /** `offer` says that a slot is held for this caller. */
+  readonly answer: (message: BusMessage, callId: string, answer: Answer, offer: boolean) => void;
+  readonly refuse: (message: BusMessage, error: BuskerError, callId?: string) => void;
+}
+
+const plainText = ["Content-Type", "text/plain; charset=utf-8"];
+
+/** An answer the platform makes, with an error's status and message. */
+export const errorAnswerOf = (error: BuskerError): Answer => ({
+  status: error.status,
+  headers: plainText,
+  body: `${error.message}\n`,
+  error: error.code,
+});
+
+/** Creates the side of a replica that speaks with its callers. */
+export const createAnswering = (bus: Bus, keeper: SlotKeeper): Answering => {
+  const answer: Answering["answer"] = (message, callId, { status, headers, body, error }, offer) => {
+    if (!message.reply) return;
+    const block = encodeReply({
+      callId,
+      source: bus.source,
+      head: { status, headers },
+      inFlight: keeper.loadFor(callerOf(message)),
+      slots: keeper.slots,
+      offer,
+      error,
+    });
+    bus.nc.publish(message.reply, body, { headers: block });
+  };
+  const refuse: Answering["refuse"] = (message, error, callId = "") =>
+    answer(message, callId, errorAnswerOf(error), false);
+  return {
+    answer,
+    refuse,
+    read: (message) => {
+      try {
+        return decodeRequest(message);
+      } catch (error) {
+        refuse(message, error instanceof BuskerError ? error : new BuskerError("invalid_request", String(error)));
+        return undefined;
+      }
+    },
+  };
+};
