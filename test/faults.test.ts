@@ -199,7 +199,11 @@ describe("what happens when something dies", function () {
   });
 
   it("the gateway killed: it is back by itself, and the replicas have not noticed", async () => {
-    const before = platform.pids("watchdog").toSorted();
+    // One replica of each function: those that were scaled away before have ended by then.
+    const before = await eventually("five replicas run", () => {
+      const pids = platform.pids("watchdog").toSorted();
+      return pids.length === 5 ? pids : undefined;
+    });
     process.kill(oneOf(platform.pids("services/gateway/main")), "SIGKILL");
     await eventually("the gateway answers again", () => isHealthy(platform));
     expect((await platform.invoke("slow")).status).to.equal(200);

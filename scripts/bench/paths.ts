@@ -80,7 +80,8 @@ const deployAll = async (platform: TestPlatform): Promise<void> => {
 // A function's process knows its platform by its temporary folder only.
 const functionPids = (platform: TestPlatform, name: string): number[] =>
   findProcesses(
-    (line, environment) => line.startsWith("node server.mjs") && environment.includes(`${platform.dataFolder}/replicas/${name}-`),
+    (line, environment) =>
+      line.startsWith("node server.mjs") && environment.includes(`${platform.dataFolder}/replicas/${name}-`),
   );
 
 /** Processes of a call by role; several of one role are added up. */
