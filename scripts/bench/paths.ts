@@ -35,7 +35,6 @@ const paths: readonly Path[] = [
     connections: 32,
     target: { what: "per second", must: 1000, aim: 1500 },
   },
-  { title: "pool (cat)", function: "pool", connections: 32, target: { what: "per second", must: 1000, aim: 1500 } },
   { title: "HTTP function", function: "http", connections: 1, target: { what: "p50 ms", must: 0.6, aim: 0.45 } },
 ];
 
@@ -62,12 +61,6 @@ const deployAll = async (platform: TestPlatform): Promise<void> => {
       name: "cat",
       code: { "empty.txt": "" },
       envVars: { fprocess: "cat" },
-      more: { labels: { "com.openfaas.scale.min": "2" } },
-    },
-    {
-      name: "pool",
-      code: { "empty.txt": "" },
-      envVars: { fprocess: "cat", mode: "pool" },
       more: { labels: { "com.openfaas.scale.min": "2" } },
     },
   ];

@@ -48,10 +48,13 @@ export const encodePassedOn = (message: Msg, hops: number): MsgHdrs => {
   return HeaderBlock.of(`${lines}${wireHeaders.hops}: ${hops}\r\n`);
 };
 
+const isTextList = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.every((item) => typeof item === "string");
+
 const parseHead = (json: string): RequestHead => {
   try {
     const head = JSON.parse(json) as Partial<RequestHead>;
-    if (typeof head.method === "string" && typeof head.path === "string" && Array.isArray(head.headers))
+    if (typeof head.method === "string" && typeof head.path === "string" && isTextList(head.headers))
       return head as RequestHead;
   } catch {
     // Said below: either way it is not a head.
@@ -144,13 +147,31 @@ export interface ReceivedReply {
   readonly offer: boolean;
 }
 
-/** Reads a reply's header block; a reply of somebody who answered without one is a plain 200. */
+// What HTTP allows in a header (RFC 9110, 5.1 and 5.5): a caller that writes another gets an exception from Node.
+const isHeader = (text: string, at: number): boolean =>
+  at % 2 === 0 ? /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text) : !/[^\t\x20-\x7e\x80-\xff]/.test(text);
+
+// A function that holds its replica's credentials writes its own replies, so no part of them is taken on trust.
+const parseResponseHead = (json: string): ResponseHead => {
+  const head = JSON.parse(json) as Partial<ResponseHead> | null;
+  const status = head?.status;
+  if (!head || !Number.isInteger(status) || status === undefined || status < 200 || status > 999)
+    throw new RangeError(`a response's status must be 200 to 999; got ${JSON.stringify(status)}`);
+  if (!isTextList(head.headers) || head.headers.length % 2 !== 0 || !head.headers.every(isHeader))
+    throw new RangeError("a response's headers must be names and values in turn, as HTTP allows them");
+  return head as ResponseHead;
+};
+
+/**
+ * Reads a reply's header block; a reply of somebody who answered without one is a plain 200. Throws when its HTTP head
+ * could not be written to a client.
+ */
 export const decodeReply = (headers: string): ReceivedReply => {
   const json = headerValue(headers, wireHeaders.http);
   const error = headerValue(headers, wireHeaders.error);
   const [inFlight, slots, offer] = (headerValue(headers, wireHeaders.load) ?? "0/0").split("/");
   return {
-    head: json === undefined ? { status: 200, headers: [] } : (JSON.parse(json) as ResponseHead),
+    head: json === undefined ? { status: 200, headers: [] } : parseResponseHead(json),
     error: error !== undefined && isErrorCode(error) ? error : undefined,
     inFlight: Number(inFlight),
     slots: Number(slots),
