@@ -1,0 +1,84 @@
+import { expect } from "chai";
+import type { Msg } from "nats";
+import { headers as createHeaders } from "nats";
+import { decodeReply, decodeRequest, encodeReply, encodeRequest } from "./invocation-wire.ts";
+
+const textOf = (block: unknown): string =>
+  Buffer.from((block as { encode: () => Uint8Array }).encode()).toString("utf8");
+
+const messageWith = (http: string): Msg => {
+  const headers = createHeaders();
+  headers.append("Busker-Http", http);
+  return { headers, data: new Uint8Array(), subject: "busker.invoke.ns.fn" } as unknown as Msg;
+};
+
+describe("decodeReply()", () => {
+  const parts = { callId: "c1", source: "/busker/t", inFlight: 1, slots: 4 };
+
+  it("reads what encodeReply() wrote", () => {
+    const head = { status: 418, headers: ["Content-Type", "text/plain", "X-A", "é\t ~"] };
+    expect(decodeReply(textOf(encodeReply({ ...parts, head, offer: true, error: "replica_busy" })))).to.deep.equal({
+      head,
+      inFlight: 1,
+      slots: 4,
+      offer: true,
+      error: "replica_busy",
+    });
+  });
+
+  it("takes a reply without headers as a plain 200, because any NATS client may answer", () => {
+    expect(decodeReply("")).to.deep.include({ head: { status: 200, headers: [] }, error: undefined });
+  });
+
+  for (const head of [
+    "null",
+    "{",
+    "[]",
+    '"x"',
+    '{"status":200}',
+    '{"headers":[]}',
+    '{"status":"200","headers":[]}',
+    '{"status":99999,"headers":[]}',
+    '{"status":100,"headers":[]}',
+    '{"status":200.5,"headers":[]}',
+    '{"status":200,"headers":"a"}',
+    '{"status":200,"headers":["X"]}',
+    '{"status":200,"headers":["X",1]}',
+    '{"status":200,"headers":["X","a\\r\\nY: b"]}',
+    '{"status":200,"headers":["X","\\u0000"]}',
+    '{"status":200,"headers":["X","\\ud83d\\ude00"]}',
+    '{"status":200,"headers":["X Y","a"]}',
+    '{"status":200,"headers":["","a"]}',
+  ])
+    it(`refuses the head ${head}, because writing it to a client would throw and leave the client waiting`, () => {
+      expect(() => decodeReply(`NATS/1.0\r\nBusker-Http: ${head}\r\n\r\n`)).to.throw();
+    });
+});
+
+describe("decodeRequest()", () => {
+  it("reads what encodeRequest() wrote", () => {
+    const head = { method: "PUT", path: "/a?b=c", headers: ["A", "b"] };
+    const block = textOf(encodeRequest({ callId: "c 1", source: "/busker/t", head, deadlineMs: 5 }));
+    const headers = createHeaders();
+    for (const line of block.split("\r\n").slice(1)) {
+      const colon = line.indexOf(":");
+      if (colon > 0) headers.append(line.slice(0, colon), line.slice(colon + 2));
+    }
+    const message = { headers, data: new Uint8Array([1]), subject: "s" } as unknown as Msg;
+    expect(decodeRequest(message)).to.deep.include({ callId: "c 1", head, deadlineMs: 5, hops: 0 });
+  });
+
+  for (const head of [
+    "null",
+    "{",
+    "[]",
+    '{"method":"GET","path":"/"}',
+    '{"method":"GET","path":"/","headers":["A",1]}',
+    '{"method":1,"path":"/","headers":[]}',
+  ])
+    it(`refuses the head ${head} as invalid_request, naming the header`, () => {
+      expect(() => decodeRequest(messageWith(head)))
+        .to.throw("header Busker-Http must be JSON with method, path and headers")
+        .with.property("code", "invalid_request");
+    });
+});
