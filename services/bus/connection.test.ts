@@ -37,6 +37,7 @@ describe("openBus()", () => {
         message.respond();
       },
     });
+    await bus.nc.flush();
     await other.nc.request("busker.test.reply");
     expect(replies.all[0]).to.match(/^_BUSKER\.admin\./);
   });
