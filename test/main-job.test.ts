@@ -325,7 +325,7 @@ describe("the main job: a function deployed, called, watched, scaled and removed
       ["logs of an unknown function", "GET", "/system/logs?name=nobody", undefined, 404, /nobody/],
       ["logs since a word", "GET", "/system/logs?name=shout&since=yesterday", undefined, 422, /since/],
       ["a path that is not there", "GET", "/system/nothing", undefined, 404, /nothing/],
-      ["a verb that is not taken", "PATCH", "/system/functions", undefined, 405, /method/],
+      ["a verb that is not taken", "PATCH", "/system/functions", undefined, 405, /PATCH/],
     ];
     for (const [title, method, path, body, status, says] of calls)
       it(`${title}: ${status} and a sentence`, async () => {
@@ -334,6 +334,16 @@ describe("the main job: a function deployed, called, watched, scaled and removed
         expect(response.status, text).to.equal(status);
         expect(text).to.match(says);
       });
+
+    it("405 says what is taken, in a sentence and in the header Allow", async () => {
+      const system = await platform.api("PATCH", "/system/functions");
+      expect(system.headers.get("allow"))
+        .to.match(/GET/)
+        .and.to.match(/POST/)
+        .and.to.match(/DELETE/);
+      const call = await platform.invoke("echo", { method: "PROPFIND" });
+      expect([call.status, call.headers.get("allow")?.includes("PATCH")]).to.deep.equal([405, true]);
+    });
 
     it("a body that is not JSON is 400 and says so", async () => {
       const response = await fetch(`${platform.url}/system/functions`, {

@@ -179,7 +179,7 @@ describe("slots", function () {
   it("learns of replicas that were there before, at its first call", async () => {
     await open(2, 1, () => timerMode(() => 1));
     expect(codeOf(await call(2))).to.equal("200");
-    expect(invokers[2]?.counts(name).readyReplicas).to.equal(2);
+    await eventually("both are known", () => (invokers[2]?.counts(name).readyReplicas === 2 ? true : undefined));
   });
 
   it("sends nothing to a draining replica, and lets its calls end", async () => {

@@ -24,7 +24,7 @@ export interface OpenCall extends BagItem {
   /** Nobody waits for the answer any more; the slot is still taken until the replica says so. */
   abandoned: boolean;
   place: Place<OpenCall> | undefined;
-  bound: { readonly replica: ReplicaSlots; readonly token: number } | undefined;
+  bound: { readonly replica: ReplicaSlots; readonly token: number; readonly sequence: number } | undefined;
 }
 
 /** What the calls of one function need of the world; a test passes a literal. */
@@ -79,6 +79,8 @@ export class FunctionCalls {
   readonly #bound = new Bag<OpenCall>();
   readonly #standing: { readonly token: number; readonly subject: string };
   #lineBytes = 0;
+  /** Of the latest call sent: tells which of two was sent first. */
+  #sequence = 0;
   #reserved = 0;
   #demandedMs = 0;
 
@@ -196,7 +198,7 @@ export class FunctionCalls {
       this.#onReply(call, message),
     );
     call.place = undefined;
-    call.bound = { replica, token };
+    call.bound = { replica, token, sequence: (this.#sequence += 1) };
     replica.mine += 1;
     if (replica.mine === 1) replica.heardMs = this.#transport.nowMs();
     this.#bound.add(call);
@@ -219,10 +221,10 @@ export class FunctionCalls {
 
   #onReply(call: OpenCall, message: Msg): void {
     const headers = headerText(message);
-    const token = call.bound?.token ?? 0;
+    const sequence = call.bound?.sequence ?? 0;
     const replica = this.#release(call);
     if (!replica) return;
-    if (headerStatus(headers) === 503) return this.#onNobodyThere(call, replica, token);
+    if (headerStatus(headers) === 503) return this.#onNobodyThere(call, replica, sequence);
     const reply = readReply(headers);
     replica.heardMs = this.#transport.nowMs();
     if (reply.slots !== 0 || reply.inFlight !== 0) {
@@ -236,13 +238,13 @@ export class FunctionCalls {
     this.#pump(replica);
   }
 
-  #onNobodyThere(call: OpenCall, replica: ReplicaSlots, token: number): void {
+  #onNobodyThere(call: OpenCall, replica: ReplicaSlots, sequence: number): void {
     this.#strike(replica.id);
     this.#backToHead(call);
     // Nothing more can come from there: what was sent before this one and is not answered never will be. What was sent
     // after it comes back in the same way.
     for (const other of this.#bound.snapshot())
-      if (other.bound?.replica === replica && other.bound.token < token)
+      if (other.bound?.replica === replica && other.bound.sequence < sequence)
         this.#finish(other, { kind: "failed", error: lost(replica.id, undefined) });
   }
 
@@ -354,16 +356,25 @@ export class FunctionCalls {
   #pingWhenSilent(replica: ReplicaSlots, now: number): void {
     if (replica.mine === 0 || now - replica.heardMs < silenceMs) return;
     replica.heardMs = now;
-    const token = this.#transport.standingReply((message) => {
-      this.#transport.forget(token.token);
+    this.#forgetPing(replica);
+    const { token, subject } = this.#transport.standingReply((message) => {
+      this.#forgetPing(replica);
       if (headerStatus(headerText(message)) === 503) this.onExited(replica.id, undefined);
     });
-    this.#transport.control(replica.controlSubject, { kind: "ping" }, token.subject);
+    replica.ping = token;
+    this.#transport.control(replica.controlSubject, { kind: "ping" }, subject);
+  }
+
+  #forgetPing(replica: ReplicaSlots): void {
+    if (replica.ping !== undefined) this.#transport.forget(replica.ping);
+    replica.ping = undefined;
   }
 
   #strike(id: string): void {
     const replica = this.#table.strike(id);
-    if (replica) this.#unreserve(replica);
+    if (!replica) return;
+    this.#unreserve(replica);
+    this.#forgetPing(replica);
   }
 
   #lineFull(): BuskerError {

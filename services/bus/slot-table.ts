@@ -13,6 +13,8 @@ export interface ReplicaSlots {
   others: number;
   /** This caller has asked for a slot and was neither offered one nor has withdrawn. */
   reserved: boolean;
+  /** Token of a ping that it has not answered. */
+  ping: number | undefined;
   /** When it was last heard of, milliseconds since the epoch. */
   heardMs: number;
 }
@@ -61,6 +63,7 @@ export class SlotTable {
       mine: 0,
       others,
       reserved: false,
+      ping: undefined,
       heardMs: nowMs,
     };
     this.#replicas.set(id, replica);

@@ -10,6 +10,12 @@ export const createApp = (authorize: (header: string | undefined) => boolean, ro
   app.use(async (context, next) => {
     try {
       await next();
+      // The router has answered OPTIONS, or set the status and the header Allow.
+      if (context.status === 405)
+        throw new BuskerError(
+          "method_not_allowed",
+          `${context.path} takes ${context.response.get("allow")}; got ${context.method}`,
+        );
       if (context.status === 404 && !context.body)
         throw new BuskerError("not_found", `there is nothing at ${context.method} ${context.path}`);
     } catch (thrown) {
@@ -27,14 +33,10 @@ export const createApp = (authorize: (header: string | undefined) => boolean, ro
   });
   for (const router of routes) {
     app.use(router.routes());
-    app.use(
-      router.allowedMethods({ throw: true, methodNotAllowed: () => notAllowed, notImplemented: () => notAllowed }),
-    );
+    app.use(router.allowedMethods());
   }
   return app;
 };
-
-const notAllowed = new BuskerError("method_not_allowed", "this method is not taken here");
 
 /** The function a `/system/…/NAME?namespace=` request is about. */
 export const functionOf = (name: string | undefined, namespace: string | undefined): FunctionName => {

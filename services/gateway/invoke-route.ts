@@ -52,6 +52,8 @@ export const createInvokeRoute =
     try {
       entry = findFunction(directory, request.method ?? "", name);
     } catch (error) {
+      if (error instanceof BuskerError && error.code === "method_not_allowed")
+        response.setHeader("Allow", [...methods].join(", "));
       sendError(response, error);
       return;
     }
@@ -70,7 +72,7 @@ export const createInvokeRoute =
         { function: entry.function, ...call, body, deadlineMs: startMs + entry.timeoutMs },
         (result) => {
           answered = true;
-          settle(sendResult(response, request.method === "HEAD", call, startNs, result));
+          settle(trySendResult(response, request.method === "HEAD", call, startNs, result));
         },
       );
       if (!answered)
@@ -81,6 +83,18 @@ export const createInvokeRoute =
         });
     });
   };
+
+/** Sends a result and gives its status; an answer that cannot be written as HTTP is an error, and is said. */
+const trySendResult: typeof sendResult = (response, isHead, call, startNs, result) => {
+  try {
+    return sendResult(response, isHead, call, startNs, result);
+  } catch (cause) {
+    const error = new BuskerError("function_unreachable", `the function's answer is not valid HTTP: ${String(cause)}`, {
+      cause,
+    });
+    return sendError(response, error, call.callId, startNs);
+  }
+};
 
 const sendResult = (
   response: ServerResponse,
