@@ -237,6 +237,29 @@ describe("what happens when something dies", function () {
     );
   });
 
+  it("a handler that takes more memory than its limit is ended, and the status says why", async () => {
+    const code =
+      "const kept = []; export default async (event) => { if (event.body === 'grow') for (let i = 0; i < 40; i++) { kept.push(Buffer.alloc(8e6, 1)); await new Promise((r) => setTimeout(r, 50)); } return 'fine'; };";
+    const deployed = await platform.deploy({
+      name: "grower",
+      code: { "h.mjs": code },
+      envVars: { mode: "handler", handler: "h.mjs" },
+      more: { limits: { memory: "64Mi" } },
+    });
+    expect(deployed.status).to.equal(202);
+    expect(await (await platform.invoke("grower", { method: "POST", body: "x" })).text()).to.equal("fine");
+    const response = await platform.invoke("grower", { method: "POST", body: "grow" });
+    expect(response.status).to.equal(502);
+    expect(await response.text()).to.match(/out of memory: the function used \d+ bytes, its limit is 67108864/);
+  });
+
+  it("a memory limit counts the function and not the watchdog: a shell script runs within 16Mi", async () => {
+    const envVars = { fprocess: "cat" };
+    await platform.deploy({ name: "tiny", code: { "a.txt": "" }, envVars, more: { limits: { memory: "16Mi" } } });
+    for (let call = 0; call < 5; call += 1)
+      expect(await (await platform.invoke("tiny", { method: "POST", body: "small" })).text()).to.equal("small");
+  });
+
   it("a function that crashes again and again is backed off, says so in its status, and stops nobody else", async () => {
     await platform.deploy({
       name: "crasher",

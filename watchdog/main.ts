@@ -52,7 +52,9 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void drain());
   const failure = await starting;
   if (failure !== undefined) return ending.lost(failure);
-  watchMemory(tree, launch.memoryLimitBytes, (reason) => ending.end(1, reason));
+  const limitBytes = launch.memoryLimitBytes;
+  const isInside = config.mode === "handler";
+  if (limitBytes !== undefined) watchMemory({ tree, limitBytes, isInside, over: (reason) => ending.end(1, reason) });
   scheduleRenewal(launch.credentialsFile, replica);
   await replica.open();
 };

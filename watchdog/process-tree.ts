@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 export interface Usage {
   readonly cpuSeconds: number;
   readonly memoryBytes: number;
+  /** The part of `memoryBytes` that the root itself has. */
+  readonly rootMemoryBytes: number;
 }
 
 /** A process and everything below it. */
@@ -27,7 +29,7 @@ const readText = (path: string): string => {
 const children = (pid: number): number[] =>
   readText(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean).map(Number);
 
-const usageOf = (pid: number): Usage => {
+const usageOf = (pid: number): Pick<Usage, "cpuSeconds" | "memoryBytes"> => {
   // Fields are counted after the command, which may hold spaces and brackets.
   const stat = readText(`/proc/${pid}/stat`);
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -41,12 +43,14 @@ export const processTree = (root: number): ProcessTree => ({
     const pids = [root];
     let cpuSeconds = 0;
     let memoryBytes = 0;
+    let rootMemoryBytes = 0;
     for (let pid = pids.pop(); pid !== undefined; pid = pids.pop()) {
       const usage = usageOf(pid);
       cpuSeconds += usage.cpuSeconds;
       memoryBytes += usage.memoryBytes;
+      if (pid === root) rootMemoryBytes = usage.memoryBytes;
       pids.push(...children(pid));
     }
-    return { cpuSeconds, memoryBytes };
+    return { cpuSeconds, memoryBytes, rootMemoryBytes };
   },
 });

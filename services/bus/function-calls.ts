@@ -154,7 +154,7 @@ export class FunctionCalls {
     for (const call of this.#bound.snapshot())
       if (call.bound?.replica.id === id)
         // A handler that loops takes its replica with it when it is cut: that call's own end is its deadline.
-        this.#finish(call, { kind: "failed", error: now >= call.deadlineMs ? overdue(call, now) : lost(id, reason) });
+        this.#finish(call, { kind: "failed", error: now >= call.deadlineMs ? overdue(call) : lost(id, reason) });
   }
 
   /**
@@ -183,7 +183,7 @@ export class FunctionCalls {
     for (const call of this.#line)
       if (now >= call.deadlineMs) this.#fail(call, this.#overdueInLine(now - call.sinceMs));
     for (const call of this.#bound.snapshot())
-      if (now >= call.deadlineMs + deadlineGraceMs) this.#finish(call, { kind: "failed", error: overdue(call, now) });
+      if (now >= call.deadlineMs + deadlineGraceMs) this.#finish(call, { kind: "failed", error: overdue(call) });
     for (const replica of this.#table.list) this.#pingWhenSilent(replica, now);
     if (this.#line.length > 0) this.#askForSlots();
   }
@@ -387,12 +387,10 @@ export class FunctionCalls {
 
   #overdueInLine(waitedMs: number): BuskerError {
     const { name, namespace } = this.function;
+    const waited = inSeconds(waitedMs);
     return this.#table.list.length === 0
-      ? new BuskerError("no_replica", `no replica of ${name}.${namespace} was ready within the call's ${waitedMs} ms`)
-      : new BuskerError(
-          "deadline_exceeded",
-          `no slot of ${name}.${namespace} was free within the call's ${waitedMs} ms`,
-        );
+      ? new BuskerError("no_replica", `no replica of ${name}.${namespace} was ready within the call's ${waited}`)
+      : new BuskerError("deadline_exceeded", `no slot of ${name}.${namespace} was free within the call's ${waited}`);
   }
 }
 
@@ -402,8 +400,13 @@ const lost = (replica: string, reason: string | undefined): BuskerError =>
     `replica ${replica} went away in the middle of the call${reason ? `: ${reason}` : ""}`,
   );
 
-const overdue = (call: OpenCall, now: number): BuskerError =>
-  new BuskerError("deadline_exceeded", `the function did not answer within ${now - call.sinceMs} ms`);
+const overdue = ({ deadlineMs, sinceMs }: OpenCall): BuskerError =>
+  new BuskerError(
+    "deadline_exceeded",
+    `the function did not answer within the call's ${inSeconds(deadlineMs - sinceMs)}`,
+  );
+
+const inSeconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
 const unreadable = {
   head: { status: 502, headers: [] },

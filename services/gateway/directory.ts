@@ -84,7 +84,10 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
   };
   return {
     find: (text) => functions.get(text) ?? functions.get(keyOf(text)),
-    list: (namespace) => [...functions.values()].filter((entry) => entry.function.namespace === namespace),
+    list: (namespace) =>
+      [...functions.values()]
+        .filter((entry) => entry.function.namespace === namespace)
+        .toSorted((a, b) => a.function.name.localeCompare(b.function.name)),
     all: () => [...functions.values()],
     status: (name) => statuses.get(formatFunctionName(name)),
     namespaces: () => [...namespaces].toSorted(),

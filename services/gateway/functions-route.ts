@@ -78,7 +78,7 @@ export const createFunctionsRoute = ({ directory, wishes, metrics }: FunctionsPa
     const name = functionOf(context.params["name"], queryText(context.query["namespace"]));
     const entry = directory.find(formatFunctionName(name));
     if (!entry) throw new BuskerError("function_not_found", `there is no function ${formatFunctionName(name)}`);
-    context.body = viewFunction(entry, directory.status(name));
+    context.body = viewFunction(entry, directory.status(name), metrics.invocations(name));
   });
   router.post("/system/scale-function/:name", async (context) => {
     const body = asObject(await readJson(context.req, maxJsonBytes));

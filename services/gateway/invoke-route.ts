@@ -54,7 +54,8 @@ export const createInvokeRoute =
     } catch (error) {
       if (error instanceof BuskerError && error.code === "method_not_allowed")
         response.setHeader("Allow", [...methods].join(", "));
-      sendError(response, error);
+      const { callId } = readCallHead(request, path, `${startMs}000000`);
+      sendError(response, error, callId);
       return;
     }
     const startNs = `${startMs}000000`;

@@ -32,7 +32,7 @@ export interface TestReplicaOptions {
   readonly timeoutMs?: number;
 }
 
-const noUsage = { usage: () => ({ cpuSeconds: 0, memoryBytes: 0 }) };
+const noUsage = { usage: () => ({ cpuSeconds: 0, memoryBytes: 0, rootMemoryBytes: 0 }) };
 
 /** Opens one with credentials of its own; resolves when it has announced itself. */
 export const openTestReplica = async (options: TestReplicaOptions): Promise<TestReplica> => {
