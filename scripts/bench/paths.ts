@@ -74,7 +74,7 @@ const deployAll = async (platform: TestPlatform): Promise<void> => {
 const functionPids = (platform: TestPlatform, name: string): number[] =>
   findProcesses(
     (line, environment) =>
-      line.startsWith("node server.mjs") && environment.includes(`${platform.dataFolder}/replicas/${name}-`),
+      line.includes("server.mjs") && environment.includes(`${platform.dataFolder}/replicas/${name}-`),
   );
 
 /** Processes of a call by role; several of one role are added up. */
