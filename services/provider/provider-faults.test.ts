@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
+import type { EventData } from "../../schemas/events.ts";
 import type { FunctionRecord } from "../../schemas/function.ts";
+import { logSubject } from "../../schemas/subjects.ts";
 import { connectWatched } from "../../test/support/watched-client.ts";
 import {
   handlerFiles,
@@ -80,6 +82,46 @@ describe("a provider in trouble", function () {
     expect(status?.problem).to.include({ failures: 1 });
     await platform.wish("remove", "victim", {});
   });
+
+  const ends: readonly (readonly [string, string, string, RegExp])[] = [
+    ["leaves without a word", "quits", "process.exit(0)", /^\[busker\] replica ended: ended with exit code 0$/],
+    [
+      "throws where nobody catches",
+      "throws",
+      "setImmediate(() => { throw new Error('the cat is out') }); await new Promise(() => {})",
+      /^\[busker\] replica ended: [^]*the cat is out/,
+    ],
+    [
+      "loops beyond its deadline",
+      "loops",
+      "for (;;);",
+      /^\[busker\] replica ended: a call overran its deadline and did not let go of the thread \(endless loop\?\)/,
+    ],
+    [
+      "grows out of its heap",
+      "grows",
+      "const all = []; for (;;) all.push(new Array(1e4).fill(Math.random()))",
+      /^\[busker\] replica ended: [^]*(heap out of memory|memory limit)/,
+    ],
+  ];
+  for (const [what, name, code, says] of ends)
+    it(`writes into its log why a replica ended that ${what}, because it could not do so itself`, async () => {
+      const image = await platform.addBundle(handlerFiles(code));
+      const envVars = { ...env, exec_timeout: name === "loops" ? "500ms" : "20s" };
+      await platform.deploy({ name, image, envVars, limits: { memory: "96Mi" } });
+      const id = files.idOf(name);
+      void platform.call(name, "", 30_000);
+      const textOfLog = (data: Record<string, unknown>): string =>
+        (data as unknown as EventData["io.busker.log"]).lines.map(({ text }) => text).join("\n");
+      const event = await platform.events.until(
+        "the log of its end",
+        ({ subject, data }) =>
+          subject === logSubject(namespace, name, id) && textOfLog(data).startsWith("[busker] replica ended"),
+        20_000,
+      );
+      expect(textOfLog(event.data)).to.match(says);
+      await platform.wish("remove", name, {});
+    });
 
   it("backs off from a crash loop and reports it, because restarting at once would only burn the machine", async () => {
     const marker = join(platform.nats.dataFolder, "crash");

@@ -1,6 +1,6 @@
-import { replicaEventType } from "../../schemas/events.ts";
+import { type LogLine, replicaEventType } from "../../schemas/events.ts";
 import { functionSlots, type FunctionSpec } from "../../schemas/function.ts";
-import { type ReplicaState, replicaSubject } from "../../schemas/subjects.ts";
+import { logSubject, type ReplicaState, replicaSubject } from "../../schemas/subjects.ts";
 import type { Bus } from "../bus/connection.ts";
 import { publishEvent } from "../bus/events.ts";
 import type { ReplicaExit } from "./backend.ts";
@@ -24,11 +24,30 @@ export const announceFor = (
   });
 };
 
+// The watchdog's own thread for that ends a stuck process by this signal, and nothing else does on purpose.
+const overran = "a call overran its deadline and did not let go of the thread (endless loop?); the replica was killed";
+
+const describeSignal = (signal: NodeJS.Signals): string => (signal === "SIGXCPU" ? overran : `killed by ${signal}`);
+
 /** Why a replica ended, as far as the machine knows. */
 export const describeExit = ({ code, signal, output }: ReplicaExit): string => {
   const how =
-    signal !== null ? `killed by ${signal}` : code === null ? "its process is gone" : `ended with exit code ${code}`;
+    signal !== null ? describeSignal(signal) : code === null ? "its process is gone" : `ended with exit code ${code}`;
   return output === "" ? how : `${how}: ${output}`;
+};
+
+/** The lines that tell of an unasked end; a reason of several lines gives as many. */
+export const endLines = (reason: string, at: string): readonly LogLine[] =>
+  `[busker] replica ended: ${reason}`.split(/\r?\n/).map((text) => ({ at, stream: "stderr", text }));
+
+/** Says in the replica's own log why it ended: a process that was killed, or died in its own machinery, could not. */
+export const logEnd = (bus: Bus, { namespace, name, id }: ReplicaView, reason: string): void => {
+  publishEvent(bus, {
+    subject: logSubject(namespace, name, id),
+    type: "io.busker.log",
+    data: { lines: endLines(reason, new Date().toISOString()) },
+    id: `${id}-ended`,
+  });
 };
 
 // Far more than a round trip: a server that takes longer has other troubles.

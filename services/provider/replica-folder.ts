@@ -78,11 +78,26 @@ export const markStopping = (paths: ReplicaPaths): void => writePrivately(paths.
 export const openLog = (paths: ReplicaPaths): number => openSync(paths.log, "a", 0o600);
 
 const shownCharacters = 2000;
+const shownOfLine = 300;
+
+// When V8 runs out of memory, a page of addresses follows the one line that says so.
+const isNativeFrame = (line: string): boolean => /^\s*\d+: 0x[0-9a-f]+/.test(line);
+
+/** The telling end of what a Node process wrote to stderr. */
+export const trimOutput = (text: string): string =>
+  text
+    .split("\n")
+    .filter((line) => !isNativeFrame(line))
+    // The watchdog is one minified file: a line of it may be all of it.
+    .map((line) => (line.length > shownOfLine ? `${line.slice(0, shownOfLine)}…` : line))
+    .join("\n")
+    .trim()
+    .slice(-shownCharacters);
 
 /** The end of what the watchdog itself wrote; empty when it wrote nothing. */
 export const readLog = (paths: ReplicaPaths): string => {
   try {
-    return readFileSync(paths.log, "utf8").trim().slice(-shownCharacters);
+    return trimOutput(readFileSync(paths.log, "utf8"));
   } catch {
     return "";
   }

@@ -5,7 +5,7 @@ import { describeError, type Log } from "../runtime/log.ts";
 import { afterCrash } from "./back-off.ts";
 import type { Backend, FoundReplica, ReplicaExit } from "./backend.ts";
 import type { FunctionState, ReplicaView } from "./function-state.ts";
-import { announceFor, describeExit, hearLastWords } from "./replica-ends.ts";
+import { announceFor, describeExit, hearLastWords, logEnd } from "./replica-ends.ts";
 
 /** The replicas of all functions: begun, ended, and what is told of their ends. */
 export interface ReplicaSet {
@@ -88,9 +88,15 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     const isClean = exit.code === 0 && exit.signal === null;
     const message = replica.lastWords?.reason ?? describeExit(exit);
     if (!replica.lastWords)
-      announceFor(bus, replica, "exited", { spec: state.record?.spec, ...(isClean ? {} : { reason: message }) });
-    if (!isClean && !replica.stopping) {
+      announceFor(bus, replica, "exited", {
+        spec: state.record?.spec,
+        ...(isClean && replica.stopping ? {} : { reason: message }),
+      });
+    // A clean end of which the watchdog said nothing is the function's `process.exit(0)`: nobody asked for that one.
+    if (!replica.stopping && !(isClean && replica.lastWords)) {
       noteCrash(state, replica, exit.signal, message);
+      // What follows the first line of last words are the function's own lines, which are in its log already.
+      logEnd(bus, replica, replica.lastWords ? (message.split("\n")[0] ?? "") : message);
       log.warn("a replica ended", { function: state.key, replica: replica.id, reason: message });
     }
     strike(state, replica, message);
