@@ -62,11 +62,16 @@ export const openWishes = async ({ bus, parts, log }: WishesOptions): Promise<()
     });
     log.info(`${wish.verb} done`, { function: formatFunctionName(wish), ...outcome });
   };
-  const tellFailure = async (wish: Wish, { code, message }: BuskerError): Promise<void> => {
+  const tellFailure = async (wish: Wish, { code, message, status }: BuskerError): Promise<void> => {
     const subject = functionSubject("failed", wish.namespace, wish.name);
     const data = { wish: wish.id, verb: wish.verb, code, message };
     await publishDurably(bus, { subject, type: "io.busker.function.failed", data, id: `${wish.id}-outcome` });
-    log.warn(`${wish.verb} failed`, { function: formatFunctionName(wish), code, message });
+    // A wish that was refused is its maker's matter, who is told; a failure of ours is for who runs this.
+    log[status < 500 || code === "unsupported" ? "info" : "warn"](`${wish.verb} failed`, {
+      function: formatFunctionName(wish),
+      code,
+      message,
+    });
   };
 
   // After a crash a wish that was begun comes again later than those that were not: it must not undo them.
