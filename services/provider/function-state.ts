@@ -2,6 +2,7 @@ import type { FunctionRecord, FunctionStatusRecord, ReplicaRecord } from "../../
 import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
 import type { ReplicaState } from "../../schemas/subjects.ts";
 import { type BackOff, stableMs } from "./back-off.ts";
+import { followStart, type SlowStart, stepOfStart } from "./slow-start.ts";
 
 /** A replica as this provider sees it. */
 export interface ReplicaView extends FunctionName {
@@ -28,7 +29,7 @@ export type ReplicaNews =
   | { readonly kind: "ready"; readonly replica: ReplicaView }
   | { readonly kind: "exited"; readonly replica: ReplicaView; readonly reason: string };
 
-/** The last crash of a function. */
+/** The last crash of a function, or a start that takes long. */
 export interface Problem {
   readonly message: string;
   readonly atMs: number;
@@ -49,6 +50,8 @@ export class FunctionState {
   /** Plans again though nothing happens. */
   timer: NodeJS.Timeout | undefined;
   readonly #replicas = new Map<string, ReplicaView>();
+  #starting: SlowStart | undefined;
+  #slowness: Problem | undefined;
   readonly #listeners = new Set<(news: ReplicaNews) => void>();
 
   constructor(name: FunctionName) {
@@ -115,11 +118,24 @@ export class FunctionState {
     return undefined;
   }
 
+  /** Notes how long a first replica is being waited for; gives when to look again, while one is. */
+  noteSlowStart(nowMs: number): number | undefined {
+    this.#starting = followStart(this.#starting, this.record?.revision, this.replicas, nowMs);
+    this.#slowness = undefined;
+    if (!this.#starting) return undefined;
+    const { waitedMs, nextMs } = stepOfStart(this.#starting, nowMs);
+    const which = this.available > 0 ? "no replica of the newest update" : "no replica";
+    const message = `${which} is ready yet: starting for ${waitedMs / 1000} s`;
+    if (waitedMs > 0) this.#slowness = { message, atMs: this.#starting.sinceMs + waitedMs };
+    return nextMs;
+  }
+
   /** What the bucket `status` shows. */
   toStatus(): FunctionStatusRecord {
     const replicas = this.replicas.map(toReplicaRecord);
-    if (!this.problem) return { replicas };
-    const { message, atMs } = this.problem;
+    const problem = this.problem ?? this.#slowness;
+    if (!problem) return { replicas };
+    const { message, atMs } = problem;
     const nextTryAt = this.backOff ? { nextTryAt: toTime(this.backOff.nextTryAtMs) } : {};
     return { replicas, problem: { message, at: toTime(atMs), failures: this.backOff?.failures ?? 0, ...nextTryAt } };
   }

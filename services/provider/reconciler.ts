@@ -85,7 +85,7 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
       const replica = state.find(id);
       if (replica) replicas.drain(replica);
     }
-    planAgain(state, [plan.againAtMs, stableAtMs]);
+    planAgain(state, [plan.againAtMs, stableAtMs, state.noteSlowStart(nowMs)]);
     report(state);
   };
 
