@@ -29,8 +29,8 @@ export type WishEnd =
 export interface WishParts {
   readonly store: FunctionStore;
   readonly find: (key: string) => FunctionState | undefined;
-  /** Fetches what a spec runs from; throws `invalid_request` or `unsupported` with a sentence. */
-  readonly prepare: (spec: FunctionSpec) => Promise<void>;
+  /** Fetches what a spec runs from, to be kept until it is released; throws `invalid_request` or `unsupported`. */
+  readonly prepare: (spec: FunctionSpec) => Promise<() => void>;
   /** Throws when the namespace or a secret that the spec names does not exist. */
   readonly assertNamed: (spec: FunctionSpec) => Promise<void>;
   /** How long a wish waits for the first replica, in milliseconds. */
@@ -45,11 +45,16 @@ const notFound = (name: FunctionName): BuskerError =>
 const readSpec = ({ data, ...wish }: Wish): FunctionSpec =>
   checkSpec(typeof data === "object" && data !== null && "spec" in data ? data.spec : undefined, wish);
 
-const admit = async (parts: WishParts, wish: Wish): Promise<FunctionSpec> => {
+/** Lets `write` put a spec into the store once it is checked and what it runs from is here. */
+const admit = async <T>(parts: WishParts, wish: Wish, write: (spec: FunctionSpec) => Promise<T>): Promise<T> => {
   const spec = readSpec(wish);
   await parts.assertNamed(spec);
-  await parts.prepare(spec);
-  return spec;
+  const release = await parts.prepare(spec);
+  try {
+    return await write(spec);
+  } finally {
+    release();
+  }
 };
 
 /** Waits for the wish's first replica; `rollBack` undoes the wish when that one fails. */
@@ -88,14 +93,14 @@ const deploy = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
   const exists = new BuskerError("function_exists", `${key} exists already; update it or remove it first`);
   const present = await parts.store.get(key);
   if (present && present.value.revision !== wish.id) throw exists;
-  if (!present) {
-    const spec = await admit(parts, wish);
-    const now = new Date().toISOString();
-    const record = { spec, replicas: minReplicas(spec), revision: wish.id, createdAt: now, updatedAt: now };
-    await parts.store.create(key, record).catch((error: unknown) => {
-      throw error instanceof BuskerError && error.code === "conflict" ? exists : error;
+  if (!present)
+    await admit(parts, wish, async (spec) => {
+      const now = new Date().toISOString();
+      const record = { spec, replicas: minReplicas(spec), revision: wish.id, createdAt: now, updatedAt: now };
+      await parts.store.create(key, record).catch((error: unknown) => {
+        throw error instanceof BuskerError && error.code === "conflict" ? exists : error;
+      });
     });
-  }
   return settleStart(parts, wish, () => removeIfOwn(parts, key, wish.id));
 };
 
@@ -121,8 +126,9 @@ const update = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
   const present = await parts.store.get(key);
   if (!present) throw notFound(wish);
   if (present.value.revision !== wish.id) {
-    const spec = await admit(parts, wish);
-    const changed = await parts.store.change(key, (record) => updateRecord(record, spec, wish.id), present);
+    const changed = await admit(parts, wish, (spec) =>
+      parts.store.change(key, (record) => updateRecord(record, spec, wish.id), present),
+    );
     if (!changed) throw notFound(wish);
   }
   return settleStart(parts, wish, () => restorePrevious(parts, key, wish.id));

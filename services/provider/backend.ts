@@ -34,9 +34,9 @@ export interface ReplicaExit {
 export interface Backend {
   /**
    * Fetches what a function of this spec runs from, so that a start need not wait for it. Throws `invalid_request` or
-   * `unsupported` with a sentence for the one who deploys.
+   * `unsupported` with a sentence for the one who deploys. It is not freed until the function that this gives is called.
    */
-  readonly prepare: (spec: FunctionSpec) => Promise<void>;
+  readonly prepare: (spec: FunctionSpec) => Promise<() => void>;
   /** Starts a replica; rejects when it could not even begin. Its end is told to `onExit`. */
   readonly start: (replica: ReplicaStart) => Promise<void>;
   /** Tells a replica to finish what it has and end; `kill` ends it at once, with all that it has started. */
@@ -46,7 +46,7 @@ export interface Backend {
   readonly adopt: () => Promise<readonly FoundReplica[]>;
   /** Called once for each replica that has ended and left nothing behind. */
   readonly onExit: (listener: (exit: ReplicaExit) => void) => void;
-  /** Frees what none of these functions uses. */
+  /** Frees what none of these functions uses, no replica and no start under way. */
   readonly collect: (inUse: readonly FunctionSpec[]) => Promise<void>;
   /** Stops watching; replicas go on. */
   readonly close: () => void;

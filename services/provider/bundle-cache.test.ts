@@ -106,7 +106,7 @@ describe("bundles", () => {
       expect(readdirSync(folder)).to.deep.equal([]);
     });
 
-    it("removes what nobody uses, and keeps what was just asked for, because it may be about to be used", async () => {
+    it("removes what nobody uses, and keeps what is held, because it is about to be used", async () => {
       const other = archive([{ path: "other", content: "x" }]);
       const store = storeOf(
         new Map([
@@ -118,10 +118,15 @@ describe("bundles", () => {
       await first.fetch(hashOf(good));
       await first.fetch(hashOf(other));
       const later = await openBundleCache(folder, store);
-      later.find(hashOf(other));
+      const release = later.hold(hashOf(other));
       await later.collect(new Set());
       expect(readdirSync(folder)).to.deep.equal([hashOf(other)]);
-      await (await openBundleCache(folder, store)).collect(new Set([hashOf(other)]));
+      release();
+      await later.collect(new Set([hashOf(other)]));
+      expect(readdirSync(folder)).to.deep.equal([hashOf(other)]);
+      const removal = later.collect(new Set());
+      expect(later.find(hashOf(other))).to.equal(undefined);
+      await Promise.all([removal, later.fetch(hashOf(other))]);
       expect(readdirSync(folder)).to.deep.equal([hashOf(other)]);
     });
   });

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
-import { createWriteStream, existsSync } from "node:fs";
+import { createWriteStream, existsSync, renameSync } from "node:fs";
 import { chmod, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
@@ -13,14 +13,14 @@ import { unpackBundle } from "./unpack-bundle.ts";
 export interface BundleCache {
   /** The folder of a bundle that is here; undefined when it must be fetched first. */
   readonly find: (digest: string) => string | undefined;
+  /** Keeps a bundle, here or still to come, from being removed until the function it gives is called. */
+  readonly hold: (digest: string) => () => void;
   /** Fetches a bundle unless it is here. Throws `invalid_request` when there is none, or it is not what it should be. */
   readonly fetch: (digest: string) => Promise<string>;
-  /** Removes bundles that are not among these and were not asked for in the last minutes. */
+  /** Removes bundles that are neither among these nor held. */
   readonly collect: (inUse: ReadonlySet<string>) => Promise<void>;
 }
 
-// A deployment fetches its bundle before anything says that it is used.
-const keptMs = 10 * 60_000;
 const digestPattern = /^[0-9a-f]{64}$/;
 const draftEnding = ".part";
 
@@ -57,9 +57,10 @@ const makeWritable = async (folder: string): Promise<void> => {
 /** Opens the cache in a folder that is its own. */
 export const openBundleCache = async (root: string, store: ObjectStore): Promise<BundleCache> => {
   await mkdir(root, { recursive: true, mode: 0o700 });
-  const known = new Map<string, number>();
+  const known = new Set<string>();
+  const holds = new Set<{ readonly digest: string }>();
   for (const name of await readdir(root)) {
-    if (digestPattern.test(name)) known.set(name, 0);
+    if (digestPattern.test(name)) known.add(name);
     // A provider that was killed while it fetched leaves its draft.
     else if (name.includes(draftEnding))
       await removeTree(join(root, name)).catch(() => rm(join(root, name), { force: true }));
@@ -80,13 +81,17 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
       // What cannot be removed now goes at the next start; what went wrong before is what matters.
       if (existsSync(draft)) await removeTree(draft).catch(() => {});
     }
-    known.set(digest, Date.now());
+    known.add(digest);
     return folder;
   };
-  const find = (digest: string): string | undefined => {
-    if (!known.has(digest)) return undefined;
-    known.set(digest, Date.now());
-    return join(root, digest);
+  const find = (digest: string): string | undefined => (known.has(digest) ? join(root, digest) : undefined);
+  const isHeld = (digest: string): boolean => [...holds].some((hold) => hold.digest === digest);
+  // Out of the way at once: the same bundle may be fetched again while this one is being removed.
+  const putAside = (digest: string): string => {
+    const aside = join(root, `${randomUUID()}${draftEnding}`);
+    known.delete(digest);
+    renameSync(join(root, digest), aside);
+    return aside;
   };
   const assertStored = async (digest: string): Promise<void> => {
     if ((await store.size(digest)) !== undefined) return;
@@ -97,6 +102,11 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
   };
   return {
     find,
+    hold: (digest) => {
+      const hold = { digest };
+      holds.add(hold);
+      return () => holds.delete(hold);
+    },
     fetch: async (digest) => {
       const present = find(digest) ?? pending.get(digest);
       if (present !== undefined) return present;
@@ -107,11 +117,9 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
       return work;
     },
     collect: async (inUse) => {
-      for (const [digest, askedMs] of known) {
-        if (inUse.has(digest) || Date.now() - askedMs < keptMs) continue;
-        known.delete(digest);
-        await removeTree(join(root, digest));
-      }
+      const unused = [...known].filter((digest) => !inUse.has(digest) && !isHeld(digest));
+      // All before the first wait: by then somebody may have begun to use one.
+      for (const aside of unused.map(putAside)) await removeTree(aside);
     },
   };
 };

@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync } from "node:fs";
 import { spawn, type ChildProcess } from "node:child_process";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { BuskerError } from "../../schemas/errors.ts";
 import { bundleDigest, type FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
@@ -10,6 +10,7 @@ import { openBundleCache } from "./bundle-cache.ts";
 import { identify, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { type Credentials, keepCredentials } from "./replica-credentials.ts";
 import {
+  type LeftReplica,
   listReplicaFolders,
   makeReplicaFolder,
   markStopping,
@@ -35,6 +36,7 @@ export interface ProcessBackendOptions {
 }
 
 interface Running {
+  readonly bundleFolder: string;
   readonly paths: ReplicaPaths;
   readonly identity: ProcessIdentity;
 }
@@ -100,15 +102,15 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     const identity = child.pid === undefined ? undefined : identify(child.pid);
     if (!identity) return failStart(child, paths);
     writeProcess(paths, identity);
-    running.set(start.id, { paths, identity });
+    running.set(start.id, { paths, identity, bundleFolder });
     renewal.keep({ namespace, name, replica: start.id }, paths);
     child.once("exit", (code, signal) => onGone(start.id, code, signal));
     child.unref();
   };
 
-  const adopt = (id: string, identity: ProcessIdentity, found: FoundReplica): FoundReplica => {
+  const adopt = (id: string, { identity, found, bundleFolder }: LeftReplica): FoundReplica => {
     const paths = replicaPaths(root, id);
-    running.set(id, { paths, identity });
+    running.set(id, { paths, identity, bundleFolder });
     renewal.keep({ namespace: found.namespace, name: found.name, replica: id }, paths);
     adopted.watch(id, identity);
     return found;
@@ -116,11 +118,22 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
 
   return {
     prepare: async (spec) => {
-      await cache.fetch(digestOf(spec));
+      const digest = digestOf(spec);
+      const release = cache.hold(digest);
+      await cache.fetch(digest).catch((error: unknown) => {
+        release();
+        throw error;
+      });
+      return release;
     },
     start: async (start) => {
       const digest = digestOf(start.spec);
-      await launch(start, cache.find(digest) ?? (await cache.fetch(digest)));
+      const release = cache.hold(digest);
+      try {
+        await launch(start, cache.find(digest) ?? (await cache.fetch(digest)));
+      } finally {
+        release();
+      }
     },
     stop: (id) => {
       const replica = running.get(id);
@@ -134,7 +147,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     },
     adopt: async () =>
       listReplicaFolders(root).flatMap(({ id, running: left }) => {
-        if (left) return [adopt(id, left.identity, left.found)];
+        if (left) return [adopt(id, left)];
         const paths = replicaPaths(root, id);
         sweepReplica(paths);
         removeReplicaFolder(paths);
@@ -143,7 +156,11 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     onExit: (given) => {
       listener = given;
     },
-    collect: (inUse) => cache.collect(new Set(inUse.flatMap((spec) => bundleDigest(spec.image) ?? []))),
+    collect: (inUse) => {
+      // A replica that drains may be of a bundle that no function names any more.
+      const ofReplicas = [...running.values()].map(({ bundleFolder }) => basename(bundleFolder));
+      return cache.collect(new Set([...inUse.flatMap((spec) => bundleDigest(spec.image) ?? []), ...ofReplicas]));
+    },
     close: () => {
       renewal.close();
       adopted.close();

@@ -1,8 +1,9 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { watch } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import type { EventData } from "../../schemas/events.ts";
-import type { FunctionRecord } from "../../schemas/function.ts";
+import { bundlePrefix, type FunctionRecord } from "../../schemas/function.ts";
 import { logSubject } from "../../schemas/subjects.ts";
 import { connectWatched } from "../../test/support/watched-client.ts";
 import {
@@ -239,6 +240,20 @@ describe("a provider in trouble", function () {
     await platform.wish("remove", "renewed", {});
     await provider.leave();
     provider = await platform.openProvider();
+  });
+
+  it("frees the bundle of a function that was removed, and not one that is in use, because the disk is finite", async () => {
+    const bundles = join(platform.nats.dataFolder, "bundles");
+    const own = await platform.addBundle(handlerFiles("return 'only here'"));
+    await platform.deploy({ name: "passing", image: own, envVars: env });
+    const digest = own.slice(bundlePrefix.length);
+    expect(readdirSync(bundles)).to.include(digest);
+    await platform.wish("remove", "passing", {});
+    const changes = watch(bundles, { signal: AbortSignal.timeout(10_000) });
+    if (existsSync(join(bundles, digest))) for await (const _ of changes) if (!existsSync(join(bundles, digest))) break;
+    expect(existsSync(join(bundles, digest))).to.equal(false);
+    expect(readdirSync(bundles)).to.include(image.slice(bundlePrefix.length));
+    expect(textOf(await platform.call("echo", "still"))).to.match(/^hi still/);
   });
 
   it("leaves no process and no folder when it stops", async () => {

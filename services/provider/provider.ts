@@ -2,9 +2,11 @@ import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/functio
 import { buckets } from "../../schemas/topology.ts";
 import type { Bus } from "../bus/connection.ts";
 import { type Bucket, openBucket } from "../bus/kv.ts";
-import { describeError, type Log } from "../runtime/log.ts";
+import type { Log } from "../runtime/log.ts";
 import type { Backend } from "./backend.ts";
+import { createBundleCollector } from "./bundle-collector.ts";
 import { openDemand } from "./demand.ts";
+import type { FunctionState } from "./function-state.ts";
 import { createFunctionStore } from "./function-store.ts";
 import { assertNamedThings, ensureDefaultNamespace, type NamespaceRecord } from "./named-things.ts";
 import { createReconciler, type Reconciler } from "./reconciler.ts";
@@ -30,7 +32,6 @@ export interface ProviderParts {
 
 // Everything is reconciled when it changes; this catches what nobody told us of.
 const reconcileEveryMs = 10_000;
-const collectEveryMs = 10 * 60_000;
 const readyTimeoutMs = 20_000;
 const drainGraceMs = 10_000;
 
@@ -52,17 +53,6 @@ const followWish = async (functions: Bucket<FunctionRecord>, reconciler: Reconci
   return stop;
 };
 
-const startTimers = ({ backend, log }: ProviderParts, reconciler: Reconciler): (() => void) => {
-  const collect = (): void => {
-    const inUse = reconciler.all().flatMap((state) => state.record?.spec ?? []);
-    backend
-      .collect(inUse)
-      .catch((error: unknown) => log.warn("could not free bundles", { error: describeError(error) }));
-  };
-  const timers = [setInterval(reconciler.reconcileAll, reconcileEveryMs), setInterval(collect, collectEveryMs)];
-  return () => timers.forEach(clearInterval);
-};
-
 /** Starts a provider on buckets and streams that exist. Replicas that run already are taken over before any is started. */
 export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   const { bus, backend, log } = parts;
@@ -71,12 +61,19 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   const ending = new AbortController();
   const standIns = openStandIns(bus);
   const writer = createStatusWriter(status, log);
-  const reconciler = createReconciler({ bus, backend, status: writer, log, onChange: standIns.update });
+  const inUse = () => reconciler.all().flatMap((state) => state.record?.spec ?? []);
+  const collector = createBundleCollector(() => backend.collect(inUse()), log);
+  const onChange = (state: FunctionState): void => {
+    standIns.update(state);
+    collector.note();
+  };
+  const reconciler: Reconciler = createReconciler({ bus, backend, status: writer, log, onChange });
   const stopEvents = followReplicas(bus, reconciler);
   reconciler.adopt(await backend.adopt());
   for (const state of reconciler.all()) askWhoIsReady(bus, state.name);
   const stopWatch = await followWish(functions, reconciler);
   reconciler.start();
+  collector.start();
   const store = createFunctionStore(functions, reconciler);
   const stopDemand = openDemand({ bus, store, find: reconciler.find, log });
   const stopWishes = await openWishes({
@@ -91,11 +88,12 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
       signal: ending.signal,
     },
   });
-  const stopTimers = startTimers(parts, reconciler);
+  const timer = setInterval(reconciler.reconcileAll, reconcileEveryMs);
 
   const endWork = async (): Promise<void> => {
     ending.abort();
-    stopTimers();
+    clearInterval(timer);
+    collector.stop();
     stopDemand();
     standIns.close();
     await stopWishes();

@@ -107,21 +107,29 @@ export const readLog = (paths: ReplicaPaths): string => {
 export const removeReplicaFolder = (paths: ReplicaPaths): void =>
   rmSync(paths.folder, { recursive: true, force: true });
 
+/** A replica of an earlier provider that still runs. */
+export interface LeftReplica {
+  readonly identity: ProcessIdentity;
+  readonly found: FoundReplica;
+  readonly bundleFolder: string;
+}
+
 /** A replica's folder of an earlier provider. */
 export interface LeftFolder {
   readonly id: string;
   /** Undefined when its process has ended, or was never noted. */
-  readonly running: { readonly identity: ProcessIdentity; readonly found: FoundReplica } | undefined;
+  readonly running: LeftReplica | undefined;
 }
 
 const readRunning = (paths: ReplicaPaths, id: string): LeftFolder["running"] => {
   try {
     const identity = JSON.parse(readFileSync(paths.process, "utf8")) as ProcessIdentity;
     if (!isAlive(identity)) return undefined;
-    const { namespace, name, revision, timeoutMs } = JSON.parse(readFileSync(paths.launch, "utf8")) as ReplicaLaunch;
+    const launch = JSON.parse(readFileSync(paths.launch, "utf8")) as ReplicaLaunch;
+    const { namespace, name, revision, timeoutMs } = launch;
     const startedMs = statSync(paths.process).mtimeMs;
     const found = { id, namespace, name, revision, timeoutMs, startedMs, stopping: existsSync(paths.stopping) };
-    return { identity, found };
+    return { identity, found, bundleFolder: launch.cwd };
   } catch {
     // The provider was killed while it wrote: the replica is swept away by its marker and started anew.
     return undefined;
