@@ -100,7 +100,7 @@ describe("README.md", function () {
     expect(overNats).to.equal("Hello, bus!\n\n");
     expect(samples).to.match(/<h1>Busker<\/h1>[^]*"text":"buy strings"[^]*slept for 0\.5 s\n[^]*sleeping for 0\.5 s/);
     expect(life).to.match(
-      /hello +1\/1[^]*scaled to 3[^]*scaled to 0[^]*Hello, from zero!\n[^]*slow\.openfaas-fn removed\n$/,
+      /hello +1\/1[^]*3 replicas wished for[^]*0 replicas wished for[^]*Hello, from zero!\n[^]*slow\.openfaas-fn removed\n$/,
     );
   });
 

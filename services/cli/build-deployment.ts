@@ -18,6 +18,9 @@ export interface DeploymentSource {
 /** The modules that mode `handler` looks for, in this order. */
 export const handlerFiles: readonly string[] = ["handler.mjs", "handler.js", "index.js"];
 
+/** Every mode of the watchdog. */
+export const modes: readonly string[] = ["streaming", "serializing", "http", "static", "handler", "pool"];
+
 // These modes run no command: the watchdog itself is the server.
 const modesWithoutCommand: readonly string[] = ["handler", "static"];
 
@@ -29,6 +32,36 @@ const detectMode = (name: string, paths: readonly string[]): string => {
     `cannot tell how to run ${name}: give the command with --fprocess "COMMAND" (or fprocess in function.yaml), ` +
       `or put ${handlerFiles.join(" or ")} at the top; found ${paths.slice(0, 8).join(", ")}`,
   );
+};
+
+const checkMode = (name: string, mode: string | undefined): void => {
+  if (!mode || modes.includes(mode)) return;
+  throw new BuskerError(
+    "invalid_request",
+    `cannot deploy ${name}: mode must be one of ${modes.join(", ")}; got ${JSON.stringify(mode)}`,
+  );
+};
+
+// Never another mode than the one that was asked for, silently.
+const needsCommand = (name: string, mode: string): BuskerError =>
+  new BuskerError(
+    "invalid_request",
+    `cannot deploy ${name}: mode ${mode} runs a command, and there is none: give it with --fprocess "COMMAND" ` +
+      `(or fprocess in function.yaml), or leave the mode out for a folder with ${handlerFiles.join(" or ")}`,
+  );
+
+/** The environment with a mode in it when there is no command: the one that was asked for, or the one detected. */
+const withMode = (
+  { name, paths }: Pick<DeploymentSource, "name" | "paths">,
+  env: FunctionSettings["environment"],
+  envProcess: string | undefined,
+): FunctionSettings["environment"] => {
+  const mode = env?.["mode"];
+  checkMode(name, mode);
+  const command = envProcess || env?.["fprocess"] || env?.["function_process"];
+  if (command || modesWithoutCommand.includes(mode ?? "")) return env;
+  if (mode) throw needsCommand(name, mode);
+  return { ...env, mode: detectMode(name, paths) };
 };
 
 /** Maps joined, the later one winning a key; undefined when nothing is in them, because absent and empty differ. */
@@ -51,10 +84,9 @@ export const buildDeployment = ({
 }: DeploymentSource): FunctionDeployment => {
   const envProcess = flags.fprocess ?? file.fprocess;
   const given = join(file.environment, flags.environment);
-  const runs = envProcess !== undefined || modesWithoutCommand.includes(given?.["mode"] ?? "");
   const optional: { [K in keyof FunctionDeployment]?: FunctionDeployment[K] | undefined } = {
     envProcess,
-    envVars: runs ? given : { ...given, mode: detectMode(name, paths) },
+    envVars: withMode({ name, paths }, given, envProcess),
     labels: join(file.labels, flags.labels),
     annotations: join(file.annotations, flags.annotations),
     secrets: flags.secrets ?? file.secrets,

@@ -1,5 +1,6 @@
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { ResourceAmounts } from "../../schemas/function.ts";
+import { modes } from "./build-deployment.ts";
 import type { FunctionSettings } from "./function-file.ts";
 import type { NamespaceOptions } from "./options.ts";
 
@@ -36,7 +37,7 @@ export const addDeployFlags = (command: Command): Command =>
   command
     .option("--name <name>", "the function's name (default: the folder's)")
     .option("--fprocess <command>", "the command that is the function, without a shell")
-    .option("--mode <mode>", "streaming, serializing, http, static, handler or pool")
+    .addOption(new Option("--mode <mode>", "how the program is run").choices(modes))
     .option("-e, --env <key=value>", "an environment variable; may be given again", collectPair)
     .option("-l, --label <key=value>", "a label; may be given again", collectPair)
     .option("--annotation <key=value>", "an annotation; may be given again", collectPair)

@@ -4,7 +4,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { checkName, defaultNamespace, type FunctionName } from "../../schemas/names.ts";
 import { buildDeployment, type FunctionDeployment } from "./build-deployment.ts";
 import { type FunctionSettings, readFunctionFile } from "./function-file.ts";
-import { errorOfResponse, type GatewayClient } from "./gateway-client.ts";
+import type { GatewayClient } from "./gateway-client.ts";
 import { asUsage, urlName } from "./options.ts";
 import { packFolder } from "./pack-folder.ts";
 import { readArchive } from "./read-archive.ts";
@@ -22,6 +22,9 @@ export interface Deployed extends FunctionName {
   readonly image: string;
   readonly url: string;
   readonly done: "created" | "updated";
+  /** Replicas wished for and, of them, ready; absent where the gateway does not tell. */
+  readonly replicas?: number;
+  readonly availableReplicas?: number;
 }
 
 const archiveEnding = /\.(tar\.gz|tgz)$/;
@@ -50,16 +53,26 @@ const uploadBundle = async (gateway: GatewayClient, bytes: Buffer): Promise<stri
   return ((await response.json()) as { image: string }).image;
 };
 
+type Put = Pick<Deployed, "done" | "replicas" | "availableReplicas">;
+
+/** The replicas that the gateway's answer tells of; OpenFaaS's own answers with nothing. */
+const readReplicas = async (response: Response): Promise<Omit<Put, "done">> => {
+  const text = await response.text();
+  if (!text.startsWith("{")) return {};
+  const { replicas, availableReplicas } = JSON.parse(text) as Omit<Put, "done">;
+  return replicas === undefined || availableReplicas === undefined ? {} : { replicas, availableReplicas };
+};
+
 // Update first and create when there is nothing to update, as faas-cli does: deploying twice is no error.
-const putFunction = async (gateway: GatewayClient, deployment: FunctionDeployment): Promise<Deployed["done"]> => {
+const putFunction = async (gateway: GatewayClient, deployment: FunctionDeployment): Promise<Put> => {
   const what = `deploy ${deployment.service}`;
   const request = { path: "/system/functions", json: deployment };
   const update = await gateway.send({ ...request, method: "PUT" });
-  if (update.ok) return "updated";
-  if (update.status !== 404) throw await errorOfResponse(gateway.url, what, update);
+  if (update.ok) return { done: "updated", ...(await readReplicas(update)) };
+  if (update.status !== 404) throw await gateway.failure(what, update);
   await update.body?.cancel();
-  await gateway.call(what, { ...request, method: "POST" });
-  return "created";
+  const created = await gateway.call(what, { ...request, method: "POST" });
+  return { done: "created", ...(await readReplicas(created)) };
 };
 
 /**
@@ -76,6 +89,6 @@ export const deployFolder = async (gateway: GatewayClient, request: DeployReques
   const source = { ...name, file, flags: settings, paths };
   buildDeployment({ ...source, image: "" });
   const image = await uploadBundle(gateway, bytes);
-  const done = await putFunction(gateway, buildDeployment({ ...source, image }));
-  return { ...name, image, url: `${gateway.url}/function/${urlName(name)}`, done };
+  const put = await putFunction(gateway, buildDeployment({ ...source, image }));
+  return { ...name, image, url: `${gateway.url}/function/${urlName(name)}`, ...put };
 };

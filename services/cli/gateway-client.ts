@@ -22,6 +22,8 @@ export interface GatewayClient {
   readonly send: (request: ApiRequest) => Promise<Response>;
   /** As `send`, but rejects when the status is not 2xx; `what` says what could not be done: `list functions`. */
   readonly call: (what: string, request: ApiRequest) => Promise<Response>;
+  /** The error that a response with a status other than 2xx stands for; reads its body. */
+  readonly failure: (what: string, response: Response) => Promise<BuskerError>;
 }
 
 /** The error of a gateway that cannot be reached, with what to do about it. */
@@ -45,14 +47,12 @@ const messageOf = (text: string): string => {
   }
 };
 
-/** The error that a response with a status other than 2xx stands for; reads its body. */
-export const errorOfResponse = async (gatewayUrl: string, what: string, response: Response): Promise<BuskerError> => {
+/**
+ * The error that a response with a status other than 2xx stands for; reads its body. `refusal` says what a 401 means.
+ */
+export const errorOfResponse = async (what: string, response: Response, refusal: string): Promise<BuskerError> => {
   const text = messageOf((await response.text()).trim());
-  if (response.status === 401)
-    return new BuskerError(
-      "unauthorized",
-      `cannot ${what}: ${gatewayUrl} refused these credentials: run \`busker login -g ${gatewayUrl}\``,
-    );
+  if (response.status === 401) return new BuskerError("unauthorized", `cannot ${what}: ${refusal}`);
   const header = response.headers.get(wireHeaders.error) ?? "";
   const code = isErrorCode(header) ? header : codeOfStatus(response.status);
   return new BuskerError(code, `cannot ${what}: ${text || "no reason given"} (HTTP ${response.status})`);
@@ -81,8 +81,12 @@ const initOf = (
   ...(body === undefined ? {} : { body }),
 });
 
-/** A client of the gateway at `url`, with credentials or without. */
-export const createGatewayClient = (url: string, credentials: Credentials | undefined): GatewayClient => {
+/** A client of the gateway at `url`, with credentials or without; `refusal` is what a 401 means to its user. */
+export const createGatewayClient = (
+  url: string,
+  credentials: Credentials | undefined,
+  refusal = `${url} refused this user name and password`,
+): GatewayClient => {
   const authorization = credentials && basicAuthorization(credentials);
   const send = async (request: ApiRequest): Promise<Response> => {
     try {
@@ -92,10 +96,11 @@ export const createGatewayClient = (url: string, credentials: Credentials | unde
       throw unreachable(url, error instanceof Error ? error.cause : error);
     }
   };
+  const failure = (what: string, response: Response): Promise<BuskerError> => errorOfResponse(what, response, refusal);
   const call = async (what: string, request: ApiRequest): Promise<Response> => {
     const response = await send(request);
     if (response.ok) return response;
-    throw await errorOfResponse(url, what, response);
+    throw await failure(what, response);
   };
-  return { url, send, call };
+  return { url, send, call, failure };
 };

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { defaultNamespace, type FunctionName, parseFunctionName, checkName } from "../../schemas/names.ts";
 import { describeError } from "../runtime/log.ts";
-import { findCredentials } from "./find-credentials.ts";
+import { explainRefusal, findCredentials } from "./find-credentials.ts";
 import { resolveGatewayUrl } from "./gateway-address.ts";
 import { createGatewayClient, type GatewayClient } from "./gateway-client.ts";
 import type { Terminal } from "./terminal.ts";
@@ -35,7 +35,7 @@ export const withExample = (command: Command, ...lines: readonly string[]): Comm
 /** The client for these options and this environment. */
 export const openGateway = ({ gateway }: GatewayOptions, terminal: Terminal): GatewayClient => {
   const url = resolveGatewayUrl(gateway, terminal.env);
-  return createGatewayClient(url, findCredentials(url, terminal.env));
+  return createGatewayClient(url, findCredentials(url, terminal.env), explainRefusal(url, terminal.env));
 };
 
 /** Turns an `invalid_request` of a check into a usage error: here it is the typist's own word that broke the rule. */

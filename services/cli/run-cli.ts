@@ -9,7 +9,7 @@ import { addLogsCommand } from "./commands/logs.ts";
 import { addRemoveCommand } from "./commands/remove.ts";
 import { addScaleCommand } from "./commands/scale.ts";
 import { addUpCommand } from "./commands/up.ts";
-import { addVersionCommand } from "./commands/version.ts";
+import { addVersionCommand, ownVersion } from "./commands/version.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Terminal } from "./terminal.ts";
 import { usageExitCode } from "./usage-error.ts";
@@ -33,6 +33,7 @@ const createProgram = (terminal: Terminal, outcome: Outcome): Command => {
   const program = new Command("busker")
     .description("Functions on a NATS bus: deploy a folder, call it over HTTP or NATS.")
     .addHelpText("after", "\nExample:\n  busker deploy ./hello && echo you | busker invoke hello")
+    .version(ownVersion())
     .configureOutput({
       writeOut: (text) => void terminal.stdout.write(text),
       writeErr: (text) => void terminal.stderr.write(text),

@@ -12,6 +12,9 @@ export interface Terminal {
 /** Writes a line to standard output. */
 export const printLine = (terminal: Terminal, line = ""): void => void terminal.stdout.write(`${line}\n`);
 
+/** Writes a line for the person, not for a program that reads our output: to standard error. */
+export const printNote = (terminal: Terminal, line: string): void => void terminal.stderr.write(`busker: ${line}\n`);
+
 /** Writes a value as indented JSON to standard output: what `--json` means. */
 export const printJson = (terminal: Terminal, value: unknown): void =>
   printLine(terminal, JSON.stringify(value, undefined, 2));

@@ -1,32 +1,68 @@
 import type { Command } from "commander";
 import { formatFunctionName } from "../../../schemas/names.ts";
+import { commandName } from "../command-name.ts";
 import { addDeployFlags, type DeployFlags, settingsOfFlags } from "../deploy-flags.ts";
 import { type Deployed, deployFolder } from "../deploy-folder.ts";
+import type { GatewayClient } from "../gateway-client.ts";
+import { natsOptions } from "../local-nats.ts";
 import { openGateway, urlName, withExample, withJson, withNamespace } from "../options.ts";
-import { printJson, printLine, type Terminal } from "../terminal.ts";
+import type { Outcome } from "../outcome.ts";
+import { printJson, printLine, printNote, type Terminal } from "../terminal.ts";
+import type { FunctionStatus } from "./list.ts";
 
-const printDeployed = (terminal: Terminal, deployed: Deployed): void => {
+const printDeployed = async (terminal: Terminal, deployed: Deployed, gateway: GatewayClient): Promise<void> => {
   const { name, namespace, url, done } = deployed;
+  const nats = await natsOptions(gateway.url, terminal.env);
   printLine(terminal, `${formatFunctionName(deployed)} ${done}: ${url}`);
-  printLine(terminal, `  echo hello | busker invoke ${urlName(deployed)}`);
+  printLine(terminal, `  echo hello | ${commandName(terminal.env)} invoke ${urlName(deployed)}`);
   printLine(terminal, `  curl --data hello ${url}`);
-  printLine(terminal, `  nats request busker.invoke.${namespace}.${name} hello`);
+  if (nats !== undefined) printLine(terminal, `  nats ${nats} request busker.invoke.${namespace}.${name} hello`);
 };
 
-const deploy = async (path: string, flags: DeployFlags, terminal: Terminal): Promise<void> => {
+// Only words are missing without it, so it may fail.
+const findProblem = async (gateway: GatewayClient, { name, namespace }: Deployed): Promise<string | undefined> => {
+  try {
+    const request = { path: `/system/function/${name}`, query: { namespace } };
+    const response = await gateway.call(`describe ${name}`, request);
+    return ((await response.json()) as FunctionStatus).problem?.message;
+  } catch {
+    return undefined;
+  }
+};
+
+const isWithoutReplica = ({ replicas = 0, availableReplicas = 0 }: Deployed): boolean =>
+  replicas > 0 && availableReplicas === 0;
+
+const printNotReady = (terminal: Terminal, deployed: Deployed, seconds: number, problem: string | undefined): void => {
+  const command = commandName(terminal.env);
+  const name = urlName(deployed);
+  printNote(
+    terminal,
+    `${formatFunctionName(deployed)} is deployed, but no replica is ready after ${seconds} s (0/${deployed.replicas}); ` +
+      `the platform goes on trying: ${command} describe ${name}, ${command} logs ${name}`,
+  );
+  if (problem !== undefined) printNote(terminal, problem);
+};
+
+const deploy = async (path: string, flags: DeployFlags, terminal: Terminal, outcome: Outcome): Promise<void> => {
+  const startedAtMs = performance.now();
+  const gateway = openGateway(flags, terminal);
   const request = { path, settings: settingsOfFlags(flags), ...(flags.name === undefined ? {} : { name: flags.name }) };
-  const deployed = await deployFolder(openGateway(flags, terminal), request);
+  const deployed = await deployFolder(gateway, request);
+  const seconds = Math.round((performance.now() - startedAtMs) / 1000);
   if (flags.json) printJson(terminal, deployed);
-  else printDeployed(terminal, deployed);
+  if (!isWithoutReplica(deployed)) return flags.json ? undefined : printDeployed(terminal, deployed, gateway);
+  outcome.exitCode = 1;
+  printNotReady(terminal, deployed, seconds, await findProblem(gateway, deployed));
 };
 
 /** Adds `busker deploy PATH`. */
-export const addDeployCommand = (program: Command, terminal: Terminal): void => {
+export const addDeployCommand = (program: Command, terminal: Terminal, outcome: Outcome): void => {
   const command = program
     .command("deploy")
     .description("deploy a folder or a .tar.gz as a function, or replace the one of that name")
     .argument("<path>", "the function's folder, with a function.yaml or a handler.mjs; or an archive of it")
-    .action((path: string, flags: DeployFlags) => deploy(path, flags, terminal));
+    .action((path: string, flags: DeployFlags) => deploy(path, flags, terminal, outcome));
   withExample(
     addDeployFlags(withJson(withNamespace(command))),
     "busker deploy ./hello",

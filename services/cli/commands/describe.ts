@@ -20,6 +20,27 @@ const textOf = (value: unknown): string => {
     .join(" ");
 };
 
+const isEmpty = (value: unknown): boolean =>
+  value === undefined || (typeof value === "object" && value !== null && Object.keys(value).length === 0);
+
+const problemText = ({ message, at, failures, nextTryAt }: NonNullable<FunctionStatus["problem"]>): string => {
+  const next = nextTryAt === undefined ? "" : `; next try at ${nextTryAt}`;
+  return `${message} (at ${at}; failed starts in a row: ${failures}${next})`;
+};
+
+/** What is shown of a function, a row of key and text for each line. */
+const rowsOf = (status: FunctionStatus, url: string): readonly (readonly [string, string])[] => {
+  const { availableReplicas = 0, replicas = 0, replicaStates = [], problem, ...rest } = status;
+  const known = Object.entries(rest).filter(([, value]) => !isEmpty(value));
+  return [
+    ...known.map(([key, value]) => [key, textOf(value)] as const),
+    ["ready", `${availableReplicas}/${replicas}`],
+    ...replicaStates.map(({ id, state, since }) => ["replica", `${id} ${state} since ${since}`] as const),
+    ...(problem === undefined ? [] : [["problem", problemText(problem)] as const]),
+    ["url", url],
+  ];
+};
+
 const describeFunction = async (
   text: string,
   options: NamespaceOptions & { json?: boolean },
@@ -33,9 +54,9 @@ const describeFunction = async (
   });
   const status = (await response.json()) as FunctionStatus;
   if (options.json) return printJson(terminal, status);
-  const { availableReplicas = 0, replicas = 0, ...rest } = status;
-  const shown = { ...rest, ready: `${availableReplicas}/${replicas}`, url: `${gateway.url}/function/${urlName(name)}` };
-  for (const [key, value] of Object.entries(shown)) printLine(terminal, `${`${key}:`.padEnd(17)} ${textOf(value)}`);
+  for (const [key, value] of rowsOf(status, `${gateway.url}/function/${urlName(name)}`))
+    // A problem may quote several lines of a function's own output.
+    printLine(terminal, `${`${key}:`.padEnd(17)} ${value.trimEnd().replaceAll("\n", `\n${" ".repeat(18)}`)}`);
 };
 
 /** Adds `busker describe NAME`. */

@@ -1,7 +1,12 @@
 import type { Command } from "commander";
-import { bundleDigest, type FunctionSpec } from "../../../schemas/function.ts";
+import {
+  bundleDigest,
+  type FunctionSpec,
+  type FunctionStatusRecord,
+  type ReplicaRecord,
+} from "../../../schemas/function.ts";
 import { namespaceOf, type NamespaceOptions, openGateway, withExample, withJson, withNamespace } from "../options.ts";
-import { printJson, printTable, type Terminal } from "../terminal.ts";
+import { printJson, printNote, printTable, type Terminal } from "../terminal.ts";
 
 /** A function as GET /system/functions and /system/function/NAME describe it (OpenFaaS contract §1.5). */
 export interface FunctionStatus extends FunctionSpec {
@@ -9,6 +14,8 @@ export interface FunctionStatus extends FunctionSpec {
   readonly availableReplicas?: number;
   readonly invocationCount?: number;
   readonly createdAt?: string;
+  readonly replicaStates?: readonly ReplicaRecord[];
+  readonly problem?: NonNullable<FunctionStatusRecord["problem"]>;
 }
 
 /** What a person wants to see of an image reference: a bundle's digest is told apart by its first characters. */
@@ -25,11 +32,15 @@ const row = (status: FunctionStatus): readonly string[] => [
 ];
 
 const listFunctions = async (options: NamespaceOptions & { json?: boolean }, terminal: Terminal): Promise<void> => {
-  const query = { namespace: namespaceOf(options) };
+  const namespace = namespaceOf(options);
+  const query = { namespace };
   const response = await openGateway(options, terminal).call("list functions", { path: "/system/functions", query });
-  const functions = (await response.json()) as readonly FunctionStatus[];
-  if (options.json) printJson(terminal, functions);
-  else printTable(terminal, ["NAME", "READY", "CALLS", "IMAGE"], functions.map(row));
+  const listed = (await response.json()) as readonly FunctionStatus[];
+  const functions = listed.toSorted((a, b) => a.name.localeCompare(b.name));
+  if (options.json) return printJson(terminal, functions);
+  // A mistyped namespace looks like an empty one: the gateway makes no difference.
+  if (functions.length === 0) return printNote(terminal, `no functions in ${namespace}`);
+  printTable(terminal, ["NAME", "READY", "CALLS", "IMAGE"], functions.map(row));
 };
 
 /** Adds `busker list`. */

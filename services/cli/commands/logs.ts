@@ -3,7 +3,7 @@ import { text as readText } from "node:stream/consumers";
 import { type Command, InvalidArgumentError } from "commander";
 import { parseDurationMs } from "../../../schemas/function.ts";
 import { formatFunctionName, type FunctionName } from "../../../schemas/names.ts";
-import { basicAuthorization, findCredentials } from "../find-credentials.ts";
+import { basicAuthorization, explainRefusal, findCredentials } from "../find-credentials.ts";
 import { resolveGatewayUrl } from "../gateway-address.ts";
 import { errorOfResponse, unreachable } from "../gateway-client.ts";
 import { openStream } from "../http-stream.ts";
@@ -55,6 +55,7 @@ const readLogs = async (text: string, options: LogOptions, terminal: Terminal): 
   const name = functionOf(text, options);
   const gatewayUrl = resolveGatewayUrl(options.gateway, terminal.env);
   const credentials = findCredentials(gatewayUrl, terminal.env);
+  const refusal = explainRefusal(gatewayUrl, terminal.env);
   const headers = credentials ? [["authorization", basicAuthorization(credentials)] as const] : [];
   const request = { url: urlOf(gatewayUrl, name, options), method: "GET", headers };
   const response = await openStream(request).catch((cause: unknown) => {
@@ -63,7 +64,7 @@ const readLogs = async (text: string, options: LogOptions, terminal: Terminal): 
   const status = response.statusCode ?? 0;
   if (status !== 200) {
     const what = `read the logs of ${formatFunctionName(name)}`;
-    throw await errorOfResponse(gatewayUrl, what, new Response(await readText(response), { status }));
+    throw await errorOfResponse(what, new Response(await readText(response), { status }), refusal);
   }
   for await (const line of createInterface({ input: response }))
     if (line !== "") printLog(terminal, line, options.json === true);

@@ -3,10 +3,15 @@ import { formatFunctionName } from "../../../schemas/names.ts";
 import { functionOf, type NamespaceOptions, openGateway, withExample, withJson, withNamespace } from "../options.ts";
 import { printJson, printLine, type Terminal } from "../terminal.ts";
 
+// The gateway's own limit: what it refuses need not be sent.
+const maxReplicas = 10_000;
+
 const parseCount = (text: string): number => {
-  if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It must be a whole number, 0 or more.");
+  if (/^\d{1,9}$/.test(text) && Number(text) <= maxReplicas) return Number(text);
+  throw new InvalidArgumentError(`It must be a whole number from 0 to ${maxReplicas}.`);
 };
+
+const countText = (replicas: number): string => (replicas === 1 ? "1 replica" : `${replicas} replicas`);
 
 const scale = async (
   text: string,
@@ -22,7 +27,8 @@ const scale = async (
     json: { serviceName: name, namespace, replicas },
   });
   if (options.json) printJson(terminal, { name, namespace, replicas });
-  else printLine(terminal, `${formatFunctionName({ name, namespace })} scaled to ${replicas}`);
+  // A wish and not a state: replicas become ready afterwards, and `list` shows how many are.
+  else printLine(terminal, `${formatFunctionName({ name, namespace })}: ${countText(replicas)} wished for`);
 };
 
 /** Adds `busker scale NAME N`. */

@@ -12,7 +12,8 @@ interface GatewayInfo {
   readonly version: { readonly release: string; readonly sha: string };
 }
 
-const ownVersion = (): string =>
+/** The version of this command. */
+export const ownVersion = (): string =>
   (JSON.parse(readFileSync(join(projectFolder, "package.json"), "utf8")) as { version: string }).version;
 
 const askGateway = async (options: GatewayOptions, terminal: Terminal): Promise<GatewayInfo | string> => {

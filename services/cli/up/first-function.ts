@@ -3,7 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { deployFolder } from "../deploy-folder.ts";
 import { adminUser } from "../find-credentials.ts";
-import { createGatewayClient, errorOfResponse, type GatewayClient } from "../gateway-client.ts";
+import { createGatewayClient, type GatewayClient } from "../gateway-client.ts";
 import { samplesFolder } from "../paths.ts";
 import type { FunctionStatus } from "../commands/list.ts";
 import type { Platform } from "./platform.ts";
@@ -34,7 +34,7 @@ const callFirst = async (gateway: GatewayClient): Promise<string> => {
   const path = `/function/${firstFunction}`;
   const request = { method: "POST", path, body: Buffer.from(firstBody), contentType: "text/plain" };
   const response = await gateway.send(request);
-  if (!response.ok) throw await errorOfResponse(gateway.url, `call ${firstFunction}`, response);
+  if (!response.ok) throw await gateway.failure(`call ${firstFunction}`, response);
   return (await response.text()).trim();
 };
 
