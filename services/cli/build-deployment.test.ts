@@ -42,6 +42,20 @@ describe("buildDeployment()", () => {
     });
   });
 
+  it("refuses a mode that runs a command for a folder that has none, because another mode would surprise", () => {
+    expect(() => build({}, { environment: { mode: "http" } }, ["handler.mjs"]))
+      .to.throw()
+      .with.property("message")
+      .that.matches(/mode http runs a command, and there is none: give it with --fprocess/);
+  });
+
+  it("refuses a mode that is none, naming those there are", () => {
+    expect(() => build({ fprocess: "cat", environment: { mode: "turbo" } }))
+      .to.throw()
+      .with.property("message")
+      .that.matches(/mode must be one of streaming, .*; got "turbo"/);
+  });
+
   it("needs no command in mode static, because the watchdog itself serves the files", () => {
     expect(build({ environment: { mode: "static" } }).envVars).to.deep.equal({ mode: "static" });
   });

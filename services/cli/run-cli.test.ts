@@ -40,6 +40,8 @@ describe("runCli()", () => {
       { args: ["deploy"], says: "missing required argument 'path'" },
       { args: ["scale", "fn", "many"], says: "whole number" },
       { args: ["scale", "fn", "-1"], says: "-1" },
+      { args: ["scale", "fn", "10001"], says: "a whole number from 0 to 10000" },
+      { args: ["deploy", ".", "--mode", "turbo"], says: "streaming, serializing, http, static, handler, pool" },
       { args: ["invoke", "Bad_Name"], says: "function name must be 1 to 63 characters of a-z, 0-9 and -" },
       { args: ["describe", "fn", "-n", "A.B"], says: "namespace must be" },
       { args: ["invoke", "fn", "-H", "no colon"], says: "NAME: VALUE" },
@@ -69,6 +71,18 @@ describe("runCli()", () => {
       await start({ "GET /system/functions": { status: 401, body: "invalid credentials" } });
       const { code, stderr } = await run(["list"]);
       expect([code, stderr.includes(`run \`busker login -g ${gateway.url}\``)]).to.deep.equal([1, true]);
+    });
+
+    it("names the file in which it looked for a password and found none, because a wrong folder is the usual cause", async () => {
+      await start({ "GET /system/functions": { status: 401 } });
+      const { stderr } = await run(["list"], { env: { BUSKER_DATA: folder } });
+      expect(stderr).to.contain("none was found").and.contain(join(folder, "secrets/basic-auth-password"));
+    });
+
+    it("calls itself as it was called in its advice, because advice is copied", async () => {
+      await start({ "GET /system/functions": { status: 401 } });
+      const { stderr } = await run(["list"], { env: { BUSKER_COMMAND: "./scripts/busker" } });
+      expect(stderr).to.contain(`run \`./scripts/busker login -g ${gateway.url}\``);
     });
 
     it("takes the URL from BUSKER_URL, then OPENFAAS_URL, then BUSKER_PORT", async () => {
@@ -102,9 +116,17 @@ describe("runCli()", () => {
     it("keeps no login that the gateway refuses, because it would break every later command", async () => {
       await start({ "GET /system/info": { status: 401 } });
       const env = { BUSKER_CONFIG: folder };
-      const { code } = await run(["login", "--password", "wrong"], { env });
-      expect(code).to.equal(1);
+      const { code, stderr } = await run(["login", "--password", "wrong"], { env });
+      expect([code, stderr]).to.deep.equal([
+        1,
+        `busker: cannot log in: ${gateway.url} refused this user name and password\n`,
+      ]);
       expect(() => readFileSync(join(folder, "config.json"))).to.throw();
+    });
+
+    it("shows its own version for --version, because every command has it", async () => {
+      const { code, stdout } = await runInMemory(["--version"]);
+      expect([code, /^\d+\.\d+\.\d+\n$/.test(stdout.toString())]).to.deep.equal([0, true]);
     });
 
     it("shows the client's version and why the gateway's is unknown, because one of them is better than none", async () => {
@@ -171,6 +193,40 @@ describe("runCli()", () => {
         envVars: { mode: "serializing" },
         limits: { memory: "1Gi" },
       });
+    });
+
+    it("exits 1 with the reason when no replica is ready, because a function that does not answer is no success", async () => {
+      const outcome = { wish: "w", replicas: 1, availableReplicas: 0 };
+      const problem = { message: "exit code 1", at: "2026-01-01T00:00:00Z", failures: 3 };
+      await start({
+        ...bundles,
+        "PUT /system/functions": json(202, outcome),
+        "GET /system/function/hello": json(200, { name: "hello", image, problem }),
+      });
+      const { code, stdout, stderr } = await run(["deploy", join(folder, "hello")]);
+      expect([code, stdout.length]).to.deep.equal([1, 0]);
+      expect(stderr).to.match(
+        /hello\.openfaas-fn is deployed, but no replica is ready after \d+ s \(0\/1\); .*describe hello.*\nbusker: exit code 1\n$/,
+      );
+    });
+
+    it("shows no nats command for a platform whose address it does not know, because it would fail", async () => {
+      await start({ ...bundles, "PUT /system/functions": json(202, { replicas: 1, availableReplicas: 1 }) });
+      const { code, stdout } = await run(["deploy", join(folder, "hello")]);
+      expect([code, stdout.includes("nats ")]).to.deep.equal([0, false]);
+    });
+
+    it("shows the nats command with server and credentials of the platform on this machine", async () => {
+      await start({ ...bundles, "PUT /system/functions": { status: 202 } });
+      const data = join(folder, "data");
+      for (const name of ["nats", "creds"]) mkdirSync(join(data, name), { recursive: true });
+      writeFileSync(join(data, "creds/invoke.creds"), "");
+      writeFileSync(join(data, "nats/nats-server.pid"), "7");
+      writeFileSync(join(data, "nats/nats-server_7.ports"), '{"nats":["nats://127.0.0.1:4333"]}');
+      const { stdout } = await run(["deploy", join(folder, "hello")], { env: { BUSKER_DATA: data } });
+      expect(stdout.toString()).to.contain(
+        `nats --server nats://127.0.0.1:4333 --creds ${data}/creds/invoke.creds request busker.invoke.openfaas-fn.hello`,
+      );
     });
 
     it("gives the gateway's own reason when deploying fails, because only it knows", async () => {
@@ -267,6 +323,30 @@ describe("runCli()", () => {
       expect(gateway.seen[0]?.url).to.equal("/system/functions?namespace=dev");
     });
 
+    it("list sorts by name, and says on standard error that a namespace has no function", async () => {
+      const named = (name: string) => ({ ...status, name });
+      await start({ "GET /system/functions": json(200, [named("b"), named("a")]) });
+      const { stdout } = await run(["list"]);
+      expect(stdout.toString()).to.match(/\na [^]*\nb /);
+      await gateway.close();
+      await start({ "GET /system/functions": json(200, []) });
+      const none = await run(["list", "-n", "typo"]);
+      expect([none.code, none.stdout.length, none.stderr]).to.deep.equal([0, 0, "busker: no functions in typo\n"]);
+    });
+
+    it("describe shows a line for each replica and the problem in words, and nothing that is empty", async () => {
+      const at = "2026-01-01T00:00:00Z";
+      const replicaStates = [{ id: "r1", state: "ready", revision: "x", since: at }];
+      const problem = { message: "r2 ended:\nno database\n", at, failures: 2 };
+      await start({ "GET /system/function/fn": json(200, { ...status, annotations: {}, replicaStates, problem }) });
+      const text = (await run(["describe", "fn.dev"])).stdout.toString();
+      expect(text).to.match(/^replica: +r1 ready since 2026-01-01T00:00:00Z$/m);
+      expect(text).to.match(
+        /^problem: +r2 ended:\n {18}no database \(at 2026-01-01T00:00:00Z; failed starts in a row: 2\)$/m,
+      );
+      expect(text).to.not.match(/annotations|object Object/);
+    });
+
     it("describe says that there is no such function, and gives JSON as the gateway does", async () => {
       await start({ "GET /system/function/fn": json(200, status) });
       const found = await run(["describe", "fn.dev", "--json"]);
@@ -280,7 +360,7 @@ describe("runCli()", () => {
 
     it("scale and remove send what OpenFaaS clients send, name and namespace in the body", async () => {
       await start({ "POST /system/scale-function/fn": { status: 202 }, "DELETE /system/functions": { status: 202 } });
-      expect((await run(["scale", "fn", "0"])).code).to.equal(0);
+      expect((await run(["scale", "fn", "0"])).stdout.toString()).to.equal("fn.openfaas-fn: 0 replicas wished for\n");
       expect((await run(["remove", "fn", "-n", "dev"])).code).to.equal(0);
       expect(gateway.seen.map(({ body }) => JSON.parse(body.toString()))).to.deep.equal([
         { serviceName: "fn", namespace: "openfaas-fn", replicas: 0 },

@@ -25,7 +25,7 @@ const isEmpty = (value: unknown): boolean =>
 
 const problemText = ({ message, at, failures, nextTryAt }: NonNullable<FunctionStatus["problem"]>): string => {
   const next = nextTryAt === undefined ? "" : `; next try at ${nextTryAt}`;
-  return `${message} (at ${at}; failed starts in a row: ${failures}${next})`;
+  return `${message.trimEnd()} (at ${at}; failed starts in a row: ${failures}${next})`;
 };
 
 /** What is shown of a function, a row of key and text for each line. */
