@@ -24,8 +24,10 @@ const isEmpty = (value: unknown): boolean =>
   value === undefined || (typeof value === "object" && value !== null && Object.keys(value).length === 0);
 
 const problemText = ({ message, at, failures, nextTryAt }: NonNullable<FunctionStatus["problem"]>): string => {
+  const failed = failures === 0 ? "" : `; failed starts in a row: ${failures}`;
   const next = nextTryAt === undefined ? "" : `; next try at ${nextTryAt}`;
-  return `${message.trimEnd()} (at ${at}; failed starts in a row: ${failures}${next})`;
+  return `${message.trimEnd()} (at ${at}${failed}${next})`;
+}; failed starts in a row: ${failures}${next})`;
 };
 
 /** What is shown of a function, a row of key and text for each line. */
