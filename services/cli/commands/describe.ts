@@ -27,7 +27,6 @@ const problemText = ({ message, at, failures, nextTryAt }: NonNullable<FunctionS
   const failed = failures === 0 ? "" : `; failed starts in a row: ${failures}`;
   const next = nextTryAt === undefined ? "" : `; next try at ${nextTryAt}`;
   return `${message.trimEnd()} (at ${at}${failed}${next})`;
-}; failed starts in a row: ${failures}${next})`;
 };
 
 /** What is shown of a function, a row of key and text for each line. */
