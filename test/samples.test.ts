@@ -125,7 +125,9 @@ describe("the busker command and its samples on a real platform", function () {
   it("a function's life: deployed twice without a new start, scaled, described, removed", async () => {
     const again = await deploySample("wordcount");
     expect(again.stdout).to.match(/^wordcount\.openfaas-fn updated: /);
-    expect((await busker(["scale", "wordcount", "2"])).stdout).to.equal("wordcount.openfaas-fn: 2 replicas wished for\n");
+    expect((await busker(["scale", "wordcount", "2"])).stdout).to.equal(
+      "wordcount.openfaas-fn: 2 replicas wished for\n",
+    );
     const described = await busker(["describe", "wordcount", "--json"]);
     expect(JSON.parse(described.stdout)).to.include({ name: "wordcount", replicas: 2, envProcess: "sh wordcount.sh" });
     expect((await busker(["list"])).stdout).to.match(/^wordcount +\d\/2 /m);
