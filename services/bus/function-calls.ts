@@ -33,7 +33,8 @@ export interface CallTransport {
   readonly request: (subject: string, headers: MsgHdrs, body: Uint8Array, listener: (message: Msg) => void) => number;
   /** Sends a control message, its answers to the subject given. */
   readonly control: (subject: string, message: ReplicaControl, reply?: string) => void;
-  readonly forget: (token: number) => void;
+  /** `isAnswered` says that the one reply expected has come, and nothing more will. */
+  readonly forget: (token: number, isAnswered: boolean) => void;
   /** A reply subject for as long as this function is known, for offers and pings. */
   readonly standingReply: (listener: (message: Msg) => void) => { readonly token: number; readonly subject: string };
   readonly demand: (waiting: number) => void;
@@ -164,7 +165,7 @@ export class FunctionCalls {
   onDrained(id: string): void {
     this.#strike(id);
     const bound = [...this.#bound.snapshot()].filter((call) => call.bound?.replica.id === id);
-    for (const call of bound) this.#release(call);
+    for (const call of bound) this.#release(call, false);
     // Back in reverse, so that the oldest stands first.
     for (const call of bound.toReversed()) this.#backToHead(call);
   }
@@ -190,7 +191,7 @@ export class FunctionCalls {
 
   /** Lets go of the reply subject. */
   close(): void {
-    this.#transport.forget(this.#standing.token);
+    this.#transport.forget(this.#standing.token, false);
   }
 
   #bind(call: OpenCall, replica: ReplicaSlots): void {
@@ -204,10 +205,10 @@ export class FunctionCalls {
     this.#bound.add(call);
   }
 
-  #release(call: OpenCall): ReplicaSlots | undefined {
+  #release(call: OpenCall, isAnswered: boolean): ReplicaSlots | undefined {
     if (!call.bound) return undefined;
     const { replica, token } = call.bound;
-    this.#transport.forget(token);
+    this.#transport.forget(token, isAnswered);
     this.#bound.remove(call);
     replica.mine -= 1;
     call.bound = undefined;
@@ -215,14 +216,14 @@ export class FunctionCalls {
   }
 
   #finish(call: OpenCall, result: CallResult): void {
-    this.#release(call);
+    this.#release(call, false);
     if (!call.abandoned) call.done(result);
   }
 
   #onReply(call: OpenCall, message: Msg): void {
     const headers = headerText(message);
     const sequence = call.bound?.sequence ?? 0;
-    const replica = this.#release(call);
+    const replica = this.#release(call, true);
     if (!replica) return;
     if (headerStatus(headers) === 503) return this.#onNobodyThere(call, replica, sequence);
     const reply = readReply(headers);
@@ -366,7 +367,7 @@ export class FunctionCalls {
   }
 
   #forgetPing(replica: ReplicaSlots): void {
-    if (replica.ping !== undefined) this.#transport.forget(replica.ping);
+    if (replica.ping !== undefined) this.#transport.forget(replica.ping, false);
     replica.ping = undefined;
   }
 

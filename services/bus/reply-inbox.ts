@@ -23,46 +23,58 @@ export interface ReplyInbox {
 export interface FunctionReplies {
   /** A new reply subject and its token; messages to it go to `listener` until the token is forgotten. */
   readonly expect: (listener: ReplyListener) => { readonly token: number; readonly subject: string };
-  readonly forget: (token: number) => void;
+  /** `isAnswered` says that the one message expected has come, and nothing more will. */
+  readonly forget: (token: number, isAnswered: boolean) => void;
 }
 
 const radix = 36;
 
-// A token is a place and how often it was used: this many places at most, and no token is ever given twice.
+// A token is a place and how often its subject was given up: this many places at most.
 const maxPlaces = 2 ** 20;
 
 /** Where one reply is expected; used again when it is forgotten, for the reason given at `Bag`. */
 interface Place {
   token: number;
+  prefix: string;
   subject: string;
   listener: ReplyListener | undefined;
 }
 
-/** The places of an inbox. */
+/**
+ * The places of an inbox. A place whose reply has come keeps its subject for the next call: the server looks up whom a
+ * subject goes to and who may publish to it, and remembers a few hundred answers, so that subjects that are never used
+ * again cost it a search and a cache entry each. One whose reply may still come gets a new subject instead, so that no
+ * call is ever given the answer to another.
+ */
 const createPlaces = () => {
   const places: Place[] = [];
   const free: Place[] = [];
   const make = (): Place => {
-    const place: Place = { token: places.length, subject: "", listener: undefined };
+    const place: Place = { token: places.length, prefix: "", subject: "", listener: undefined };
     if (places.length >= maxPlaces) throw new BuskerError("line_full", `${maxPlaces} replies are awaited already`);
     places.push(place);
     return place;
   };
   return {
     pending: () => places.length - free.length,
-    take: (): Place => {
+    take: (prefix: string, listener: ReplyListener): Place => {
       const place = free.pop() ?? make();
-      place.token += maxPlaces;
+      if (place.prefix !== prefix) {
+        place.token += maxPlaces;
+        place.prefix = prefix;
+        place.subject = `${prefix}.${place.token.toString(radix)}`;
+      }
+      place.listener = listener;
       return place;
     },
     find: (token: number): Place | undefined => {
       const place = places[token % maxPlaces];
       return place?.token === token ? place : undefined;
     },
-    free: (place: Place): void => {
+    free: (place: Place, isAnswered: boolean): void => {
       if (!place.listener) return;
       place.listener = undefined;
-      place.subject = "";
+      if (!isAnswered) place.prefix = "";
       free.push(place);
     },
   };
@@ -86,15 +98,10 @@ export const openReplyInbox = (bus: Bus): ReplyInbox => {
     forFunction: ({ namespace, name }) => {
       const prefix = `${callReplyPrefix(bus.user, namespace, name)}.${instance}`;
       return {
-        expect: (listener) => {
-          const place = places.take();
-          place.subject = `${prefix}.${place.token.toString(radix)}`;
-          place.listener = listener;
-          return place;
-        },
-        forget: (token) => {
+        expect: (listener) => places.take(prefix, listener),
+        forget: (token, isAnswered) => {
           const place = places.find(token);
-          if (place) places.free(place);
+          if (place) places.free(place, isAnswered);
         },
       };
     },
