@@ -112,7 +112,7 @@ describe("what happens when something dies", function () {
     process.kill(pid, "SIGKILL");
     expect((await call).status).to.equal(502);
     expect(performance.now() - killedMs).to.be.lessThan(100);
-    expect((await platform.invoke("slow")).status).to.equal(200);
+    await eventually("a new one serves", async () => (await platform.invoke("slow")).ok || undefined);
   });
 
   it("a call that overruns: 504 at the deadline, in every kind of function", async () => {

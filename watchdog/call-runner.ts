@@ -26,6 +26,8 @@ export interface RunnerParts {
   readonly timeoutMs: number;
   /** Path of the function's own readiness, where it has one; else empty. */
   readonly readyPath: string;
+  /** The function did not answer as a process that lives does: its end may not be known yet. */
+  readonly onUnreachable: () => void;
 }
 
 interface RunningCall extends BagItem {
@@ -100,6 +102,7 @@ export const createCallRunner = (parts: RunnerParts): CallRunner => {
       running.remove(call);
       const durationMs = Date.now() - startedMs;
       reporter.finished({ id: call.id, status: answer.status, startedMs, durationMs });
+      if (answer.error === "function_unreachable") parts.onUnreachable();
       const offer = keeper.release(callerOf(message));
       answering.answer(message, call.id, withDuration(answer, durationMs), offer);
     };

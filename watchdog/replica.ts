@@ -51,6 +51,8 @@ export interface ReplicaParts {
 // eight hops leave 17 % of such calls unserved, and only callers without slots depend on it.
 const maxHops = 8;
 const idleLookMs = 10;
+// The kernel tells of a child's end within a few milliseconds, also on a busy machine.
+const pauseMs = 100;
 
 /** Puts a mode on the bus. */
 export const createReplica = (parts: ReplicaParts): Replica => {
@@ -80,7 +82,19 @@ export const createReplica = (parts: ReplicaParts): Replica => {
 
   const answering = createAnswering(bus, keeper);
   const { timeoutMs } = launch;
-  const runner = createCallRunner({ mode, keeper, reporter, answering, timeoutMs, readyPath: parts.readyPath });
+  // A function that dies breaks its calls a moment before its end is known. Until then the next calls are better off
+  // elsewhere, or waiting; when it lives after all, the replica says that it is ready again.
+  const pause = (): void => {
+    if (!isOpen) return;
+    keeper.close();
+    setTimeout(() => {
+      if (!isOpen) return;
+      keeper.reopen();
+      announce("ready");
+    }, pauseMs).unref();
+  };
+  const { readyPath } = parts;
+  const runner = createCallRunner({ mode, keeper, reporter, answering, timeoutMs, readyPath, onUnreachable: pause });
 
   const onDirect = (message: BusMessage): void => {
     const request = answering.read(message);
