@@ -48,10 +48,10 @@ export interface ReplicaParts {
 }
 
 // A call that a full replica passes on lands on another full one with the load's probability each time: at 80 % load
-// eight hops leave 17 % of such calls unserved, and only callers without slots depend on it.
+// eight hops leave 13 % of such calls unserved, and only callers without slots depend on it.
 const maxHops = 8;
 const idleLookMs = 10;
-// The kernel tells of a child's end within a few milliseconds, also on a busy machine.
+// Long enough to learn of a child's end; a function that lives after all is without calls for no longer.
 const pauseMs = 100;
 
 /** Puts a mode on the bus. */

@@ -11,8 +11,8 @@ const transportOf = (nc: NatsConnection): Transport | undefined => {
   return typeof protocol?.transport?.send === "function" ? protocol.transport : undefined;
 };
 
-// So many are not kept waiting for the end of the turn: with larger batches the processes of a call work in turn instead
-// of at the same time, with smaller ones the calls cost more (4: a third less throughput; 16: a tenth more than no bound).
+// A batch is bounded, so that one long turn does not keep all its calls waiting. Bounds of 6 to 32 made no difference
+// beyond noise (32 connections, two cores); 2 cost twice the CPU per call.
 const maxFrames = 16;
 
 /**

@@ -56,7 +56,7 @@ export interface SideMessages {
   busy: number;
 }
 
-// How many replicas a waiting call asks for a slot. With 1 the tail doubles; beyond 3 only the messages grow (bench).
+// How many replicas a waiting call asks for a slot: Sparrow's own probe ratio. The bench prints the tail and the messages.
 const probesPerCall = 2;
 // A replica that holds calls and has said nothing for this long is asked whether it is still there.
 const silenceMs = 1000;
