@@ -72,6 +72,9 @@ export const bundlePrefix = `${bundleScheme}sha256:`;
 /** The hex digest of a bundle reference; undefined for an image reference. */
 export const bundleDigest = (image: string): string | undefined => /^bundle:sha256:([0-9a-f]{64})$/.exec(image)?.[1];
 
+/** The most replicas of one function: what is beyond is a mistyped number. */
+export const maxReplicas = 10_000;
+
 /** A function's timeout when it sets none, in milliseconds. */
 export const defaultTimeoutMs = 60_000;
 

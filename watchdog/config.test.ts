@@ -49,11 +49,14 @@ const accepted: readonly (readonly [string, Record<string, string>, Record<strin
 const refused: readonly (readonly [Record<string, string>, string])[] = [
   [{ mode: "afterburn" }, 'mode must be one of streaming, serializing, http, static, handler, pool; got "afterburn"'],
   [{ fprocess: " " }, "fprocess must be a command in mode streaming"],
-  [{ write_timeout: "0" }, 'write_timeout must be more than 0; got "0"'],
+  [{ write_timeout: "0" }, 'write_timeout must be a duration of more than 0, such as 30s; got "0"'],
   [{ exec_timeout: "soon" }, 'exec_timeout must be a duration such as 30s, 1m30s or a number of seconds; got "soon"'],
   [{ max_inflight: "-1" }, 'max_inflight must be a whole number of at least 0; got "-1"'],
   [{ combine_output: "perhaps" }, 'combine_output must be true, false, 1 or 0; got "perhaps"'],
-  [{ upstream_url: "127.0.0.1:3000" }, "upstream_url must be an address"],
+  [
+    { upstream_url: "127.0.0.1:3000" },
+    'upstream_url must be an address such as http://127.0.0.1:3000; got "127.0.0.1:3000"',
+  ],
   [{ ready_path: "ready" }, "ready_path must be a path that begins with /"],
 ];
 

@@ -1,10 +1,15 @@
 import { BuskerError } from "../schemas/errors.ts";
-import { defaultTimeoutMs, maxTimeoutMs, parseDurationMs } from "../schemas/function.ts";
+import { defaultTimeoutMs, maxTimeoutMs } from "../schemas/function.ts";
+import {
+  defaultMode,
+  type ModeName,
+  needsCommand,
+  settingFault,
+  type SettingKey,
+  settingRules,
+  type SettingValue,
+} from "../schemas/function-environment.ts";
 import { maxBodyBytes } from "../schemas/topology.ts";
-
-/** The ways to run a function, by the names of the variable `mode`. */
-export const modeNames = ["streaming", "serializing", "http", "static", "handler", "pool"] as const;
-export type ModeName = (typeof modeNames)[number];
 
 /** What both OpenFaaS watchdogs read from their environment, and what Busker adds. */
 export interface WatchdogConfig {
@@ -53,69 +58,34 @@ const unlimitedLineBytes = 1024 * 1024;
 /** Collects faults while keys are read, so that a person sees all of them at once. */
 const createReader = (env: Environment) => {
   const faults: string[] = [];
-  const fault = (key: string, value: string, rule: string): void => {
-    faults.push(`${key} must be ${rule}; got ${JSON.stringify(value)}`);
-  };
   const text = (...keys: string[]): string | undefined => keys.map((key) => env[key]).find(Boolean);
-  const parsed = <T>(key: string, fallback: T, rule: string, parse: (value: string) => T | undefined): T => {
+  /** The value of a variable; `fallback` when it is absent, or faulty, which is noted. */
+  const read = <K extends SettingKey, F>(key: K, fallback: F): SettingValue<K> | F => {
     const value = text(key);
     if (value === undefined) return fallback;
-    const result = parse(value);
-    if (result === undefined) fault(key, value, rule);
-    return result ?? fallback;
+    const fault = settingFault(key, value);
+    if (fault !== undefined) faults.push(fault);
+    return (settingRules[key].parse(value) as SettingValue<K> | undefined) ?? fallback;
   };
-  return { faults, fault, text, parsed };
+  return { faults, text, read };
 };
 
 type Reader = ReturnType<typeof createReader>;
 
-const booleans: Readonly<Record<string, boolean>> = { true: true, "1": true, false: false, "0": false };
-
-const readBoolean = (reader: Reader, key: string, fallback: boolean): boolean =>
-  reader.parsed(key, fallback, "true, false, 1 or 0", (value) => booleans[value.toLowerCase()]);
-
-const readDuration = (reader: Reader, key: string, fallbackMs: number): number =>
-  reader.parsed(key, fallbackMs, "a duration such as 30s, 1m30s or a number of seconds", parseDurationMs);
-
-const readWhole = (reader: Reader, key: string, fallback: number, min: number): number =>
-  reader.parsed(key, fallback, `a whole number of at least ${min}`, (value) => {
-    const number = Number(value);
-    return Number.isSafeInteger(number) && number >= min ? number : undefined;
-  });
-
-const readMode = (reader: Reader): ModeName =>
-  reader.parsed<ModeName>("mode", "streaming", `one of ${modeNames.join(", ")}`, (value) =>
-    modeNames.find((name) => name === value),
-  );
-
 /** OpenFaaS splits on spaces, without a shell and without quotes; the later name wins. */
 const readCommand = (reader: Reader, mode: ModeName): readonly string[] => {
   const command = (reader.text("function_process", "fprocess") ?? "").split(/\s+/).filter(Boolean);
-  if (command.length === 0 && mode !== "static" && mode !== "handler")
-    reader.fault("fprocess", "", `a command in mode ${mode}`);
+  if (command.length === 0 && needsCommand(mode))
+    reader.faults.push(`fprocess must be a command in mode ${mode}; got ""`);
   return command;
-};
-
-const readUpstream = (reader: Reader): string | undefined => {
-  const value = reader.text("http_upstream_url", "upstream_url");
-  if (value === undefined) return undefined;
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url?.protocol !== "http:") reader.fault("upstream_url", value, "an address such as http://127.0.0.1:3000");
-  return value;
-};
-
-const readWriteTimeout = (reader: Reader): number => {
-  const writeTimeoutMs = readDuration(reader, "write_timeout", 30_000);
-  if (writeTimeoutMs === 0) reader.fault("write_timeout", reader.text("write_timeout") ?? "", "more than 0");
-  return writeTimeoutMs;
 };
 
 /** 0 means no limit to OpenFaaS; a call of Busker always has a deadline. */
 const readExecTimeout = (reader: Reader): number =>
-  Math.min(readDuration(reader, "exec_timeout", defaultTimeoutMs) || maxTimeoutMs, maxTimeoutMs);
+  Math.min(reader.read("exec_timeout", defaultTimeoutMs) || maxTimeoutMs, maxTimeoutMs);
 
 const readLogBuffer = (reader: Reader): number => {
-  const bytes = readWhole(reader, "log_buffer_size", 65536, -1);
+  const bytes = reader.read("log_buffer_size", 65536);
   return bytes <= 0 ? unlimitedLineBytes : bytes;
 };
 
@@ -128,35 +98,33 @@ const given = <K extends string>(key: K, value: string | undefined): Partial<Rec
 /** The settings of one replica's watchdog. Throws one `invalid_request` that names every faulty key. */
 export const readWatchdogConfig = (env: Environment): WatchdogConfig => {
   const reader = createReader(env);
-  const mode = readMode(reader);
-  const writeTimeoutMs = readWriteTimeout(reader);
-  const maxInflight = readWhole(reader, "max_inflight", 0, 0);
+  const mode = reader.read("mode", defaultMode);
+  const writeTimeoutMs = reader.read("write_timeout", 30_000);
+  const maxInflight = reader.read("max_inflight", 0);
   const config: WatchdogConfig = {
     mode,
     command: readCommand(reader, mode),
-    ...given("upstreamUrl", readUpstream(reader)),
+    ...given("upstreamUrl", reader.read("http_upstream_url", undefined) ?? reader.read("upstream_url", undefined)),
     ...given("handlerPath", reader.text("handler")),
     staticPath: reader.text("static_path") ?? "/home/app/public",
     execTimeoutMs: readExecTimeout(reader),
-    readTimeoutMs: readDuration(reader, "read_timeout", 30_000),
+    readTimeoutMs: reader.read("read_timeout", 30_000),
     writeTimeoutMs,
-    healthcheckIntervalMs: readDuration(reader, "healthcheck_interval", writeTimeoutMs),
-    startTimeoutMs: readDuration(reader, "start_timeout", 60_000),
+    healthcheckIntervalMs: reader.read("healthcheck_interval", writeTimeoutMs),
+    startTimeoutMs: reader.read("start_timeout", 60_000),
     maxInflight,
-    poolSize: readWhole(reader, "pool_size", defaultPoolSize(maxInflight), 1),
+    poolSize: reader.read("pool_size", defaultPoolSize(maxInflight)),
     ...given("contentType", reader.text("content_type")),
-    prefixLogs: readBoolean(reader, "prefix_logs", true),
+    prefixLogs: reader.read("prefix_logs", true),
     logBufferBytes: readLogBuffer(reader),
-    logCallId: readBoolean(reader, "log_callid", false),
-    readyPath: reader.text("ready_path") ?? "",
-    cgiHeaders: readBoolean(reader, "cgi_headers", true),
-    marshalRequest: readBoolean(reader, "marshal_request", false),
-    combineOutput: readBoolean(reader, "combine_output", false),
-    rawBody: readBoolean(reader, "RAW_BODY", false),
+    logCallId: reader.read("log_callid", false),
+    readyPath: reader.read("ready_path", ""),
+    cgiHeaders: reader.read("cgi_headers", true),
+    marshalRequest: reader.read("marshal_request", false),
+    combineOutput: reader.read("combine_output", false),
+    rawBody: reader.read("RAW_BODY", false),
     maxResponseBytes: maxBodyBytes,
   };
-  if (config.readyPath !== "" && !config.readyPath.startsWith("/"))
-    reader.fault("ready_path", config.readyPath, "a path that begins with /");
   if (reader.faults.length > 0)
     throw new BuskerError("invalid_request", `cannot read the watchdog's settings: ${reader.faults.join("; ")}`);
   return Object.freeze(config);

@@ -1,5 +1,6 @@
 import { BuskerError } from "../../schemas/errors.ts";
 import type { FunctionSpec, ResourceAmounts } from "../../schemas/function.ts";
+import { needsCommand, settingFault } from "../../schemas/function-environment.ts";
 import type { FunctionSettings } from "./function-file.ts";
 
 /** The body of POST and PUT /system/functions: OpenFaaS's FunctionDeployment. */
@@ -18,12 +19,6 @@ export interface DeploymentSource {
 /** The modules that mode `handler` looks for, in this order. */
 export const handlerFiles: readonly string[] = ["handler.mjs", "handler.js", "index.js"];
 
-/** Every mode of the watchdog. */
-export const modes: readonly string[] = ["streaming", "serializing", "http", "static", "handler", "pool"];
-
-// These modes run no command: the watchdog itself is the server.
-const modesWithoutCommand: readonly string[] = ["handler", "static"];
-
 /** The mode that a folder without `function.yaml` or flags has; throws when there is nothing to tell it by. */
 const detectMode = (name: string, paths: readonly string[]): string => {
   if (paths.some((path) => handlerFiles.includes(path))) return "handler";
@@ -35,15 +30,12 @@ const detectMode = (name: string, paths: readonly string[]): string => {
 };
 
 const checkMode = (name: string, mode: string | undefined): void => {
-  if (!mode || modes.includes(mode)) return;
-  throw new BuskerError(
-    "invalid_request",
-    `cannot deploy ${name}: mode must be one of ${modes.join(", ")}; got ${JSON.stringify(mode)}`,
-  );
+  const fault = mode ? settingFault("mode", mode) : undefined;
+  if (fault !== undefined) throw new BuskerError("invalid_request", `cannot deploy ${name}: ${fault}`);
 };
 
 // Never another mode than the one that was asked for, silently.
-const needsCommand = (name: string, mode: string): BuskerError =>
+const missesCommand = (name: string, mode: string): BuskerError =>
   new BuskerError(
     "invalid_request",
     `cannot deploy ${name}: mode ${mode} runs a command, and there is none: give it with --fprocess "COMMAND" ` +
@@ -59,8 +51,8 @@ const withMode = (
   const mode = env?.["mode"];
   checkMode(name, mode);
   const command = envProcess || env?.["fprocess"] || env?.["function_process"];
-  if (command || modesWithoutCommand.includes(mode ?? "")) return env;
-  if (mode) throw needsCommand(name, mode);
+  if (command || (mode && !needsCommand(mode))) return env;
+  if (mode) throw missesCommand(name, mode);
   return { ...env, mode: detectMode(name, paths) };
 };
 

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { ResourceAmounts } from "../../schemas/function.ts";
-import { modes } from "./build-deployment.ts";
+import { modeNames } from "../../schemas/function-environment.ts";
 import type { FunctionSettings } from "./function-file.ts";
 import type { NamespaceOptions } from "./options.ts";
 
@@ -37,7 +37,7 @@ export const addDeployFlags = (command: Command): Command =>
   command
     .option("--name <name>", "the function's name (default: the folder's)")
     .option("--fprocess <command>", "the command that is the function, without a shell")
-    .addOption(new Option("--mode <mode>", "how the program is run").choices(modes))
+    .addOption(new Option("--mode <mode>", "how the program is run").choices(modeNames))
     .option("-e, --env <key=value>", "an environment variable; may be given again", collectPair)
     .option("-l, --label <key=value>", "a label; may be given again", collectPair)
     .option("--annotation <key=value>", "an annotation; may be given again", collectPair)

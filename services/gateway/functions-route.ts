@@ -1,5 +1,6 @@
 import Router from "@koa/router";
 import { BuskerError } from "../../schemas/errors.ts";
+import { maxReplicas } from "../../schemas/function.ts";
 import { defaultNamespace, type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { functionOf, queryText } from "./app.ts";
 import { readDeployment } from "./deployment.ts";
@@ -18,7 +19,6 @@ export interface FunctionsParts {
 
 // A deployment is a page of JSON; a megabyte of it is a mistake.
 const maxJsonBytes = 1024 * 1024;
-const maxReplicas = 10_000;
 
 const asObject = (body: unknown): Readonly<Record<string, unknown>> => {
   if (typeof body === "object" && body !== null && !Array.isArray(body)) return body as Record<string, unknown>;

@@ -1,6 +1,6 @@
 import { BuskerError } from "../../schemas/errors.ts";
 import type { Outcome } from "../../schemas/events.ts";
-import type { FunctionRecord, FunctionSpec } from "../../schemas/function.ts";
+import { type FunctionRecord, type FunctionSpec, maxReplicas } from "../../schemas/function.ts";
 import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
 import type { WishVerb } from "../../schemas/subjects.ts";
 import type { Entry } from "../bus/kv.ts";
@@ -136,11 +136,11 @@ const update = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
 
 const readReplicas = (data: unknown): number => {
   const replicas: unknown = typeof data === "object" && data !== null && "replicas" in data ? data.replicas : undefined;
-  if (typeof replicas === "number" && Number.isInteger(replicas) && replicas >= 0 && replicas <= 10_000)
+  if (typeof replicas === "number" && Number.isInteger(replicas) && replicas >= 0 && replicas <= maxReplicas)
     return replicas;
   throw new BuskerError(
     "invalid_request",
-    `replicas must be a whole number from 0 to 10000; got ${JSON.stringify(replicas)}`,
+    `replicas must be a whole number from 0 to ${maxReplicas}; got ${JSON.stringify(replicas)}`,
   );
 };
 

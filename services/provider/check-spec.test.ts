@@ -30,7 +30,7 @@ describe("checkSpec()", () => {
     [{ ...good, envVars: { a: "b\0" } }, "envVars.a must hold no NUL"],
     [{ ...good, envVars: { mode: "magic" } }, "envVars.mode must be one of streaming"],
     [{ ...good, envVars: { exec_timeout: "soon" } }, "envVars.exec_timeout must be a duration"],
-    [{ ...good, envVars: { write_timeout: "0s" } }, "envVars.write_timeout must be more than 0"],
+    [{ ...good, envVars: { write_timeout: "0s" } }, "envVars.write_timeout must be a duration of more than 0"],
     [{ ...good, envVars: { max_inflight: "-1" } }, "envVars.max_inflight must be a whole number of at least 0"],
     [{ ...good, envVars: { max_inflight: "1.5" } }, "envVars.max_inflight must be"],
     [{ ...good, envVars: { pool_size: "0" } }, "envVars.pool_size must be a whole number of at least 1"],

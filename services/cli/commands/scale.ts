@@ -1,10 +1,8 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { maxReplicas } from "../../../schemas/function.ts";
 import { formatFunctionName } from "../../../schemas/names.ts";
 import { functionOf, type NamespaceOptions, openGateway, withExample, withJson, withNamespace } from "../options.ts";
 import { printJson, printLine, type Terminal } from "../terminal.ts";
-
-// The gateway's own limit: what it refuses need not be sent.
-const maxReplicas = 10_000;
 
 const parseCount = (text: string): number => {
   if (/^\d{1,9}$/.test(text) && Number(text) <= maxReplicas) return Number(text);
