@@ -3,6 +3,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 /** Tells whether CloudEvents allows an attribute of this name: lower-case letters and digits, and not `data`. */
 export const isAttributeName = (name: string): boolean => /^[a-z0-9]+$/.test(name) && name !== "data";
 
+const isPlain = /^[\x21\x23\x24\x26-\x7e]*$/;
 const mustEscape = /[^\x21\x23\x24\x26-\x7e]/gu;
 
 const escape = (character: string): string =>
@@ -13,6 +14,7 @@ const escape = (character: string): string =>
  * outside U+0021 to U+007E become the `%XX` of their UTF-8 bytes. Throws `invalid_request` on a lone surrogate.
  */
 export const encodeAttribute = (value: string): string => {
+  if (isPlain.test(value)) return value;
   if (!value.isWellFormed())
     throw new BuskerError(
       "invalid_request",

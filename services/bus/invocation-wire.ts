@@ -149,7 +149,12 @@ export interface ReceivedReply {
 
 // What HTTP allows in a header (RFC 9110, 5.1 and 5.5): a caller that writes another gets an exception from Node.
 const isHeader = (text: string, at: number): boolean =>
-  at % 2 === 0 ? /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text) : !/[^\t\x20-\x7e\x80-\xff]/.test(text);
+  at % 2 === 0 ? /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text) : /^[\t\x20-\x7e\x80-\xff]*$/.test(text);
+
+const areHeaders = (headers: readonly string[]): boolean => {
+  for (let at = 0; at < headers.length; at += 1) if (!isHeader(headers[at] ?? "", at)) return false;
+  return true;
+};
 
 // A function that holds its replica's credentials writes its own replies, so no part of them is taken on trust.
 const parseResponseHead = (json: string): ResponseHead => {
@@ -157,7 +162,7 @@ const parseResponseHead = (json: string): ResponseHead => {
   const status = head?.status;
   if (!head || !Number.isInteger(status) || status === undefined || status < 200 || status > 999)
     throw new RangeError(`a response's status must be 200 to 999; got ${JSON.stringify(status)}`);
-  if (!isTextList(head.headers) || head.headers.length % 2 !== 0 || !head.headers.every(isHeader))
+  if (!isTextList(head.headers) || head.headers.length % 2 !== 0 || !areHeaders(head.headers))
     throw new RangeError("a response's headers must be names and values in turn, as HTTP allows them");
   return head as ResponseHead;
 };
