@@ -34,7 +34,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const starting = startMode(mode);
   const bus = await openReplicaBus(launch);
   const slots = config.maxInflight;
-  const reporter = createReporter(bus, launch, { inFlight: () => replica.inFlight(), slots }, tree);
+  const reporter = createReporter(bus, launch, { inFlight: () => replica.inFlight(), slots, format: config }, tree);
   const replica = createReplica({
     bus,
     launch,

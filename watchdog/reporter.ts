@@ -3,6 +3,7 @@ import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { callSubject, logSubject, metricSubject } from "../schemas/subjects.ts";
 import type { Bus } from "../services/bus/connection.ts";
 import { publishEvent } from "../services/bus/events.ts";
+import { describeCall, formatLine, type LogFormat } from "./log-format.ts";
 import type { ProcessTree } from "./process-tree.ts";
 
 /** What a replica tells of itself, in batches: the hot path only adds to arrays. */
@@ -10,7 +11,7 @@ export interface Reporter {
   readonly log: (stream: "stdout" | "stderr", text: string, callId?: string) => void;
   readonly began: () => void;
   readonly finished: (call: FinishedCall) => void;
-  /** The last lines written, oldest first: why a function died is usually among them. */
+  /** The last lines written, oldest first, as the function wrote them: why a function died is usually among them. */
   readonly lastLines: () => readonly string[];
   /** Publishes what is collected. */
   readonly flush: () => void;
@@ -60,7 +61,7 @@ class LineBuffer {
 export const createReporter = (
   bus: Bus,
   launch: ReplicaLaunch,
-  state: { readonly inFlight: () => number; readonly slots: number },
+  state: { readonly inFlight: () => number; readonly slots: number; readonly format: LogFormat },
   tree: ProcessTree,
 ): Reporter => {
   const { namespace, name, replica } = launch;
@@ -104,14 +105,18 @@ export const createReporter = (
   };
   let linesTimer: NodeJS.Timeout | undefined;
   const timers = [setInterval(flushDone, doneEveryMs), setInterval(flushSample, sampleEveryMs)];
+  const addLine: Reporter["log"] = (stream, text, callId) => {
+    const line = { at: new Date().toISOString(), stream, text, ...(callId === undefined ? {} : { callId }) };
+    lines.add({ ...line, text: formatLine(state.format, line) });
+    linesTimer ??= setTimeout(() => {
+      linesTimer = undefined;
+      flushLines();
+    }, logEveryMs);
+  };
   return {
     log: (stream, text, callId) => {
       last = [...last.slice(1 - keptLines), text];
-      lines.add({ at: new Date().toISOString(), stream, text, ...(callId === undefined ? {} : { callId }) });
-      linesTimer ??= setTimeout(() => {
-        linesTimer = undefined;
-        flushLines();
-      }, logEveryMs);
+      addLine(stream, text, callId);
     },
     began: () => {
       sample.started += 1;
@@ -121,6 +126,8 @@ export const createReporter = (
       sample.finished[code] = (sample.finished[code] ?? 0) + 1;
       sample.durationSeconds += call.durationMs / 1000;
       done.push(call);
+      const text = describeCall(state.format, call);
+      if (text !== undefined) addLine("stderr", text, call.id);
     },
     lastLines: () => last,
     flush: () => {

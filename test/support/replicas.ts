@@ -60,7 +60,8 @@ export const openTestReplica = async (options: TestReplicaOptions): Promise<Test
     env: {},
   };
   const bus = await openBus({ url: nats.url, credentialsFile, user: id, name: id });
-  const reporter = createReporter(bus, launch, { inFlight: () => replica.inFlight(), slots }, noUsage);
+  const format = { prefixLogs: false, logCallId: false, mode: "http" } as const;
+  const reporter = createReporter(bus, launch, { inFlight: () => replica.inFlight(), slots, format }, noUsage);
   let crashed = false;
   const mortal: Mode = {
     ...mode,
