@@ -186,6 +186,20 @@ describe("the main job: a function deployed, called, watched, scaled and removed
     await reader?.cancel();
   });
 
+  it("ends a followed log when its function is removed, because nothing more can come", async function () {
+    this.timeout(20_000);
+    await platform.deploy({
+      name: "brief",
+      code: { "say.sh": "echo last words >&2" },
+      envVars: { fprocess: "sh say.sh" },
+    });
+    const following = await platform.api("GET", "/system/logs?name=brief&follow=true");
+    const text = following.text();
+    await platform.invoke("brief", { method: "POST", body: "x" });
+    expect((await platform.api("DELETE", "/system/functions", { functionName: "brief" })).status).to.equal(202);
+    expect(await text).to.include("last words");
+  });
+
   it("scales up and down, to zero, and back on demand over HTTP and over NATS", async function () {
     this.timeout(40_000);
     const available = (count: number) =>

@@ -20,7 +20,8 @@ export interface Directory {
   readonly all: () => readonly FunctionEntry[];
   readonly status: (name: FunctionName) => FunctionStatusRecord | undefined;
   readonly namespaces: () => readonly string[];
-  readonly onRemoved: (listener: (name: FunctionName) => void) => void;
+  /** Gives a function that takes the listener away. */
+  readonly onRemoved: (listener: (name: FunctionName) => void) => () => void;
   readonly stop: () => void;
 }
 
@@ -47,7 +48,7 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
   const functions = new Map<string, FunctionEntry>();
   const statuses = new Map<string, FunctionStatusRecord>();
   const namespaces = new Set<string>();
-  const removedListeners: ((name: FunctionName) => void)[] = [];
+  const removedListeners = new Set<(name: FunctionName) => void>();
   const stops = [
     await mirror<FunctionRecord>(
       await openBucket(bus, buckets.functions),
@@ -91,7 +92,10 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
     all: () => [...functions.values()],
     status: (name) => statuses.get(formatFunctionName(name)),
     namespaces: () => [...namespaces].toSorted(),
-    onRemoved: (listener) => removedListeners.push(listener),
+    onRemoved: (listener) => {
+      removedListeners.add(listener);
+      return () => removedListeners.delete(listener);
+    },
     stop: () => {
       for (const stop of stops) stop();
     },

@@ -20,6 +20,9 @@ export interface LogQuery {
   readonly since: Date;
 }
 
+// A removed function's replicas finish what is in them; their last lines are told before a following reader's log ends.
+const lastLinesMs = 2000;
+
 // What OpenFaaS looks back when nothing is said.
 const lookBackMs = 5 * 60_000;
 
@@ -87,9 +90,18 @@ export const createLogsRoute = (bus: Bus, directory: Directory): Router => {
       throw new BuskerError("function_not_found", `there is no function ${formatFunctionName(query.function)}`);
     const output = new PassThrough();
     const stop = await sendLogs(bus, query, output);
-    output.on("close", stop);
+    const name = formatFunctionName(query.function);
+    const unlisten = directory.onRemoved((gone) => {
+      if (formatFunctionName(gone) === name) setTimeout(() => directory.find(name) ?? output.end(), lastLinesMs);
+    });
+    output.on("close", () => {
+      stop();
+      unlisten();
+    });
     context.type = "application/x-ndjson";
     context.body = output;
+    // A follower knows that it is connected before the first line comes.
+    context.flushHeaders();
   });
   return router;
 };

@@ -8,7 +8,7 @@ import { resolveGatewayUrl } from "../gateway-address.ts";
 import { errorOfResponse, unreachable } from "../gateway-client.ts";
 import { openStream } from "../http-stream.ts";
 import { functionOf, type NamespaceOptions, withExample, withJson, withNamespace } from "../options.ts";
-import { printLine, type Terminal } from "../terminal.ts";
+import { printLine, printNote, type Terminal } from "../terminal.ts";
 
 interface LogOptions extends NamespaceOptions {
   readonly json?: boolean;
@@ -68,6 +68,7 @@ const readLogs = async (text: string, options: LogOptions, terminal: Terminal): 
   }
   for await (const line of createInterface({ input: response }))
     if (line !== "") printLog(terminal, line, options.json === true);
+  if (options.follow === true) printNote(terminal, `the log of ${formatFunctionName(name)} has ended: it was removed`);
 };
 
 /** Adds `busker logs NAME`. */
