@@ -51,6 +51,8 @@ export interface ReplicaRecord {
 /** A value of the bucket `status`: what the provider observes of one function. */
 export interface FunctionStatusRecord {
   readonly replicas: readonly ReplicaRecord[];
+  /** What the wish asks for and where it runs is not done, a sentence each; absent when there is nothing. */
+  readonly warnings?: readonly string[];
   /** Why the function does not run as wished; absent when it does. */
   readonly problem?: {
     readonly message: string;

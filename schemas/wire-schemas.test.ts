@@ -23,7 +23,7 @@ const examples: {
   ReplicaLoad: { full: load, bare: load },
   FunctionRecord: { full: { ...record, spec: deploy.full.spec }, bare: { ...record, spec: deploy.bare.spec } },
   FunctionStatusRecord: {
-    full: { replicas: [replica], problem: { ...problem, nextTryAt: at } },
+    full: { replicas: [replica], warnings: ["limits.cpu 1 is not enforced"], problem: { ...problem, nextTryAt: at } },
     bare: { replicas: [replica] },
   },
 };

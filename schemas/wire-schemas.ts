@@ -33,6 +33,11 @@ const problem = object(
   { nextTryAt: time("When the next start is tried") },
 );
 
+const warnings = {
+  ...listOf(string()),
+  description: "What the wish asks for and where it runs is not done, a sentence each",
+};
+
 /** The JSON Schema of each. */
 export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
   RequestHead: object({
@@ -49,7 +54,7 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
     createdAt: time("When the function was first deployed"),
     updatedAt: time("When its wish was last changed"),
   }),
-  FunctionStatusRecord: object({ replicas: listOf(replicaRecord) }, { problem }),
+  FunctionStatusRecord: object({ replicas: listOf(replicaRecord) }, { warnings, problem }),
 };
 
 const control = (

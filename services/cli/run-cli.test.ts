@@ -337,10 +337,14 @@ describe("runCli()", () => {
     it("describe shows a line for each replica and the problem in words, and nothing that is empty", async () => {
       const at = "2026-01-01T00:00:00Z";
       const replicaStates = [{ id: "r1", state: "ready", revision: "x", since: at }];
+      const warnings = ["limits.cpu 1 is not enforced"];
       const problem = { message: "r2 ended:\nno database\n", at, failures: 2 };
-      await start({ "GET /system/function/fn": json(200, { ...status, annotations: {}, replicaStates, problem }) });
+      await start({
+        "GET /system/function/fn": json(200, { ...status, annotations: {}, replicaStates, warnings, problem }),
+      });
       const text = (await run(["describe", "fn.dev"])).stdout.toString();
       expect(text).to.match(/^replica: +r1 ready since 2026-01-01T00:00:00Z$/m);
+      expect(text).to.match(/^warning: +limits\.cpu 1 is not enforced$/m);
       expect(text).to.match(
         /^problem: +r2 ended:\n {18}no database \(at 2026-01-01T00:00:00Z; failed starts in a row: 2\)$/m,
       );

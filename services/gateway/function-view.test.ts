@@ -51,6 +51,11 @@ describe("viewFunction()", () => {
     expect(viewFunction(entryOf(sent, 1), undefined)).to.deep.include(sent);
   });
 
+  it("shows what of a wish is not done, because it would be ignored in silence", () => {
+    const warnings = ["limits.cpu 1 is not enforced"];
+    expect(viewFunction(entryOf({}, 1), { replicas: [], warnings })["warnings"]).to.deep.equal(warnings);
+  });
+
   it("shows why a function does not run", () => {
     const problem = { message: "exit code 1", at: createdAt, failures: 3 };
     expect(viewFunction(entryOf({}, 1), { replicas: [], problem })["problem"]).to.deep.equal(problem);

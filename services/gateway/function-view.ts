@@ -8,7 +8,7 @@ const unlessZero = (key: string, value: number): Record<string, number> => (valu
 
 /**
  * A function as `GET /system/functions` shows it: OpenFaaS's FunctionStatus (contract §1.5, traps 4, 5, 13), and of
- * ours `replicaStates` and, when it does not run as wished, `problem`.
+ * ours `replicaStates`, `warnings` and, when it does not run as wished, `problem`.
  */
 export const viewFunction = (
   entry: FunctionEntry,
@@ -35,6 +35,7 @@ export const viewFunction = (
     ...unlessZero("availableReplicas", states.filter((replica) => replica.state === "ready").length),
     createdAt,
     replicaStates: states,
+    ...unlessEmpty("warnings", status?.warnings),
     ...(status?.problem === undefined ? {} : { problem: status.problem }),
   };
 };

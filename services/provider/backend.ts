@@ -37,6 +37,8 @@ export interface Backend {
    * `unsupported` with a sentence for the one who deploys. It is not freed until the function that this gives is called.
    */
   readonly prepare: (spec: FunctionSpec) => Promise<() => void>;
+  /** What a spec asks for and this backend does not do, a sentence each, for whoever looks at the function. */
+  readonly listUnenforced: (spec: FunctionSpec) => readonly string[];
   /** Starts a replica; rejects when it could not even begin. Its end is told to `onExit`. */
   readonly start: (replica: ReplicaStart) => Promise<void>;
   /** Tells a replica to finish what it has and end; `kill` ends it at once, with all that it has started. */

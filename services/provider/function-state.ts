@@ -130,14 +130,14 @@ export class FunctionState {
     return nextMs;
   }
 
-  /** What the bucket `status` shows. */
-  toStatus(): FunctionStatusRecord {
-    const replicas = this.replicas.map(toReplicaRecord);
+  /** What the bucket `status` shows; `warnings` are what its backend does not do of the wish. */
+  toStatus(warnings: readonly string[] = []): FunctionStatusRecord {
+    const status = { replicas: this.replicas.map(toReplicaRecord), ...(warnings.length === 0 ? {} : { warnings }) };
     const problem = this.problem ?? this.#slowness;
-    if (!problem) return { replicas };
+    if (!problem) return status;
     const { message, atMs } = problem;
     const nextTryAt = this.backOff ? { nextTryAt: toTime(this.backOff.nextTryAtMs) } : {};
-    return { replicas, problem: { message, at: toTime(atMs), failures: this.backOff?.failures ?? 0, ...nextTryAt } };
+    return { ...status, problem: { message, at: toTime(atMs), failures: this.backOff?.failures ?? 0, ...nextTryAt } };
   }
 
   #tell(news: ReplicaNews): void {

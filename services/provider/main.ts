@@ -24,6 +24,7 @@ await runService("provider", async (scope) => {
     ...config,
     credentials: createCredentials(signer, config.replicaCredentialsTtlMs),
     bundles: await openStore(bus, stores.bundles),
+    log: scope.log,
   });
   const provider = await openProvider({ bus, backend, log: scope.log });
   scope.onStop("replicas", provider.stop);

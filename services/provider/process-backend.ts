@@ -5,8 +5,17 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { bundleDigest, type FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import type { ObjectStore } from "../bus/objects.ts";
+import { describeError, type Log } from "../runtime/log.ts";
 import type { Backend, FoundReplica, ReplicaExit, ReplicaStart } from "./backend.ts";
 import { openBundleCache } from "./bundle-cache.ts";
+import {
+  type CpuLimits,
+  cpuGroupFolder,
+  findCpuLimits,
+  joinCpuGroup,
+  makeCpuGroup,
+  removeCpuGroup,
+} from "./cpu-groups.ts";
 import { identify, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { type Credentials, keepCredentials } from "./replica-credentials.ts";
 import {
@@ -14,15 +23,18 @@ import {
   listReplicaFolders,
   makeReplicaFolder,
   markStopping,
+  noteCpuGroup,
   openLog,
+  readCpuGroup,
   readLog,
   removeReplicaFolder,
   type ReplicaPaths,
   replicaPaths,
   writeProcess,
 } from "./replica-folder.ts";
-import { buildLaunch, isHandler, markerVariable, watchdogFlags } from "./replica-launch.ts";
+import { buildLaunch, cpuLimit, isHandler, markerVariable, watchdogFlags } from "./replica-launch.ts";
 import { sweepReplica, watchAdopted } from "./replica-processes.ts";
+import { listUnenforced } from "./unenforced.ts";
 
 /** What the process backend needs. */
 export interface ProcessBackendOptions {
@@ -33,6 +45,9 @@ export interface ProcessBackendOptions {
   readonly path: string;
   readonly credentials: Credentials;
   readonly bundles: ObjectStore;
+  readonly log: Log;
+  /** Default: what this machine lets us do. */
+  readonly cpuLimits?: CpuLimits;
 }
 
 interface Running {
@@ -60,7 +75,14 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
   const cache = await openBundleCache(join(options.dataFolder, "bundles"), options.bundles);
   const running = new Map<string, Running>();
   const renewal = keepCredentials(options.credentials);
+  const cpuLimits = options.cpuLimits ?? findCpuLimits();
   let listener: (exit: ReplicaExit) => void = () => {};
+
+  // A process that even SIGKILL does not end hangs in the kernel: the folder stays, and the next provider tries again.
+  const clear = (id: string, paths: ReplicaPaths): Promise<void> =>
+    clearReplica(paths).catch((error: unknown) =>
+      options.log.warn("could not clear up after a replica", { replica: id, error: describeError(error) }),
+    );
 
   const onGone = (id: string, code: number | null, signal: NodeJS.Signals | null): void => {
     const replica = running.get(id);
@@ -69,8 +91,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     renewal.forget(id);
     const output = readLog(replica.paths);
     sweepReplica(replica.paths, replica.identity.pid);
-    removeReplicaFolder(replica.paths);
-    listener({ id, code, signal, output });
+    void clear(id, replica.paths).then(() => listener({ id, code, signal, output }));
   };
   const adopted = watchAdopted((id) => onGone(id, null, null));
 
@@ -89,6 +110,21 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     }
   };
 
+  /** The group of a replica with a CPU limit, where there can be one. */
+  const makeGroup = async ({ id, spec }: ReplicaStart, paths: ReplicaPaths): Promise<string | undefined> => {
+    const millicores = cpuLimit(spec);
+    if (millicores === undefined || cpuLimits.kind === "none") return undefined;
+    const folder = cpuGroupFolder(cpuLimits.parent, id);
+    noteCpuGroup(paths, folder);
+    try {
+      makeCpuGroup(cpuLimits.parent, folder, millicores);
+      return folder;
+    } catch (error) {
+      await clearReplica(paths);
+      throw limitRefused(error);
+    }
+  };
+
   // Between the process' start and the note of it nothing is awaited: a provider that dies here leaves a process
   // without a note, which the next one finds by its marker.
   const launch = async (start: ReplicaStart, bundleFolder: string): Promise<void> => {
@@ -98,9 +134,12 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     const credentials = await options.credentials.mint({ namespace, name, replica: start.id });
     const content = buildLaunch(start, place);
     makeReplicaFolder(paths, content, credentials);
+    const group = await makeGroup(start, paths);
     const child = spawnWatchdog(start, content, paths);
     const identity = child.pid === undefined ? undefined : identify(child.pid);
     if (!identity) return failStart(child, paths);
+    const refusal = group === undefined ? undefined : joinGroup(group, identity.pid);
+    if (refusal !== undefined) return failStart(child, paths, refusal);
     writeProcess(paths, identity);
     running.set(start.id, { paths, identity, bundleFolder });
     renewal.keep({ namespace, name, replica: start.id }, paths);
@@ -126,6 +165,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
       });
       return release;
     },
+    listUnenforced: (spec) => listUnenforced(spec, cpuLimits.kind === "none" ? cpuLimits.why : undefined),
     start: async (start) => {
       const digest = digestOf(start.spec);
       const release = cache.hold(digest);
@@ -145,14 +185,18 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
       const replica = running.get(id);
       if (replica) sweepReplica(replica.paths, replica.identity.pid);
     },
-    adopt: async () =>
-      listReplicaFolders(root).flatMap(({ id, running: left }) => {
-        if (left) return [adopt(id, left)];
+    adopt: async () => {
+      const found: FoundReplica[] = [];
+      for (const { id, running: left } of listReplicaFolders(root)) {
         const paths = replicaPaths(root, id);
-        sweepReplica(paths);
-        removeReplicaFolder(paths);
-        return [];
-      }),
+        if (left) found.push(adopt(id, left));
+        else {
+          sweepReplica(paths);
+          await clear(id, paths);
+        }
+      }
+      return found;
+    },
     onExit: (given) => {
       listener = given;
     },
@@ -168,17 +212,35 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
   };
 };
 
-const failStart = async (child: ChildProcess, paths: ReplicaPaths): Promise<never> => {
+/** Removes a replica's folder, and its control group before it: the folder is what tells of the group. */
+const clearReplica = async (paths: ReplicaPaths): Promise<void> => {
+  const group = readCpuGroup(paths);
+  if (group !== undefined) await removeCpuGroup(group);
+  removeReplicaFolder(paths);
+};
+
+const limitRefused = (cause: unknown): BuskerError =>
+  new BuskerError("start_failed", `could not set a replica's CPU limit: ${describeError(cause)}`, { cause });
+
+/** Puts a process into its group; gives what the kernel refuses. */
+const joinGroup = (folder: string, pid: number): BuskerError | undefined => {
+  try {
+    joinCpuGroup(folder, pid);
+    return undefined;
+  } catch (error) {
+    return limitRefused(error);
+  }
+};
+
+/** Ends a start; `refusal` is why, where it is not the process' own end. */
+const failStart = async (child: ChildProcess, paths: ReplicaPaths, refusal?: BuskerError): Promise<never> => {
+  if (refusal) child.kill("SIGKILL");
   const cause = await new Promise<unknown>((resolve) => {
     child.once("error", resolve);
     child.once("exit", (code, signal) =>
       resolve(new Error(`it ended with ${signal ?? `exit code ${code}`}: ${readLog(paths)}`)),
     );
   });
-  removeReplicaFolder(paths);
-  throw new BuskerError(
-    "start_failed",
-    `could not start a watchdog: ${cause instanceof Error ? cause.message : String(cause)}`,
-    { cause },
-  );
+  await clearReplica(paths);
+  throw refusal ?? new BuskerError("start_failed", `could not start a watchdog: ${describeError(cause)}`, { cause });
 };

@@ -55,7 +55,8 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
   };
 
   const report = (state: FunctionState): void => {
-    status.write(state.key, state.isOver ? undefined : state.toStatus());
+    const warnings = state.record && backend.listUnenforced(state.record.spec);
+    status.write(state.key, state.isOver ? undefined : state.toStatus(warnings));
     onChange(state);
     if (state.isOver && state.isRemoved) states.delete(state.key);
   };

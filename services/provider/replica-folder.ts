@@ -30,6 +30,8 @@ export interface ReplicaPaths {
   readonly stopping: string;
   /** What the watchdog itself writes. */
   readonly log: string;
+  /** Names the control group of a replica with a CPU limit. */
+  readonly cpuGroup: string;
   readonly tmp: string;
   readonly home: string;
 }
@@ -44,6 +46,7 @@ export const replicaPaths = (root: string, id: string): ReplicaPaths => {
     process: join(folder, "process.json"),
     stopping: join(folder, "stopping"),
     log: join(folder, "watchdog.log"),
+    cpuGroup: join(folder, "cgroup"),
     tmp: join(folder, "tmp"),
     home: join(folder, "home"),
   };
@@ -70,6 +73,13 @@ export const credentialsTime = (paths: ReplicaPaths): number => statSync(paths.c
 /** Notes which process the replica is. */
 export const writeProcess = (paths: ReplicaPaths, identity: ProcessIdentity): void =>
   writePrivately(paths.process, JSON.stringify(identity));
+
+/** Notes the folder of the replica's control group: to be done before it is made, so that it is found whatever happens. */
+export const noteCpuGroup = (paths: ReplicaPaths, folder: string): void => writePrivately(paths.cpuGroup, folder);
+
+/** The folder of the replica's control group; undefined for a replica without a CPU limit. */
+export const readCpuGroup = (paths: ReplicaPaths): string | undefined =>
+  existsSync(paths.cpuGroup) ? readFileSync(paths.cpuGroup, "utf8") || undefined : undefined;
 
 /** Notes that the replica was told to stop. */
 export const markStopping = (paths: ReplicaPaths): void => writePrivately(paths.stopping, "");

@@ -1,6 +1,6 @@
 import { functionTimeoutMs, type FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
-import { parseMemoryBytes } from "../../schemas/quantity.ts";
+import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
 import type { ReplicaStart } from "./backend.ts";
 import type { ReplicaPaths } from "./replica-folder.ts";
 
@@ -30,6 +30,10 @@ const functionEnvironment = (spec: FunctionSpec, { paths, path }: LaunchPlace): 
 
 const memoryLimit = (spec: FunctionSpec): number | undefined =>
   spec.limits?.memory === undefined ? undefined : parseMemoryBytes(spec.limits.memory);
+
+/** The CPU limit of one replica in thousandths of a core. */
+export const cpuLimit = ({ limits }: FunctionSpec): number | undefined =>
+  limits?.cpu === undefined ? undefined : parseCpuMillicores(limits.cpu);
 
 /** What the watchdog of a replica is told. */
 export const buildLaunch = ({ id, spec, revision }: ReplicaStart, place: LaunchPlace): ReplicaLaunch => {

@@ -31,12 +31,13 @@ const problemText = ({ message, at, failures, nextTryAt }: NonNullable<FunctionS
 
 /** What is shown of a function, a row of key and text for each line. */
 const rowsOf = (status: FunctionStatus, url: string): readonly (readonly [string, string])[] => {
-  const { availableReplicas = 0, replicas = 0, replicaStates = [], problem, ...rest } = status;
+  const { availableReplicas = 0, replicas = 0, replicaStates = [], warnings = [], problem, ...rest } = status;
   const known = Object.entries(rest).filter(([, value]) => !isEmpty(value));
   return [
     ...known.map(([key, value]) => [key, textOf(value)] as const),
     ["ready", `${availableReplicas}/${replicas}`],
     ...replicaStates.map(({ id, state, since }) => ["replica", `${id} ${state} since ${since}`] as const),
+    ...warnings.map((warning) => ["warning", warning] as const),
     ...(problem === undefined ? [] : [["problem", problemText(problem)] as const]),
     ["url", url],
   ];

@@ -15,6 +15,7 @@ export interface FunctionStatus extends FunctionSpec {
   readonly invocationCount?: number;
   readonly createdAt?: string;
   readonly replicaStates?: readonly ReplicaRecord[];
+  readonly warnings?: readonly string[];
   readonly problem?: NonNullable<FunctionStatusRecord["problem"]>;
 }
 
