@@ -53,7 +53,11 @@ const messageOf = (block: MsgHdrs, body = ""): Msg => {
   } as unknown as Msg;
 };
 
-const reply = (inFlight: number, slots: number, more: { error?: "replica_busy"; offer?: boolean } = {}): Msg =>
+const reply = (
+  inFlight: number,
+  slots: number,
+  more: { error?: "replica_busy" | "deadline_exceeded"; offer?: boolean } = {},
+): Msg =>
   messageOf(
     encodeReply({ callId: "c", source: "/s", head: { status: 200, headers: [] }, inFlight, slots, ...more }),
     "ok",
@@ -88,6 +92,11 @@ const open = (world: { nowMs: number }, body = "x"): { call: OpenCall; results: 
 const code = (results: readonly CallResult[]): string | undefined => {
   const [result] = results;
   return result?.kind === "failed" ? result.error.code : result?.kind;
+};
+
+const words = (results: readonly CallResult[]): string | undefined => {
+  const [result] = results;
+  return result?.kind === "failed" ? result.error.message : undefined;
 };
 
 const at = <T>(list: readonly T[], index: number): T => {
@@ -252,12 +261,34 @@ describe("FunctionCalls", () => {
     world.nowMs += 1000;
     calls.tick();
     expect(code(noReplica.results)).to.equal("no_replica");
+    expect(words(noReplica.results)).to.equal(
+      "the call waited in line for 1.0 s, until its deadline, and no replica of f.openfaas-fn was ready",
+    );
     calls.onReady("a", 1, 1);
     const noSlot = open(world);
     calls.add(noSlot.call);
     world.nowMs += 1000;
     calls.tick();
     expect(code(noSlot.results)).to.equal("deadline_exceeded");
+    expect(words(noSlot.results)).to.equal(
+      "the call waited in line for 1.0 s, until its deadline, and no replica of f.openfaas-fn had a free slot",
+    );
+  });
+
+  it("tells a call that was cut in its replica how much of its time had gone in line, because the replica cannot", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const [first, second] = [open(world), open(world)];
+    for (const { call } of [first, second]) calls.add(call);
+    world.nowMs += 900;
+    at(world.sent, 0).answer(reply(0, 1, { error: "deadline_exceeded" }));
+    expect(code(first.results)).to.equal("answered");
+    world.nowMs += 100;
+    at(world.sent, 1).answer(reply(0, 1, { error: "deadline_exceeded" }));
+    expect(words(second.results)).to.equal(
+      "the function did not answer within the call's 1.0 s, of which it waited 0.9 s in line for a replica with a free slot",
+    );
+    expect(calls.inFlight).to.equal(0);
   });
 
   it("stops a cancelled call in its replica, keeps its slot until the replica answers, and tells nobody", () => {

@@ -13,6 +13,14 @@ export type CallResult =
   | { readonly kind: "answered"; readonly reply: ReceivedReply; readonly body: Uint8Array }
   | { readonly kind: "failed"; readonly error: BuskerError };
 
+interface Binding {
+  readonly replica: ReplicaSlots;
+  readonly token: number;
+  readonly sequence: number;
+  /** How long the call waited in line before. */
+  readonly waitedMs: number;
+}
+
 /** A call on its way. */
 export interface OpenCall extends BagItem {
   readonly callId: string;
@@ -24,7 +32,7 @@ export interface OpenCall extends BagItem {
   /** Nobody waits for the answer any more; the slot is still taken until the replica says so. */
   abandoned: boolean;
   place: Place<OpenCall> | undefined;
-  bound: { readonly replica: ReplicaSlots; readonly token: number; readonly sequence: number } | undefined;
+  bound: Binding | undefined;
 }
 
 /** What the calls of one function need of the world; a test passes a literal. */
@@ -194,12 +202,12 @@ export class FunctionCalls {
     this.#transport.forget(this.#standing.token, false);
   }
 
-  #bind(call: OpenCall, replica: ReplicaSlots): void {
+  #bind(call: OpenCall, replica: ReplicaSlots, waitedMs = 0): void {
     const token = this.#transport.request(replica.subject, call.headers, call.body, (message) =>
       this.#onReply(call, message),
     );
     call.place = undefined;
-    call.bound = { replica, token, sequence: (this.#sequence += 1) };
+    call.bound = { replica, token, sequence: (this.#sequence += 1), waitedMs };
     replica.mine += 1;
     if (replica.mine === 1) replica.heardMs = this.#transport.nowMs();
     this.#bound.add(call);
@@ -222,7 +230,7 @@ export class FunctionCalls {
 
   #onReply(call: OpenCall, message: Msg): void {
     const headers = headerText(message);
-    const sequence = call.bound?.sequence ?? 0;
+    const { sequence = 0, waitedMs = 0 } = call.bound ?? {};
     const replica = this.#release(call, true);
     if (!replica) return;
     if (headerStatus(headers) === 503) return this.#onNobodyThere(call, replica, sequence);
@@ -234,7 +242,7 @@ export class FunctionCalls {
     }
     if (reply.offer) this.#unreserve(replica);
     if (reply.error === "replica_busy") return this.#onBusy(call, replica);
-    if (!call.abandoned) call.done({ kind: "answered", reply, body: message.data });
+    if (!call.abandoned) call.done(readAnswer(call, waitedMs, reply, message.data));
     if (reply.offer && this.#line.length === 0) this.#withdraw(replica);
     this.#pump(replica);
   }
@@ -271,7 +279,7 @@ export class FunctionCalls {
       const call = this.#line.first;
       if (!call) break;
       this.#leaveLine(call);
-      this.#bind(call, replica);
+      this.#bind(call, replica, this.#transport.nowMs() - call.sinceMs);
     }
     this.#withdrawWhenNobodyWaits();
   }
@@ -388,10 +396,10 @@ export class FunctionCalls {
 
   #overdueInLine(waitedMs: number): BuskerError {
     const { name, namespace } = this.function;
-    const waited = inSeconds(waitedMs);
+    const waited = `the call waited in line for ${inSeconds(waitedMs)}, until its deadline`;
     return this.#table.list.length === 0
-      ? new BuskerError("no_replica", `no replica of ${name}.${namespace} was ready within the call's ${waited}`)
-      : new BuskerError("deadline_exceeded", `no slot of ${name}.${namespace} was free within the call's ${waited}`);
+      ? new BuskerError("no_replica", `${waited}, and no replica of ${name}.${namespace} was ready`)
+      : new BuskerError("deadline_exceeded", `${waited}, and no replica of ${name}.${namespace} had a free slot`);
   }
 }
 
@@ -401,11 +409,21 @@ const lost = (replica: string, reason: string | undefined): BuskerError =>
     `replica ${replica} went away in the middle of the call${reason ? `: ${reason}` : ""}`,
   );
 
-const overdue = ({ deadlineMs, sinceMs }: OpenCall): BuskerError =>
-  new BuskerError(
-    "deadline_exceeded",
-    `the function did not answer within the call's ${inSeconds(deadlineMs - sinceMs)}`,
-  );
+// A shorter wait explains nothing.
+const toldWaitMs = 100;
+
+const overdue = ({ deadlineMs, sinceMs, bound }: OpenCall, waitedMs = bound?.waitedMs ?? 0): BuskerError => {
+  const waited =
+    waitedMs < toldWaitMs ? "" : `, of which it waited ${inSeconds(waitedMs)} in line for a replica with a free slot`;
+  const whole = inSeconds(deadlineMs - sinceMs);
+  return new BuskerError("deadline_exceeded", `the function did not answer within the call's ${whole}${waited}`);
+};
+
+/** What a reply means to the caller. A replica that stops a call at its deadline does not know how long it waited before. */
+const readAnswer = (call: OpenCall, waitedMs: number, reply: ReceivedReply, body: Uint8Array): CallResult =>
+  reply.error === "deadline_exceeded" && waitedMs >= toldWaitMs
+    ? { kind: "failed", error: overdue(call, waitedMs) }
+    : { kind: "answered", reply, body };
 
 const inSeconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
