@@ -1,4 +1,4 @@
-import { DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { Objm } from "@nats-io/obj";
 import { expect } from "chai";
@@ -40,7 +40,11 @@ const putObject = async (nc: NatsConnection, store: string): Promise<unknown> =>
 
 const consume = async (nc: NatsConnection): Promise<void> => {
   const manager = await jetstreamManager(nc);
-  await manager.consumers.add("INVOCATIONS", { durable_name: "worker", filter_subject: "busker.async.openfaas-fn.fn" });
+  await manager.consumers.add("INVOCATIONS", {
+    durable_name: "worker",
+    filter_subject: "busker.async.openfaas-fn.fn",
+    ack_policy: AckPolicy.Explicit,
+  });
   const consumer = await jetstream(nc).consumers.get("INVOCATIONS", "worker");
   const message = await consumer.next({ expires: 2000 });
   if (!(await message?.ackAck())) throw new Error("no acknowledgement");
