@@ -74,6 +74,12 @@ const invoking: Readonly<Record<string, Channel>> = {
       invokeFilter: subjects.invokeFilter(namespace, name),
     },
   },
+  callInbox: {
+    subject: subjects.callInboxSubject(namespace, name, replica, "p-token").replace("p-token", "{token}"),
+    description: "To one streamed call in a replica, which has named this subject in its first frame",
+    messages: ["frame"],
+    code: { callInboxFilter: subjects.callInboxFilter(namespace, name, replica) },
+  },
   callReply: {
     subject: `${subjects.callReplyPrefix(user, namespace, name)}.${connection}.{token}`,
     description:
