@@ -15,6 +15,8 @@ export interface BodySink {
   readonly end: () => void;
   /** The body will never be complete. */
   readonly abort: (error: BuskerError) => void;
+  /** Ended or aborted, or nobody wants it any more. */
+  readonly isOver: boolean;
   /** Called when nothing waits any more after `write` has given false. */
   onDrain: () => void;
 }
