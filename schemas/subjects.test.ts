@@ -148,6 +148,13 @@ const cases: readonly Case[] = [
 ];
 
 const replyCases: readonly Case[] = [
+  {
+    name: "callInboxFilter",
+    call: subjects.callInboxFilter,
+    args: [ns, "fn", "r-1"],
+    tokens: [2],
+    gives: "busker.invoke.openfaas-fn.fn.r-1.*",
+  },
   { name: "inboxPrefix", call: subjects.inboxPrefix, args: ["gateway"], tokens: [0], gives: "_BUSKER.gateway" },
   { name: "inboxFilter", call: subjects.inboxFilter, args: ["gateway"], tokens: [0], gives: "_BUSKER.gateway.>" },
   {

@@ -75,10 +75,13 @@ const invoking: Readonly<Record<string, Channel>> = {
     },
   },
   callInbox: {
-    subject: subjects.callInboxSubject(namespace, name, replica, "p-token").replace("p-token", "{token}"),
+    subject: `${subjects.invokeReplicaSubject(namespace, name, replica)}.{token}`,
     description: "To one streamed call in a replica, which has named this subject in its first frame",
     messages: ["frame"],
-    code: { callInboxFilter: subjects.callInboxFilter(namespace, name, replica) },
+    code: {
+      callInboxSubject: subjects.callInboxSubject(namespace, name, replica, "token").replace(/token$/, "{token}"),
+      callInboxFilter: subjects.callInboxFilter(namespace, name, replica),
+    },
   },
   callReply: {
     subject: `${subjects.callReplyPrefix(user, namespace, name)}.${connection}.{token}`,

@@ -57,8 +57,9 @@ export class CallStream {
     const { windowBytes } = this.#call;
     if (this.#answer || windowBytes === 0)
       throw new BuskerError("internal", "the replica streams an answer that was not asked for, or a second one");
-    const grant = (totalBytes: number): void =>
-      this.#transport.frame(this.#inbox, encodeFrame("credit", totalBytes), nothing);
+    const grant = (totalBytes: number): void => {
+      if (!this.#isClosed) this.#transport.frame(this.#inbox, encodeFrame("credit", totalBytes), nothing);
+    };
     this.#answer = new BodyReceiver({ receivedBytes, grantedBytes: windowBytes, windowBytes, grant });
     return this.#answer;
   }
