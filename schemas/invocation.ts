@@ -19,7 +19,41 @@ export const wireHeaders = {
   error: "Busker-Error",
   /** In a request that was passed on by a full replica: how often it was. */
   hops: "Busker-Hops",
+  /** In a request: the caller takes a streamed answer, and grants its first credit, in bytes. */
+  window: "Busker-Window",
+  /** In a request, always `stream`: its payload is only the beginning of the body. */
+  body: "Busker-Body",
+  /** Of a part of a streamed body: `<kind> <number>`, see `FrameKind`. A message without it is a whole reply. */
+  frame: "Busker-Frame",
+  /** In a replica's first frame: where the caller's own frames of this call go. */
+  inbox: "Busker-Inbox",
 } as const;
+
+/**
+ * What travels when a body does not fit one message, or is not known as a whole yet. Each direction is numbered by
+ * itself, so that a lost or doubled part is noticed, and each sender sends no more bytes than its receiver has granted.
+ *
+ * - `head 0`, from the replica: the head of the answer, its payload the body's first bytes.
+ * - `data n`, n = 1, 2, 3 …: the next bytes.
+ * - `end n`: the body is complete; the replica's last message of the call.
+ * - `abort n`: the body will never be complete; `Busker-Error` and the payload say why. The last message, too.
+ * - `credit total`: so many bytes in all may be sent, those in the request or the head included. Repeating it is harmless.
+ * - `ping 0`, from the replica, its reply subject the call's inbox: is the caller still there?
+ */
+export const frameKinds = ["head", "data", "end", "abort", "credit", "ping"] as const;
+export type FrameKind = (typeof frameKinds)[number];
+
+/** Most bytes of payload in one frame: long enough for throughput, short enough not to hold others up. */
+export const maxFrameBytes = 256 * 1024;
+
+/** Bodies up to this size travel in one message when they are there in time. */
+export const maxWholeBytes = 256 * 1024;
+
+/** What all streams of one process may have on the way together, and the bounds of one stream's share, in bytes. */
+export const windowBytes = { all: 32 * 1024 * 1024, least: 64 * 1024, most: 1024 * 1024 } as const;
+
+/** How often a replica asks whether the caller of an open stream is still there, in milliseconds. */
+export const streamPingMs = 1000;
 
 /** The head of an HTTP request as a function sees it. */
 export interface RequestHead {

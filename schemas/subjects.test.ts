@@ -35,6 +35,14 @@ const cases: readonly Case[] = [
     foundBy: [subjects.invokeFilter(ns, "fn"), subjects.invokeAnyFilter],
   },
   {
+    name: "callInboxSubject",
+    call: subjects.callInboxSubject,
+    args: [ns, "fn", "r-1", "T1"],
+    tokens: [2, 3],
+    gives: "busker.invoke.openfaas-fn.fn.r-1.T1",
+    foundBy: [subjects.callInboxFilter(ns, "fn", "r-1"), subjects.invokeFilter(ns, "fn"), subjects.invokeAnyFilter],
+  },
+  {
     name: "asyncSubject",
     call: subjects.asyncSubject,
     args: [ns, "fn"],
@@ -140,6 +148,13 @@ const cases: readonly Case[] = [
 ];
 
 const replyCases: readonly Case[] = [
+  {
+    name: "callInboxFilter",
+    call: subjects.callInboxFilter,
+    args: [ns, "fn", "r-1"],
+    tokens: [2],
+    gives: "busker.invoke.openfaas-fn.fn.r-1.*",
+  },
   { name: "inboxPrefix", call: subjects.inboxPrefix, args: ["gateway"], tokens: [0], gives: "_BUSKER.gateway" },
   { name: "inboxFilter", call: subjects.inboxFilter, args: ["gateway"], tokens: [0], gives: "_BUSKER.gateway.>" },
   {

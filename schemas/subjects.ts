@@ -23,6 +23,14 @@ export const invokeSubject = (namespace: string, name: string): string => ofFunc
 export const invokeReplicaSubject = (namespace: string, name: string, replica: string): string =>
   `${invokeSubject(namespace, name)}.${checkToken("replica id", replica)}`;
 
+/** What a caller sends to one streamed call: credit, and parts of its body. The token is not to be guessed. */
+export const callInboxSubject = (namespace: string, name: string, replica: string, token: string): string =>
+  `${invokeReplicaSubject(namespace, name, replica)}.${checkToken("call inbox token", token)}`;
+
+/** What callers send to the streamed calls of one replica. */
+export const callInboxFilter = (namespace: string, name: string, replica: string): string =>
+  `${invokeReplicaSubject(namespace, name, replica)}.*`;
+
 /** Every invocation subject of one function. */
 export const invokeFilter = (namespace: string, name: string): string => `${invokeSubject(namespace, name)}.>`;
 

@@ -20,11 +20,14 @@ export const answerOfError = (error: unknown): Answer =>
     ? errorAnswer(error.code, error.message)
     : errorAnswer("internal", `cannot run the call: ${messageOf(error)}`);
 
-/** The answer of a call that was stopped from outside. */
-export const stopAnswer = (cause: StopCause): Answer =>
+/** The error of a call that was stopped from outside. */
+export const stopError = (cause: StopCause): BuskerError =>
   cause === "deadline"
-    ? errorAnswer("deadline_exceeded", "the function did not answer before its deadline and was stopped")
-    : errorAnswer("cancelled", "the call was cancelled by its caller and the function was stopped");
+    ? new BuskerError("deadline_exceeded", "the function did not answer before its deadline and was stopped")
+    : new BuskerError("cancelled", "the call was cancelled by its caller and the function was stopped");
+
+/** The answer of a call that was stopped from outside. */
+export const stopAnswer = (cause: StopCause): Answer => answerOfError(stopError(cause));
 
 /** The answer when a function wrote more than one reply may hold. */
 export const tooLargeAnswer = (maxBytes: number): Answer =>

@@ -1,8 +1,15 @@
+import { BuskerError } from "../schemas/errors.ts";
 import { parseDurationMs } from "../schemas/function.ts";
+import { maxFrameBytes } from "../schemas/invocation.ts";
+import { maxBodyBytes } from "../schemas/topology.ts";
 import { Bag, type BagItem } from "../services/bus/bag.ts";
+import type { IncomingBody } from "../services/bus/body-receiver.ts";
 import type { BusMessage } from "../services/bus/connection.ts";
 import type { ReceivedRequest } from "../services/bus/invocation-wire.ts";
-import { type Answering, callerOf } from "./answer-calls.ts";
+import { type Answering, callerOf, errorAnswerOf } from "./answer-calls.ts";
+import { stopError } from "./answers.ts";
+import type { CallStream, CallStreams } from "./call-streams.ts";
+import { collectRest } from "./collect-rest.ts";
 import { answerProbe } from "./health.ts";
 import type { Answer, Mode, StopCall, StopCause } from "./mode.ts";
 import type { Reporter } from "./reporter.ts";
@@ -22,6 +29,7 @@ export interface RunnerParts {
   readonly keeper: SlotKeeper;
   readonly reporter: Reporter;
   readonly answering: Answering;
+  readonly streams: CallStreams;
   /** The function's one timeout, in milliseconds. */
   readonly timeoutMs: number;
   /** Path of the function's own readiness, where it has one; else empty. */
@@ -35,6 +43,9 @@ interface RunningCall extends BagItem {
   readonly deadlineMs: number;
   stop: StopCall | undefined;
   stopped: boolean;
+  /** Why its stream broke: told instead of what the mode makes of its end. */
+  fault: BuskerError | undefined;
+  stream: CallStream | undefined;
 }
 
 const tickMs = 10;
@@ -90,23 +101,71 @@ export const createCallRunner = (parts: RunnerParts): CallRunner => {
     return running.size > 0;
   });
 
+  const openStream = (call: RunningCall, message: BusMessage): CallStream =>
+    (call.stream ??= parts.streams.open(message.reply ?? "", (fault) => {
+      call.fault = fault;
+      stopCall(call, "cancelled");
+    }));
+
   const run = (message: BusMessage, request: ReceivedRequest): void => {
     const startedMs = Date.now();
     const deadlineMs = deadlineOf(request, startedMs, parts.timeoutMs);
-    const call: RunningCall = { id: request.callId, deadlineMs, stop: undefined, stopped: false, bagIndex: -1 };
+    const call: RunningCall = {
+      id: request.callId,
+      deadlineMs,
+      stop: undefined,
+      stopped: false,
+      fault: undefined,
+      stream: undefined,
+      bagIndex: -1,
+    };
     running.add(call);
     reporter.began();
     watchClock();
-    const { method, path, headers } = request.head;
-    const finish = (answer: Answer): void => {
+    /** The end of the call, before its last message: gives whether a slot is held for its caller. */
+    const end = (status: number): boolean => {
       running.remove(call);
+      call.stream?.close();
+      reporter.finished({ id: call.id, status, startedMs, durationMs: Date.now() - startedMs });
+      return keeper.release(callerOf(message));
+    };
+    const finishWhole = (answer: Answer): void => {
       const durationMs = Date.now() - startedMs;
-      reporter.finished({ id: call.id, status: answer.status, startedMs, durationMs });
+      const offer = end(answer.status);
       if (answer.error === "function_unreachable") parts.onUnreachable();
-      const offer = keeper.release(callerOf(message));
       answering.answer(message, call.id, withDuration(answer, durationMs), offer);
     };
-    call.stop = mode.begin({ id: call.id, method, path, headers, body: request.body, deadlineMs }, finish);
+    const finish = (answer: Answer): void => {
+      if (call.fault) return finishWhole(errorAnswerOf(call.fault));
+      if (!answer.stream) return finishWhole(answer);
+      const stream = openStream(call, message);
+      const { body, status } = answer;
+      const bytes = typeof body === "string" ? Buffer.from(body) : body;
+      const first = bytes.subarray(0, Math.min(maxFrameBytes, request.windowBytes));
+      const head = withDuration({ ...answer, body: first }, Date.now() - startedMs);
+      answering.head(message, call.id, head, stream.inbox);
+      const sink = stream.answer(first.length, request.windowBytes, (kind, number, error) => {
+        const told = error && (call.fault ?? error);
+        if (told?.code === "function_unreachable") parts.onUnreachable();
+        answering.last(message, { kind, number, error: told, offer: end(told?.status ?? status) });
+      });
+      sink.write(bytes.subarray(first.length));
+      answer.stream(sink);
+    };
+    const begin = (body: Uint8Array, rest: IncomingBody | undefined): void => {
+      const { method, path, headers } = request.head;
+      const canStream = request.windowBytes > 0 && message.reply !== undefined;
+      call.stop = mode.begin({ id: call.id, method, path, headers, body, rest, canStream, deadlineMs }, finish);
+    };
+    if (!request.isStreamed) return begin(request.body, undefined);
+    const rest = openStream(call, message).upload(request.body.length);
+    if (mode.takesStreams) return begin(request.body, rest);
+    call.stop = (cause) => finishWhole(errorAnswerOf(call.fault ?? stopError(cause)));
+    collectRest(request.body, rest, maxBodyBytes, (body) => {
+      if (call.stopped) return;
+      if (body instanceof BuskerError) finishWhole(errorAnswerOf(body));
+      else begin(body, undefined);
+    });
   };
 
   return {

@@ -1,4 +1,6 @@
 import type { ErrorCode } from "../schemas/errors.ts";
+import type { IncomingBody } from "../services/bus/body-receiver.ts";
+import type { BodySink } from "../services/bus/body-sender.ts";
 
 /** One call as a mode runs it. */
 export interface Call {
@@ -9,6 +11,10 @@ export interface Call {
   /** Names and values in turn, as the client sent them. */
   readonly headers: readonly string[];
   readonly body: Uint8Array;
+  /** What follows `body`, in modes that take streams; to be listened to before `begin` returns. */
+  readonly rest?: IncomingBody | undefined;
+  /** Whether the caller takes an answer with `stream`. */
+  readonly canStream?: boolean;
   /** Milliseconds since the epoch. The watchdog, not the mode, watches it. */
   readonly deadlineMs: number;
 }
@@ -19,6 +25,8 @@ export interface Answer {
   /** Names and values in turn. */
   readonly headers: readonly string[];
   readonly body: Uint8Array | string;
+  /** Set when `body` is only the beginning: called at once, with where the rest goes. */
+  readonly stream?: (sink: BodySink) => void;
   /** Set when the platform and not the function made this answer. */
   readonly error?: ErrorCode;
 }
@@ -26,11 +34,16 @@ export interface Answer {
 /** Why a call is stopped from outside. */
 export type StopCause = "deadline" | "cancelled";
 
-/** Ends a call's work at once, whole process group included. The mode still answers the call, exactly once. */
+/**
+ * Ends a call's work at once, whole process group included. The mode still answers the call, exactly once; an answer that
+ * is being streamed it aborts.
+ */
 export type StopCall = (cause: StopCause) => void;
 
 /** One way of running a function. */
 export interface Mode {
+  /** Whether it takes bodies that are not whole; others get theirs collected. */
+  readonly takesStreams?: boolean;
   /** Resolves when the function really answers; rejects with a `start_failed` BuskerError that says why it does not. */
   start(): Promise<void>;
   /**

@@ -16,6 +16,7 @@ import { publishEvent } from "../services/bus/events.ts";
 import { encodePassedOn } from "../services/bus/invocation-wire.ts";
 import { callerOf, createAnswering } from "./answer-calls.ts";
 import { createCallRunner } from "./call-runner.ts";
+import { createCallStreams } from "./call-streams.ts";
 import type { Mode } from "./mode.ts";
 import type { Reporter } from "./reporter.ts";
 import { SlotKeeper } from "./slot-keeper.ts";
@@ -94,7 +95,17 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     }, pauseMs).unref();
   };
   const { readyPath } = parts;
-  const runner = createCallRunner({ mode, keeper, reporter, answering, timeoutMs, readyPath, onUnreachable: pause });
+  const streams = createCallStreams(bus, { namespace, name, replica: id });
+  const runner = createCallRunner({
+    mode,
+    keeper,
+    reporter,
+    answering,
+    streams,
+    timeoutMs,
+    readyPath,
+    onUnreachable: pause,
+  });
 
   const onDirect = (message: BusMessage): void => {
     const request = answering.read(message);
@@ -174,6 +185,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     open: async () => {
       const { nc } = bus;
       subscribeCalls();
+      streams.listen();
       nc.subscribe(replicaControlSubject(id), { callback: guard(onControl) });
       nc.subscribe(demandSubject(namespace, name), { callback: guard(() => isOpen && announce("ready")) });
       bus.onChange((connected) => {

@@ -74,6 +74,15 @@ const invoking: Readonly<Record<string, Channel>> = {
       invokeFilter: subjects.invokeFilter(namespace, name),
     },
   },
+  callInbox: {
+    subject: `${subjects.invokeReplicaSubject(namespace, name, replica)}.{token}`,
+    description: "To one streamed call in a replica, which has named this subject in its first frame",
+    messages: ["frame"],
+    code: {
+      callInboxSubject: subjects.callInboxSubject(namespace, name, replica, "token").replace(/token$/, "{token}"),
+      callInboxFilter: subjects.callInboxFilter(namespace, name, replica),
+    },
+  },
   callReply: {
     subject: `${subjects.callReplyPrefix(user, namespace, name)}.${connection}.{token}`,
     description:

@@ -1,7 +1,7 @@
 import { errorCatalogue } from "../../schemas/errors.ts";
 import { eventExamples } from "../../schemas/event-examples.ts";
 import { type EventType, eventSchemas, invokeType, replyType } from "../../schemas/events.ts";
-import { wireHeaders } from "../../schemas/invocation.ts";
+import { frameKinds, maxFrameBytes, wireHeaders } from "../../schemas/invocation.ts";
 import type { JsonSchema } from "../../schemas/json-schema.ts";
 import { maxBodyBytes } from "../../schemas/topology.ts";
 import { controlSchemas, wireSchemas } from "../../schemas/wire-schemas.ts";
@@ -45,7 +45,17 @@ const callHeaders = {
     pattern: "^\\d{1,16}$",
   }),
   [wireHeaders.hops]: attribute("How often full replicas have passed the call on", { pattern: "^\\d{1,16}$" }),
+  [wireHeaders.window]: attribute("The caller takes a streamed answer: its first credit for the body, in bytes", {
+    pattern: "^\\d{1,16}$",
+  }),
+  [wireHeaders.body]: attribute("The payload is only the beginning of the body; the rest comes in frames", {
+    const: "stream",
+  }),
 };
+
+const frame = attribute("A part of a streamed body: its kind and its number; for credit the bytes granted in all", {
+  pattern: `^(${frameKinds.join("|")}) \\d{1,16}$`,
+});
 
 const replyHeaders = {
   [wireHeaders.load]: attribute(
@@ -56,6 +66,8 @@ const replyHeaders = {
   [wireHeaders.error]: attribute("A reply made by the platform and not by the function: why (schemas/errors.md)", {
     enum: Object.keys(errorCatalogue),
   }),
+  [wireHeaders.frame]: frame,
+  [wireHeaders.inbox]: attribute("Where the caller's frames of this call go"),
 };
 
 /** Schemas of headers, by the name they have in the document. */
@@ -84,6 +96,11 @@ export const headerSchemas: Readonly<Record<string, JsonSchema>> = {
       [wireHeaders.http]: jsonText("The HTTP head of the response", "ResponseHead"),
       ...replyHeaders,
     },
+  },
+  FrameHeaders: {
+    type: "object",
+    required: [wireHeaders.frame],
+    properties: { [wireHeaders.frame]: frame, [wireHeaders.error]: replyHeaders[wireHeaders.error] },
   },
 };
 
@@ -136,6 +153,13 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     contentType: "application/octet-stream",
     headers: ref("ReplyHeaders"),
     payload: bytes("The body of the response"),
+  },
+  frame: {
+    name: "frame",
+    summary: "Of a streamed call, to its replica: credit for the answer, or a part of the request's body",
+    contentType: "application/octet-stream",
+    headers: ref("FrameHeaders"),
+    payload: { description: `At most ${maxFrameBytes} bytes`, type: "string", format: "binary" },
   },
   callState: {
     name: "io.busker.call",

@@ -4,6 +4,7 @@ import type { ReplicaControl } from "../../schemas/invocation.ts";
 import { type CallResult, type CallTransport, FunctionCalls, type OpenCall } from "./function-calls.ts";
 import { HeaderBlock } from "./headers.ts";
 import { encodeReply } from "./invocation-wire.ts";
+import { WindowShare } from "./window-share.ts";
 
 interface Sent {
   readonly subject: string;
@@ -17,7 +18,8 @@ const createWorld = () => {
   const controls: { readonly subject: string; readonly message: ReplicaControl }[] = [];
   const listeners = new Map<number, (message: Msg) => void>();
   let last = 0;
-  const world = { nowMs: 1_000_000, demands: 0, sent, controls, listeners };
+  const frames: { readonly subject: string; readonly text: string; readonly payload: Uint8Array }[] = [];
+  const world = { nowMs: 1_000_000, demands: 0, sent, controls, listeners, frames };
   const expect_ = (listener: (message: Msg) => void): { token: number; subject: string } => {
     last += 1;
     listeners.set(last, listener);
@@ -35,12 +37,17 @@ const createWorld = () => {
     demand: () => {
       world.demands += 1;
     },
+    frame: (subject, headers, payload) => frames.push({ subject, text: textOf(headers), payload }),
+    windows: new WindowShare(),
     nowMs: () => world.nowMs,
     random: () => 0,
   };
   const calls = new FunctionCalls({ namespace: "openfaas-fn", name: "f" }, transport, { maxCalls: 3, maxBytes: 1000 });
   return { world, calls };
 };
+
+const textOf = (block: MsgHdrs): string =>
+  Buffer.from((block as unknown as { encode(): Uint8Array }).encode()).toString("utf8");
 
 const messageOf = (block: MsgHdrs, body = ""): Msg => {
   const head = (block as unknown as { encode(): Uint8Array }).encode();
@@ -72,7 +79,11 @@ const offerFrom = (replica: string, inFlight: number, slots: number): Msg =>
   messageOf(HeaderBlock.of(""), JSON.stringify({ replica, inFlight, slots, offer: true }));
 
 let serial = 0;
-const open = (world: { nowMs: number }, body = "x"): { call: OpenCall; results: CallResult[] } => {
+const open = (
+  world: { nowMs: number },
+  body = "x",
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload">> = {},
+): { call: OpenCall; results: CallResult[] } => {
   const results: CallResult[] = [];
   const call: OpenCall = {
     callId: `call-${(serial += 1)}`,
@@ -81,10 +92,14 @@ const open = (world: { nowMs: number }, body = "x"): { call: OpenCall; results: 
     deadlineMs: world.nowMs + 1000,
     sinceMs: world.nowMs,
     done: (result) => results.push(result),
+    windowBytes: 0,
+    upload: undefined,
+    stream: undefined,
     abandoned: false,
     bagIndex: -1,
     place: undefined,
     bound: undefined,
+    ...more,
   };
   return { call, results };
 };

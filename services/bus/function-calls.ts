@@ -3,7 +3,12 @@ import { BuskerError } from "../../schemas/errors.ts";
 import type { ReplicaControl, ReplicaLoad } from "../../schemas/invocation.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { Bag, type BagItem } from "./bag.ts";
+import type { IncomingBody } from "./body-receiver.ts";
+import type { BodySink } from "./body-sender.ts";
+import { CallStream } from "./call-stream.ts";
+import { decodeFrame, type Frame, isFrame } from "./frames.ts";
 import { headerStatus, headerText } from "./headers.ts";
+import type { WindowShare } from "./window-share.ts";
 import { decodeReply, type ReceivedReply } from "./invocation-wire.ts";
 import { Line, type Place } from "./line.ts";
 import { freeSlots, type ReplicaSlots, SlotTable } from "./slot-table.ts";
@@ -11,6 +16,13 @@ import { freeSlots, type ReplicaSlots, SlotTable } from "./slot-table.ts";
 /** How a call ended, as its caller learns it. */
 export type CallResult =
   | { readonly kind: "answered"; readonly reply: ReceivedReply; readonly body: Uint8Array }
+  /** The head and the first bytes; `rest` tells the end, which may be an error. Only to callers that take it. */
+  | {
+      readonly kind: "streaming";
+      readonly reply: ReceivedReply;
+      readonly body: Uint8Array;
+      readonly rest: IncomingBody;
+    }
   | { readonly kind: "failed"; readonly error: BuskerError };
 
 interface Binding {
@@ -29,6 +41,12 @@ export interface OpenCall extends BagItem {
   readonly deadlineMs: number;
   readonly sinceMs: number;
   readonly done: (result: CallResult) => void;
+  /** First credit for the answer, in bytes; 0: the caller takes a whole one only. */
+  readonly windowBytes: number;
+  /** Writes the rest of a streamed request, begun when the replica grants the first credit; undefined for a whole one. */
+  readonly upload: ((sink: BodySink) => void) | undefined;
+  /** What makes this call a stream, from its first frame on. */
+  stream: CallStream | undefined;
   /** Nobody waits for the answer any more; the slot is still taken until the replica says so. */
   abandoned: boolean;
   place: Place<OpenCall> | undefined;
@@ -41,6 +59,10 @@ export interface CallTransport {
   readonly request: (subject: string, headers: MsgHdrs, body: Uint8Array, listener: (message: Msg) => void) => number;
   /** Sends a control message, its answers to the subject given. */
   readonly control: (subject: string, message: ReplicaControl, reply?: string) => void;
+  /** Sends a frame to a streamed call. */
+  readonly frame: (subject: string, headers: MsgHdrs, payload: Uint8Array) => void;
+  /** The share of memory that one more stream may take. */
+  readonly windows: WindowShare;
   /** `isAnswered` says that the one reply expected has come, and nothing more will. */
   readonly forget: (token: number, isAnswered: boolean) => void;
   /** A reply subject for as long as this function is known, for offers and pings. */
@@ -136,6 +158,7 @@ export class FunctionCalls {
   cancel(call: OpenCall): void {
     if (call.abandoned) return;
     call.abandoned = true;
+    call.stream?.close();
     if (call.place?.inLine) this.#leaveLine(call);
     else if (call.bound)
       this.#transport.control(call.bound.replica.controlSubject, { kind: "cancel", callId: call.callId });
@@ -173,9 +196,12 @@ export class FunctionCalls {
   onDrained(id: string): void {
     this.#strike(id);
     const bound = [...this.#bound.snapshot()].filter((call) => call.bound?.replica.id === id);
-    for (const call of bound) this.#release(call, false);
+    for (const call of bound)
+      // A call that it did take, and whose end never came, cannot be repeated.
+      if (call.stream) this.#finish(call, { kind: "failed", error: lost(id, undefined) });
+      else this.#release(call, false);
     // Back in reverse, so that the oldest stands first.
-    for (const call of bound.toReversed()) this.#backToHead(call);
+    for (const call of bound.toReversed()) if (!call.stream) this.#backToHead(call);
   }
 
   /** The server was away: what was sent may be lost, and what is known may be old. */
@@ -224,27 +250,87 @@ export class FunctionCalls {
   }
 
   #finish(call: OpenCall, result: CallResult): void {
-    this.#release(call, false);
-    if (!call.abandoned) call.done(result);
+    const replica = this.#release(call, false);
+    if (call.stream && replica)
+      // The replica may be well and sending: it is told that nobody listens.
+      this.#transport.control(replica.controlSubject, { kind: "cancel", callId: call.callId });
+    this.#settle(call, result);
+  }
+
+  /** The end of a call, told once: a streamed answer's by its body, any other by its result. */
+  #settle(call: OpenCall, result: CallResult): void {
+    const { stream } = call;
+    stream?.close();
+    if (call.abandoned) return;
+    if (!stream?.isAnswering) return call.done(result);
+    if (result.kind === "failed") stream.fail(result.error);
   }
 
   #onReply(call: OpenCall, message: Msg): void {
     const headers = headerText(message);
+    if (isFrame(headers)) return this.#onFrame(call, message, headers);
     const { sequence = 0, waitedMs = 0 } = call.bound ?? {};
     const replica = this.#release(call, true);
     if (!replica) return;
     if (headerStatus(headers) === 503) return this.#onNobodyThere(call, replica, sequence);
     const reply = readReply(headers);
     replica.heardMs = this.#transport.nowMs();
+    this.#noteLoad(replica, reply);
+    if (reply.error === "replica_busy" && !call.stream) return this.#onBusy(call, replica);
+    call.stream?.close();
+    if (!call.abandoned) call.done(readAnswer(call, waitedMs, reply, message.data));
+    this.#useFreed(replica, reply);
+  }
+
+  #noteLoad(replica: ReplicaSlots, reply: ReceivedReply): void {
     if (reply.slots !== 0 || reply.inFlight !== 0) {
       replica.slots = reply.slots;
       replica.others = Math.max(0, reply.inFlight - replica.mine);
     }
     if (reply.offer) this.#unreserve(replica);
-    if (reply.error === "replica_busy") return this.#onBusy(call, replica);
-    if (!call.abandoned) call.done(readAnswer(call, waitedMs, reply, message.data));
+  }
+
+  #useFreed(replica: ReplicaSlots, reply: ReceivedReply): void {
     if (reply.offer && this.#line.length === 0) this.#withdraw(replica);
     this.#pump(replica);
+  }
+
+  #onFrame(call: OpenCall, message: Msg, headers: string): void {
+    const replica = call.bound?.replica;
+    const frame = decodeFrame(headers);
+    if (!replica) return;
+    replica.heardMs = this.#transport.nowMs();
+    if (!frame) return this.#finish(call, { kind: "failed", error: badFrame(replica.id) });
+    if (frame.kind === "ping") return;
+    try {
+      call.stream ??= new CallStream(call, replica.subject, this.#transport, headers);
+      if (frame.kind === "end" || frame.kind === "abort") return this.#onLastFrame(call, frame, message, headers);
+      if (frame.kind === "head") return this.#onHead(call, call.stream, message, headers);
+      if (!call.abandoned) call.stream.onFrame(frame, message.data);
+    } catch (error) {
+      const fault = error instanceof BuskerError ? error : new BuskerError("internal", String(error), { cause: error });
+      this.#finish(call, { kind: "failed", error: fault });
+    }
+  }
+
+  #onHead(call: OpenCall, stream: CallStream, message: Msg, headers: string): void {
+    if (call.abandoned) return;
+    const reply = readReply(headers);
+    const rest = stream.open(message.data.length);
+    call.done({ kind: "streaming", reply, body: message.data, rest });
+  }
+
+  #onLastFrame(call: OpenCall, frame: Frame, message: Msg, headers: string): void {
+    const replica = this.#release(call, true);
+    if (!replica) return;
+    const load = readReply(headers);
+    this.#noteLoad(replica, load);
+    if (call.stream && !call.abandoned) {
+      const error = call.stream.endOf(frame, message, headers);
+      if (error) this.#settle(call, { kind: "failed", error });
+    }
+    call.stream?.close();
+    this.#useFreed(replica, load);
   }
 
   #onNobodyThere(call: OpenCall, replica: ReplicaSlots, sequence: number): void {
@@ -424,6 +510,9 @@ const readAnswer = (call: OpenCall, waitedMs: number, reply: ReceivedReply, body
   reply.error === "deadline_exceeded" && waitedMs >= toldWaitMs
     ? { kind: "failed", error: overdue(call, waitedMs) }
     : { kind: "answered", reply, body };
+
+const badFrame = (replica: string): BuskerError =>
+  new BuskerError("internal", `replica ${replica} sent a part of a body of a kind that this version does not know`);
 
 const inSeconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 

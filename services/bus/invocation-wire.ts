@@ -4,6 +4,7 @@ import { BuskerError, type ErrorCode, isErrorCode } from "../../schemas/errors.t
 import { invokeType, replyType } from "../../schemas/events.ts";
 import { defaultRequestHead, type RequestHead, type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
 import { decodeAttribute, encodeAttribute, fromMessage, isStructured } from "./cloud-events.ts";
+import { frameLine } from "./frames.ts";
 import { HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
 
 /** What a caller sends. */
@@ -14,6 +15,10 @@ export interface RequestParts {
   readonly contentType?: string | undefined;
   readonly traceparent?: string | undefined;
   readonly deadlineMs: number;
+  /** First credit for a streamed answer, in bytes; absent: the answer must be whole. */
+  readonly windowBytes?: number | undefined;
+  /** The body goes on in frames. */
+  readonly isStreamed?: boolean;
 }
 
 /** What a replica reads. */
@@ -24,6 +29,10 @@ export interface ReceivedRequest {
   /** Undefined when the caller set none. */
   readonly deadlineMs: number | undefined;
   readonly hops: number;
+  /** First credit for a streamed answer, in bytes; 0 when the caller takes a whole one only. */
+  readonly windowBytes: number;
+  /** `body` is only the beginning; the rest comes in frames. */
+  readonly isStreamed: boolean;
 }
 
 const constantLines = (type: string): string => `ce-specversion: 1.0\r\nce-type: ${type}\r\n`;
@@ -35,6 +44,8 @@ export const encodeRequest = (parts: RequestParts): MsgHdrs => {
   let lines = `${requestLines}ce-source: ${parts.source}\r\nce-id: ${encodeAttribute(parts.callId)}\r\n`;
   if (parts.contentType !== undefined) lines += headerLine("ce-datacontenttype", encodeAttribute(parts.contentType));
   if (parts.traceparent !== undefined) lines += headerLine("ce-traceparent", encodeAttribute(parts.traceparent));
+  if (parts.windowBytes !== undefined) lines += `${wireHeaders.window}: ${parts.windowBytes}\r\n`;
+  if (parts.isStreamed) lines += `${wireHeaders.body}: stream\r\n`;
   lines += `${wireHeaders.deadline}: ${parts.deadlineMs}\r\n${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n`;
   return HeaderBlock.of(lines);
 };
@@ -102,10 +113,20 @@ const wholeNumber = (text: string | undefined): number | undefined =>
 export const decodeRequest = (message: Msg): ReceivedRequest => {
   const headers = headerText(message);
   if (headers === "")
-    return { callId: randomUUID(), head: defaultRequestHead, body: message.data, deadlineMs: undefined, hops: 0 };
+    return {
+      callId: randomUUID(),
+      head: defaultRequestHead,
+      body: message.data,
+      deadlineMs: undefined,
+      hops: 0,
+      windowBytes: 0,
+      isStreamed: false,
+    };
   const common = {
     deadlineMs: wholeNumber(headerValue(headers, wireHeaders.deadline)),
     hops: wholeNumber(headerValue(headers, wireHeaders.hops)) ?? 0,
+    windowBytes: wholeNumber(headerValue(headers, wireHeaders.window)) ?? 0,
+    isStreamed: headerValue(headers, wireHeaders.body) === "stream",
   };
   const json = headerValue(headers, wireHeaders.http);
   if (json === undefined && isStructured(headers)) return { ...decodeStructured(message), ...common };
@@ -118,22 +139,43 @@ export const decodeRequest = (message: Msg): ReceivedRequest => {
   };
 };
 
-/** What a replica answers. */
-export interface ReplyParts {
-  readonly callId: string;
-  readonly source: string;
-  readonly head: ResponseHead;
+/** A replica's count, as each of its answers brings it. */
+export interface LoadParts {
   readonly inFlight: number;
   readonly slots: number;
   /** The caller's reservation has come up: a slot is held for it. */
   readonly offer?: boolean;
-  readonly error?: ErrorCode | undefined;
 }
 
-/** The header block of a reply. */
+const loadLine = ({ inFlight, slots, offer }: LoadParts): string =>
+  `${wireHeaders.load}: ${inFlight}/${slots}${offer ? "/offer" : ""}\r\n`;
+
+/** The header block of a streamed answer's last frame. */
+export const encodeLastFrame = (
+  kind: "end" | "abort",
+  number: number,
+  load: LoadParts,
+  error: ErrorCode | undefined,
+): MsgHdrs =>
+  HeaderBlock.of(
+    frameLine(kind, number) + loadLine(load) + (error === undefined ? "" : `${wireHeaders.error}: ${error}\r\n`),
+  );
+
+/** What a replica answers. */
+export interface ReplyParts extends LoadParts {
+  readonly callId: string;
+  readonly source: string;
+  readonly head: ResponseHead;
+  readonly error?: ErrorCode | undefined;
+  /** The answer is streamed: where the caller's frames go. */
+  readonly inbox?: string | undefined;
+}
+
+/** The header block of a reply, or of a streamed one's `head` frame. */
 export const encodeReply = (parts: ReplyParts): MsgHdrs => {
   let lines = `${replyLines}ce-source: ${parts.source}\r\nce-id: ${encodeAttribute(parts.callId)}\r\n`;
-  lines += `${wireHeaders.load}: ${parts.inFlight}/${parts.slots}${parts.offer ? "/offer" : ""}\r\n`;
+  lines += loadLine(parts);
+  if (parts.inbox !== undefined) lines += frameLine("head", 0) + headerLine(wireHeaders.inbox, parts.inbox);
   if (parts.error !== undefined) lines += `${wireHeaders.error}: ${parts.error}\r\n`;
   return HeaderBlock.of(`${lines}${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n`);
 };

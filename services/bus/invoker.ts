@@ -4,6 +4,7 @@ import type { EventData } from "../../schemas/events.ts";
 import type { ReplicaControl, RequestHead } from "../../schemas/invocation.ts";
 import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { demandSubject, parseReplicaSubject, replicaAnyFilter } from "../../schemas/subjects.ts";
+import type { BodySink } from "./body-sender.ts";
 import type { Bus } from "./connection.ts";
 import { publishEvent } from "./events.ts";
 import {
@@ -17,6 +18,7 @@ import {
 import { headerBytes } from "./headers.ts";
 import { encodeRequest } from "./invocation-wire.ts";
 import { openReplyInbox } from "./reply-inbox.ts";
+import { WindowShare } from "./window-share.ts";
 
 /** One synchronous invocation. */
 export interface Invocation {
@@ -29,6 +31,10 @@ export interface Invocation {
   readonly body: Uint8Array;
   /** Milliseconds since the epoch: the one deadline every hop obeys. */
   readonly deadlineMs: number;
+  /** Whether `done` takes a result of kind "streaming"; else the answer comes whole, however long it takes. */
+  readonly canStream?: boolean;
+  /** `body` is only the beginning: called once, with where to write the rest, when a replica has taken the call. */
+  readonly upload?: ((sink: BodySink) => void) | undefined;
 }
 
 /** What is known of one function's calls here. */
@@ -87,6 +93,7 @@ const followReplicas = (bus: Bus, find: (name: FunctionName) => FunctionCalls | 
 export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => {
   const inbox = openReplyInbox(bus);
   const functions = new Map<string, FunctionCalls>();
+  const windows = new WindowShare();
   const transportOf = (name: FunctionName, replies = inbox.forFunction(name)): CallTransport => ({
     request: (subject, headers, payload, listener) => {
       const { token, subject: reply } = replies.expect(listener);
@@ -95,6 +102,8 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
     },
     control: (subject, message: ReplicaControl, reply) =>
       bus.nc.publish(subject, JSON.stringify(message), reply === undefined ? {} : { reply }),
+    frame: (subject, headers, payload) => bus.nc.publish(subject, payload, { headers }),
+    windows,
     forget: replies.forget,
     standingReply: replies.expect,
     demand: (waiting) =>
@@ -123,7 +132,7 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
     for (const calls of functions.values()) calls.tick();
   }, tickMs).unref();
   return {
-    invoke: (invocation, done) => startCall(bus, open(invocation.function), invocation, done),
+    invoke: (invocation, done) => startCall({ bus, windows }, open(invocation.function), invocation, done),
     counts: (name) => {
       const calls = find(name);
       return { waiting: calls?.waiting ?? 0, inFlight: calls?.inFlight ?? 0, readyReplicas: calls?.readyReplicas ?? 0 };
@@ -154,14 +163,24 @@ const assertFits = (bus: Bus, bytes: number): void => {
 };
 
 const startCall = (
-  bus: Bus,
+  { bus, windows }: { readonly bus: Bus; readonly windows: WindowShare },
   calls: FunctionCalls,
   invocation: Invocation,
   done: (result: CallResult) => void,
 ): (() => void) => {
   try {
     bus.assertConnected();
-    const headers = encodeRequest({ ...invocation, source: bus.source });
+    const windowBytes = invocation.canStream ? windows.next() : 0;
+    const headers = encodeRequest({
+      callId: invocation.callId,
+      source: bus.source,
+      head: invocation.head,
+      contentType: invocation.contentType,
+      traceparent: invocation.traceparent,
+      deadlineMs: invocation.deadlineMs,
+      windowBytes: windowBytes === 0 ? undefined : windowBytes,
+      isStreamed: invocation.upload !== undefined,
+    });
     assertFits(bus, headerBytes(headers) + invocation.body.length);
     const call: OpenCall = {
       callId: invocation.callId,
@@ -170,6 +189,9 @@ const startCall = (
       deadlineMs: invocation.deadlineMs,
       sinceMs: Date.now(),
       done,
+      windowBytes,
+      upload: invocation.upload,
+      stream: undefined,
       abandoned: false,
       bagIndex: -1,
       place: undefined,

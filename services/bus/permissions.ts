@@ -149,6 +149,7 @@ export const replicaPermissions = ({ namespace, name, replica }: ReplicaName): P
     // With the queue group's name the server allows the subscription in that group only.
     `${subjects.invokeSubject(namespace, name)} ${subjects.replicaQueueGroup}`,
     subjects.invokeReplicaSubject(namespace, name, replica),
+    subjects.callInboxFilter(namespace, name, replica),
     subjects.replicaControlSubject(replica),
     subjects.demandSubject(namespace, name),
     subjects.inboxFilter(replica),

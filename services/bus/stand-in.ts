@@ -58,6 +58,8 @@ const relay = (
   onDone: () => void,
 ): ((error: BuskerError) => void) => {
   const request = decodeRequest(message);
+  if (request.isStreamed)
+    throw new BuskerError("no_replica", "no replica is ready, and a streamed body is not kept until one is; try again");
   const headers = headerText(message);
   const traceparent = headerValue(headers, "ce-traceparent");
   const contentType = headerValue(headers, "ce-datacontenttype");

@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
-import type { CallResult } from "../bus/function-calls.ts";
 import type { Invoker } from "../bus/invoker.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { sendError } from "./error-reply.ts";
 import type { GatewayMetrics } from "./gateway-metrics.ts";
-import { type CallHead, endsHere, readCallHead } from "./http-head.ts";
-import { collectBody } from "./read-body.ts";
-import { servedBy } from "./version.ts";
+import { readCallHead } from "./http-head.ts";
+import { takeBody } from "./read-body.ts";
+import { trySendResult } from "./send-result.ts";
+import { sendStream } from "./send-stream.ts";
 
 /** What an invocation needs. */
 export interface InvokeParts {
@@ -62,83 +62,40 @@ export const createInvokeRoute =
     const call = readCallHead(request, path, startNs);
     metrics.started(entry.function);
     const settle = (status: number): void => metrics.finished(entry.function, status, (Date.now() - startMs) / 1000);
-    collectBody(request, maxBodyBytes, (body) => {
-      if (body instanceof BuskerError) {
-        settle(sendError(response, body, call.callId, startNs));
+    takeBody(request, maxBodyBytes, (taken) => {
+      if (taken instanceof BuskerError) {
+        settle(sendError(response, taken, call.callId, startNs));
         return;
       }
+      const isWhole = taken instanceof Uint8Array;
       // A call may be refused before invoke() has returned: then there is nothing to cancel any more.
-      let answered = false;
+      let isOver = false;
+      const end = (status: number): void => {
+        isOver = true;
+        settle(status);
+      };
       const cancel = invoker.invoke(
-        { function: entry.function, ...call, body, deadlineMs: startMs + entry.timeoutMs },
+        {
+          function: entry.function,
+          ...call,
+          body: isWhole ? taken : taken.first,
+          upload: isWhole ? undefined : taken.writeTo,
+          deadlineMs: startMs + entry.timeoutMs,
+          canStream: true,
+        },
         (result) => {
-          answered = true;
-          settle(trySendResult(response, request.method === "HEAD", call, startNs, result));
+          // Nobody else reads what the client still sends: unread, it would keep the connection from its next request.
+          if (!isWhole && result.kind !== "streaming") request.resume();
+          if (result.kind !== "streaming")
+            return end(trySendResult(response, request.method === "HEAD", call, startNs, result));
+          sendStream({ response, call, startNs, result, cancel: () => cancel(), end });
         },
       );
-      if (!answered)
+      if (!isOver)
         response.once("close", () => {
-          if (answered) return;
+          if (isOver) return;
           cancel();
-          settle(499);
+          end(499);
         });
     });
   };
-
-/** Sends a result and gives its status; an answer that cannot be written as HTTP is an error, and is said. */
-const trySendResult: typeof sendResult = (response, isHead, call, startNs, result) => {
-  try {
-    return sendResult(response, isHead, call, startNs, result);
-  } catch (cause) {
-    const error = new BuskerError("function_unreachable", `the function's answer is not valid HTTP: ${String(cause)}`, {
-      cause,
-    });
-    return sendError(response, error, call.callId, startNs);
-  }
-};
-
-const sendResult = (
-  response: ServerResponse,
-  isHead: boolean,
-  call: CallHead,
-  startNs: string,
-  result: CallResult,
-): number => {
-  if (result.kind === "failed") return sendError(response, result.error, call.callId, startNs);
-  const { reply, body } = result;
-  const { status } = reply.head;
-  const headers: string[] = [];
-  const bodiless = isHead || status === 204 || status === 304;
-  let hasType = false;
-  for (let at = 0; at < reply.head.headers.length; at += 2) {
-    const name = reply.head.headers[at] ?? "";
-    const lower = name.toLowerCase();
-    if (endsHere(lower) || (lower === "content-length" && !bodiless)) continue;
-    if (lower === "content-type") hasType = true;
-    headers.push(name, reply.head.headers[at + 1] ?? "");
-  }
-  if (!hasType && !bodiless) headers.push("Content-Type", call.contentType ?? "text/plain");
-  headers.push("X-Call-Id", call.callId, "X-Start-Time", startNs, "X-Served-By", servedBy);
-  if (reply.error !== undefined) headers.push("X-OpenFaaS-Internal", "watchdog");
-  if (status === 429 || status === 503) addRetryAfter(headers);
-  if (!bodiless) headers.push("Content-Length", String(body.length));
-  response.writeHead(status, headers);
-  sendBody(response, bodiless ? undefined : body);
-  return status;
-};
-
-// Up to here a body is copied next to its head.
-const maxJoinedBytes = 16 * 1024;
-
-// Node joins a string with the head it is sent with, and sends a buffer as a chunk of its own. Latin-1 maps every byte to
-// one character and back, so nothing changes on the way.
-const sendBody = (response: ServerResponse, body: Uint8Array | undefined): void => {
-  if (body === undefined || body.length === 0) response.end();
-  else if (body.length > maxJoinedBytes) response.end(body);
-  else response.end(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("latin1"), "latin1");
-};
-
-const addRetryAfter = (headers: string[]): void => {
-  if (!headers.some((name, at) => at % 2 === 0 && name.toLowerCase() === "retry-after"))
-    headers.push("Retry-After", "1");
-};

@@ -1,5 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
+import { maxWholeBytes } from "../../schemas/invocation.ts";
+import type { BodySink } from "../bus/body-sender.ts";
 
 const tooLarge = (limit: number): BuskerError =>
   new BuskerError("body_too_large", `the request body is larger than ${limit} bytes, the most this gateway takes`);
@@ -25,6 +27,72 @@ export const collectBody = (
   request.on("end", () => {
     if (bytes <= limit) done(chunks.length === 1 ? (chunks[0] ?? none) : Buffer.concat(chunks, bytes));
   });
+};
+
+/** A body that is handed over before it is complete. */
+export interface StreamedBody {
+  /** What has come so far. */
+  readonly first: Uint8Array;
+  /** Writes the rest, at the pace at which the sink takes it. */
+  readonly writeTo: (sink: BodySink) => void;
+}
+
+// A chunked body that is complete by then travels in one message like one of known length.
+const wholeWaitMs = 5;
+
+const streamOf = (request: IncomingMessage, first: Uint8Array): StreamedBody => ({
+  first,
+  writeTo: (sink) => {
+    sink.onDrain = () => request.resume();
+    request.on("data", (chunk: Buffer) => {
+      // An answer that came before the end of the body does not stop the client: what it sends is read and dropped.
+      if (!sink.write(chunk) && !sink.isOver) request.pause();
+    });
+    request.on("end", () => sink.end());
+    request.resume();
+  },
+});
+
+/** Collects a chunked body for a moment; what is not complete then goes on as a stream. */
+const collectBriefly = (
+  request: IncomingMessage,
+  limit: number,
+  done: (body: Uint8Array | StreamedBody) => void,
+): void => {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const stop = (): Uint8Array => {
+    clearTimeout(timer);
+    request.off("data", onData).off("end", onEnd).off("close", stop);
+    return Buffer.concat(chunks, bytes);
+  };
+  const goOn = (): void => {
+    request.pause();
+    done(streamOf(request, stop()));
+  };
+  const onData = (chunk: Buffer): void => {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > limit) goOn();
+  };
+  const onEnd = (): void => done(stop());
+  const timer = setTimeout(goOn, wholeWaitMs);
+  request.on("data", onData).on("end", onEnd).on("close", stop);
+};
+
+/**
+ * Hands over a request's body: whole where it is small and there in time, else as a stream. `body_too_large` when one
+ * that is to be whole is larger than `limit`; nothing when the client breaks off before.
+ */
+export const takeBody = (
+  request: IncomingMessage,
+  limit: number,
+  done: (body: Uint8Array | StreamedBody | BuskerError) => void,
+): void => {
+  const { "content-length": length, "transfer-encoding": encoding } = request.headers;
+  if (length === undefined && encoding !== undefined) collectBriefly(request, Math.min(limit, maxWholeBytes), done);
+  else if (length !== undefined && Number(length) > maxWholeBytes) done(streamOf(request, none));
+  else collectBody(request, limit, done);
 };
 
 /** A request's body as JSON. Throws `body_too_large`, or `invalid_request` saying where it is not JSON. */

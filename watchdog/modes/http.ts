@@ -1,12 +1,13 @@
 import type { ChildProcess } from "node:child_process";
-import { answerOfError, errorAnswer, stopAnswer } from "../answers.ts";
+import type { BodySink } from "../../services/bus/body-sender.ts";
+import { answerOfError, errorAnswer, stopAnswer, stopError } from "../answers.ts";
 import type { Answer, Call, Mode, StopCall } from "../mode.ts";
 import type { ModeParts } from "../mode-parts.ts";
 import { describeExit, signalGroup, stopGroups } from "../process-group.ts";
 import { resolveCommand } from "../resolve-command.ts";
 import { createUpstreamClient, type UpstreamClient } from "../upstream/client.ts";
-import type { ExchangeOutcome } from "../upstream/connection.ts";
-import { buildRequestHead, type RequestTarget } from "../upstream/request-head.ts";
+import type { ExchangeOutcome, ExchangeRequest } from "../upstream/connection.ts";
+import { buildRequestHead, type RequestTarget, streamedLength } from "../upstream/request-head.ts";
 import { startHttpChild, type HttpChild } from "./http-child.ts";
 
 /** Methods that may go out twice without doing their work twice (RFC 9110 section 9.2.2). */
@@ -29,24 +30,42 @@ const openUpstream = ({ config }: ModeParts, { address }: HttpChild): Upstream =
 
 const answerOfOutcome = (outcome: ExchangeOutcome): Answer => {
   if (outcome.kind === "failed") return answerOfError(outcome.error);
+  if (outcome.kind === "streaming") {
+    const { head, body, start } = outcome;
+    return { status: head.status, headers: head.headers, body, stream: start };
+  }
   const { head, body } = outcome.response;
   return { status: head.status, headers: head.headers, body };
 };
 
 /** Sends one call to the function. */
 const proxy = ({ client, target }: Upstream, call: Call, finish: (answer: Answer) => void): StopCall => {
-  let open = true;
+  let isOpen = true;
+  let sink: BodySink | undefined;
   const settle = (answer: Answer): void => {
-    if (!open) return;
-    open = false;
-    finish(answer);
+    if (!isOpen) return;
+    isOpen = false;
+    const { stream } = answer;
+    if (!stream) return finish(answer);
+    const start = (to: BodySink): void => stream((sink = to));
+    finish({ ...answer, stream: start });
   };
-  const request = { head: buildRequestHead(call, target), body: call.body, isHead: call.method === "HEAD" };
+  const request: ExchangeRequest = {
+    head: buildRequestHead(call, target),
+    body: call.body,
+    isHead: call.method === "HEAD",
+    canStream: call.canStream === true,
+    upload: call.rest && { rest: call.rest, bytes: streamedLength(call) },
+  };
   const drop = client.exchange(request, idempotent.has(call.method), (outcome) => settle(answerOfOutcome(outcome)));
   return (cause) => {
-    if (!open) return;
-    drop();
-    settle(stopAnswer(cause));
+    if (isOpen) {
+      drop();
+      settle(stopAnswer(cause));
+    } else if (sink && !sink.isOver) {
+      drop();
+      sink.abort(stopError(cause));
+    }
   };
 };
 
@@ -75,6 +94,7 @@ export const createHttpMode = (parts: ModeParts): Mode => {
   };
 
   return {
+    takesStreams: true,
     async start() {
       const started = await startHttpChild(parts, resolveCommand(parts.config.command, parts), (spawned) => {
         child = spawned;

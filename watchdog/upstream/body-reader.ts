@@ -1,4 +1,5 @@
 import { BuskerError } from "../../schemas/errors.ts";
+import { maxWholeBytes } from "../../schemas/invocation.ts";
 import { malformed, type BodyFraming } from "./response-head.ts";
 
 /** Puts a body together from what the socket gives. */
@@ -7,7 +8,8 @@ export interface BodyReader {
   feed(chunk: Buffer, from: number): number;
   /** The other side has closed. Throws `function_unreachable` when the body is cut short. */
   close(): void;
-  body(): Buffer;
+  /** What has come and was not taken before. */
+  take(): Buffer;
 }
 
 const tooLarge = (maxBytes: number): BuskerError =>
@@ -16,9 +18,11 @@ const tooLarge = (maxBytes: number): BuskerError =>
 const cutShort = (got: string): BuskerError =>
   new BuskerError("function_unreachable", `the function's response was cut short: ${got}`);
 
+/** Holds a whole body in memory made for it, which no chunk is copied into twice. */
 const readLength = (bytes: number): BodyReader => {
   const body = Buffer.allocUnsafe(bytes);
   let got = 0;
+  let taken = 0;
   return {
     feed(chunk, from) {
       const end = Math.min(chunk.length, from + bytes - got);
@@ -28,22 +32,58 @@ const readLength = (bytes: number): BodyReader => {
     close() {
       if (got < bytes) throw cutShort(`${got} of ${bytes} bytes came`);
     },
-    body: () => body,
+    take() {
+      const piece = body.subarray(taken, got);
+      taken = got;
+      return piece;
+    },
+  };
+};
+
+/** Copies of what has come, until they are taken. */
+const createPieces = () => {
+  let pieces: Buffer[] = [];
+  return {
+    add: (chunk: Buffer): void => void pieces.push(Buffer.from(chunk)),
+    take: (): Buffer => {
+      const [first] = pieces;
+      const all = pieces.length === 1 && first ? first : Buffer.concat(pieces);
+      pieces = [];
+      return all;
+    },
+  };
+};
+
+/** For a body that is taken in pieces. */
+const countLength = (bytes: number): BodyReader => {
+  const pieces = createPieces();
+  let got = 0;
+  return {
+    feed(chunk, from) {
+      const end = Math.min(chunk.length, from + bytes - got);
+      got += end - from;
+      if (end > from) pieces.add(chunk.subarray(from, end));
+      return got === bytes ? end : -1;
+    },
+    close() {
+      if (got < bytes) throw cutShort(`${got} of ${bytes} bytes came`);
+    },
+    take: pieces.take,
   };
 };
 
 const readUntilClose = (maxBytes: number): BodyReader => {
-  const pieces: Buffer[] = [];
+  const pieces = createPieces();
   let got = 0;
   return {
     feed(chunk, from) {
       got += chunk.length - from;
       if (got > maxBytes) throw tooLarge(maxBytes);
-      if (from < chunk.length) pieces.push(Buffer.from(chunk.subarray(from)));
+      if (from < chunk.length) pieces.add(chunk.subarray(from));
       return -1;
     },
     close: () => undefined,
-    body: () => Buffer.concat(pieces, got),
+    take: pieces.take,
   };
 };
 
@@ -60,7 +100,7 @@ const parseSize = (line: string): number => {
 };
 
 const readChunked = (maxBytes: number): BodyReader => {
-  const pieces: Buffer[] = [];
+  const pieces = createPieces();
   let got = 0;
   let left = 0;
   let held = "";
@@ -95,7 +135,7 @@ const readChunked = (maxBytes: number): BodyReader => {
 
   const takeData = (chunk: Buffer, from: number): number => {
     const end = Math.min(chunk.length, from + left);
-    pieces.push(Buffer.from(chunk.subarray(from, end)));
+    pieces.add(chunk.subarray(from, end));
     got += end - from;
     left -= end - from;
     if (left === 0) expected = "data end";
@@ -112,14 +152,19 @@ const readChunked = (maxBytes: number): BodyReader => {
     close() {
       throw cutShort(`${got} bytes came without the last chunk`);
     },
-    body: () => (pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces, got)),
+    take: pieces.take,
   };
 };
 
-/** The reader for one body. Throws `response_too_large` as soon as it is known to be larger than `maxBytes`. */
+/**
+ * The reader for one body. Throws `response_too_large` as soon as it is known to be larger than `maxBytes`, which is
+ * infinite for a body that is taken in pieces.
+ */
 export const createBodyReader = (framing: BodyFraming, maxBytes: number): BodyReader => {
   if (framing.kind === "chunked") return readChunked(maxBytes);
   if (framing.kind === "until close") return readUntilClose(maxBytes);
   if (framing.bytes > maxBytes) throw tooLarge(maxBytes);
-  return readLength(framing.bytes);
+  return framing.bytes > maxWholeBytes && maxBytes === Number.POSITIVE_INFINITY
+    ? countLength(framing.bytes)
+    : readLength(framing.bytes);
 };

@@ -24,7 +24,9 @@ const stay =
   };
 
 const summary = (outcome: ExchangeOutcome): string =>
-  outcome.kind === "answered"
+  outcome.kind === "streaming"
+    ? `streaming ${outcome.head.status}`
+    : outcome.kind === "answered"
     ? `${outcome.response.head.status} ${outcome.response.body.toString("latin1")}`
     : `${outcome.error.code}: ${outcome.error.message}`;
 

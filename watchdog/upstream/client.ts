@@ -11,7 +11,8 @@ export interface UpstreamClient {
   /**
    * Sends one request; `finish` is called exactly once, never before this has returned. With `canRepeat` a request that
    * met a kept connection just as the server closed it goes out again on a new one. Gives a function that drops the
-   * request: `finish` is not called any more.
+   * request: `finish` is not called any more. A streamed answer is handed over at its head; its connection is used again
+   * when it has ended. With a streamed body a new connection is taken, since it could not be sent twice.
    */
   exchange(request: ExchangeRequest, canRepeat: boolean, finish: (outcome: ExchangeOutcome) => void): () => void;
   /** Closes all connections; requests in flight fail with this reason. */
@@ -44,8 +45,14 @@ export const createUpstreamClient = (address: UpstreamAddress, maxBodyBytes: num
     if (at >= 0) idle.splice(at, 1);
   };
 
+  const giveBack = (connection: UpstreamConnection): void => {
+    if (!connection.isUsable) return;
+    connection.idleSinceMs = Date.now();
+    idle.push(connection);
+  };
+
   const open = (): UpstreamConnection => {
-    const connection = new UpstreamConnection({ ...address, maxBodyBytes, onGone });
+    const connection = new UpstreamConnection({ ...address, maxBodyBytes, onGone, onStreamed: giveBack });
     all.add(connection);
     return connection;
   };
@@ -58,22 +65,16 @@ export const createUpstreamClient = (address: UpstreamAddress, maxBodyBytes: num
     return undefined;
   };
 
-  const giveBack = (connection: UpstreamConnection): void => {
-    if (!connection.isUsable) return;
-    connection.idleSinceMs = Date.now();
-    idle.push(connection);
-  };
-
   return {
     exchange(request, canRepeat, finish) {
-      const kept = takeIdle();
+      const kept = request.upload ? undefined : takeIdle();
       let connection = kept ?? open();
       const onOutcome = (outcome: ExchangeOutcome): void => {
         if (outcome.kind === "answered") giveBack(connection);
         finish(outcome);
       };
       const onFirst = (outcome: ExchangeOutcome): void => {
-        if (!kept || !canRepeat || outcome.kind === "answered" || !outcome.heardNothing) return onOutcome(outcome);
+        if (!kept || !canRepeat || outcome.kind !== "failed" || !outcome.heardNothing) return onOutcome(outcome);
         connection = open();
         connection.send(request, onOutcome);
       };

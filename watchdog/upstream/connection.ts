@@ -1,10 +1,21 @@
 import { connect, type Socket } from "node:net";
 import { BuskerError } from "../../schemas/errors.ts";
+import { maxWholeBytes } from "../../schemas/invocation.ts";
+import type { BodySink } from "../../services/bus/body-sender.ts";
+import type { ParsedHead } from "./response-head.ts";
+import { createUploadWriter, type UploadParts } from "./upload-writer.ts";
 import { createResponseReader, type ResponseReader, type UpstreamResponse } from "./response-reader.ts";
 
 /** What became of one request on a connection. */
 export type ExchangeOutcome =
   | { readonly kind: "answered"; readonly response: UpstreamResponse }
+  /** `body` is what has come so far; `start` is to be called at once, with where the rest goes. */
+  | {
+      readonly kind: "streaming";
+      readonly head: ParsedHead;
+      readonly body: Buffer;
+      readonly start: (sink: BodySink) => void;
+    }
   | { readonly kind: "failed"; readonly error: BuskerError; readonly heardNothing: boolean };
 
 /** One request as it goes over the wire. */
@@ -12,6 +23,10 @@ export interface ExchangeRequest {
   readonly head: string;
   readonly body: Uint8Array;
   readonly isHead: boolean;
+  /** Whether the outcome may be "streaming". */
+  readonly canStream?: boolean;
+  /** The body is streamed: `body` is its beginning, this the rest. */
+  readonly upload?: UploadParts | undefined;
 }
 
 /** Memory that a socket reads into: large enough for nearly every answer in one read. */
@@ -19,6 +34,9 @@ const readBufferBytes = 32 * 1024;
 
 /** Bodies up to this size are copied behind their head, which is cheaper than a second system call. */
 const joinedBytes = 64 * 1024;
+
+/** How long a small answer of known length is waited for, so that it travels whole. */
+const wholeWaitMs = 3;
 
 /** One connection to the function; it carries one request at a time. */
 export class UpstreamConnection {
@@ -31,6 +49,14 @@ export class UpstreamConnection {
   readonly #onGone: (connection: UpstreamConnection) => void;
   #reader: ResponseReader | undefined;
   #finish: ((outcome: ExchangeOutcome) => void) | undefined;
+  readonly #onStreamed: (connection: UpstreamConnection) => void;
+  #canStream = false;
+  /** Where a streamed answer goes, from its head to its end. */
+  #sink: BodySink | undefined;
+  #isPaused = false;
+  #wholeTimer: NodeJS.Timeout | undefined;
+  /** The exchange whose request is still being sent, if it is streamed. */
+  #uploading: UploadParts | undefined;
   #heardNothing = true;
   #gone = false;
 
@@ -39,7 +65,10 @@ export class UpstreamConnection {
     port: number;
     maxBodyBytes: number;
     onGone: (connection: UpstreamConnection) => void;
+    /** A streamed answer has ended. */
+    onStreamed: (connection: UpstreamConnection) => void;
   }) {
+    this.#onStreamed = options.onStreamed;
     this.#maxBodyBytes = options.maxBodyBytes;
     this.#onGone = options.onGone;
     this.#socket = connect({
@@ -59,20 +88,24 @@ export class UpstreamConnection {
 
   /** Whether another request may be sent. */
   get isUsable(): boolean {
-    return !this.#gone && this.#finish === undefined;
+    return !this.#gone && this.#finish === undefined && this.#sink === undefined;
   }
 
   /** Sends a request; `finish` is called exactly once, never before this returns. */
   send(request: ExchangeRequest, finish: (outcome: ExchangeOutcome) => void): void {
-    this.#reader = createResponseReader(request.isHead, this.#maxBodyBytes);
+    this.#canStream = request.canStream === true;
+    const maxBytes = this.#canStream ? Number.POSITIVE_INFINITY : this.#maxBodyBytes;
+    this.#reader = createResponseReader(request.isHead, maxBytes);
     this.#finish = finish;
     this.#heardNothing = true;
-    this.#write(request);
+    if (request.upload) this.#writeStreamed(request, request.upload);
+    else this.#write(request);
   }
 
   /** Closes at once; a request in flight is not answered any more. */
   destroy(): void {
     this.#finish = undefined;
+    this.#sink = undefined;
     this.#drop();
   }
 
@@ -97,11 +130,38 @@ export class UpstreamConnection {
     }
   }
 
+  #writeStreamed({ head, body }: ExchangeRequest, upload: UploadParts): void {
+    this.#uploading = upload;
+    const isCurrent = (): boolean => this.#uploading === upload && !this.#gone;
+    const writer = createUploadWriter(upload, (bytes, sent) => this.#socket.write(bytes, sent));
+    const guarded = (step: () => void): void => {
+      if (!isCurrent()) return;
+      try {
+        step();
+      } catch (error) {
+        this.#failWith(toBuskerError(error));
+      }
+    };
+    upload.rest.listen({
+      onData: (chunk) => guarded(() => writer.write(chunk)),
+      onEnd: () =>
+        guarded(() => {
+          writer.end();
+          this.#uploading = undefined;
+        }),
+      onError: (error) => {
+        if (isCurrent()) this.#failWith(error);
+      },
+    });
+    this.#socket.write(head, "latin1");
+    if (body.length > 0) writer.write(body);
+  }
+
   #onRead(bytes: number, buffer: Uint8Array): boolean {
     this.#heardNothing = false;
     if (!this.#reader) this.#drop();
     else this.#settle(() => this.#reader?.feed(Buffer.from(buffer.buffer, buffer.byteOffset, bytes)));
-    return true;
+    return !this.#isPaused;
   }
 
   #onEnd(): void {
@@ -113,21 +173,58 @@ export class UpstreamConnection {
     try {
       const response = read();
       if (response) this.#answer(response);
+      else if (this.#canStream && this.#reader) this.#passOn(this.#reader);
     } catch (error) {
-      this.#failWith(
-        error instanceof BuskerError ? error : new BuskerError("internal", String(error), { cause: error }),
-      );
+      this.#failWith(toBuskerError(error));
     }
+  }
+
+  #passOn(reader: ResponseReader): void {
+    if (this.#sink) return this.#writeOn(this.#sink, reader.take());
+    const head = reader.head();
+    if (!head) return;
+    const { framing } = head;
+    if (framing.kind === "length" && framing.bytes <= maxWholeBytes)
+      this.#wholeTimer ??= setTimeout(() => this.#startStream(head, reader), wholeWaitMs);
+    else this.#startStream(head, reader);
+  }
+
+  #startStream(head: ParsedHead, reader: ResponseReader): void {
+    const finish = this.#finish;
+    this.#finish = undefined;
+    clearTimeout(this.#wholeTimer);
+    this.#wholeTimer = undefined;
+    const start = (sink: BodySink): void => {
+      this.#sink = sink;
+      sink.onDrain = () => {
+        if (!this.#isPaused || this.#gone) return;
+        this.#isPaused = false;
+        this.#socket.resume();
+      };
+    };
+    finish?.({ kind: "streaming", head: withLength(head), body: reader.take(), start });
+  }
+
+  #writeOn(sink: BodySink, piece: Buffer): void {
+    // Reading stops until the caller has taken what is there: the function is slowed down, nothing piles up here.
+    if (piece.length > 0 && !sink.write(piece)) this.#isPaused = true;
   }
 
   #answer(response: UpstreamResponse): void {
     const finish = this.#finish;
+    const sink = this.#sink;
     this.#finish = undefined;
+    this.#sink = undefined;
     this.#reader = undefined;
+    clearTimeout(this.#wholeTimer);
+    this.#wholeTimer = undefined;
     this.keepAliveSeconds = response.head.keepAliveSeconds;
     // A server that answers before it has read the whole request will not read the rest as we mean it.
-    if (!response.head.keepAlive || this.#socket.writableLength > 0) this.#drop();
-    finish?.({ kind: "answered", response });
+    if (!response.head.keepAlive || this.#socket.writableLength > 0 || this.#uploading) this.#drop();
+    if (!sink) return finish?.({ kind: "answered", response });
+    if (response.body.length > 0) sink.write(response.body);
+    sink.end();
+    this.#onStreamed(this);
   }
 
   #fail(reason: string): void {
@@ -136,16 +233,29 @@ export class UpstreamConnection {
 
   #failWith(error: BuskerError): void {
     const finish = this.#finish;
+    const sink = this.#sink;
     this.#finish = undefined;
+    this.#sink = undefined;
     this.#drop();
+    sink?.abort(error);
     finish?.({ kind: "failed", error, heardNothing: this.#heardNothing });
   }
 
   #drop(): void {
     if (this.#gone) return;
     this.#gone = true;
+    clearTimeout(this.#wholeTimer);
     this.#reader = undefined;
     this.#socket.destroy();
     this.#onGone(this);
   }
 }
+
+const toBuskerError = (error: unknown): BuskerError =>
+  error instanceof BuskerError ? error : new BuskerError("internal", String(error), { cause: error });
+
+/** A streamed answer keeps the length that it said, so that its client can tell how much is to come. */
+const withLength = (head: ParsedHead): ParsedHead =>
+  head.framing.kind === "length"
+    ? { ...head, headers: [...head.headers, "Content-Length", String(head.framing.bytes)] }
+    : head;

@@ -45,6 +45,20 @@ const headersOf = (call: Call): readonly string[] => {
   return names.size === 0 ? call.headers : withoutHeaders(call.headers, names);
 };
 
+/** How long the whole body of a streamed call is by its own `Content-Length`; undefined when it does not say. */
+export const streamedLength = (call: Call): number | undefined => {
+  const at = call.headers.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === "content-length");
+  const text = at < 0 ? "" : (call.headers[at + 1] ?? "");
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+};
+
+const framingLine = (call: Call): string => {
+  if (!call.rest)
+    return call.body.length > 0 || !bodyless.has(call.method) ? `Content-Length: ${call.body.length}\r\n` : "";
+  const bytes = streamedLength(call);
+  return bytes === undefined ? "Transfer-Encoding: chunked\r\n" : `Content-Length: ${bytes}\r\n`;
+};
+
 /**
  * The head of a request as it goes to the function: hop-by-hop headers left out, `Host`, `X-Call-Id` and the length
  * added. Throws `invalid_request` for whatever could be read as something else by the function's server.
@@ -67,6 +81,5 @@ export const buildRequestHead = (call: Call, target: RequestTarget): string => {
   }
   if (!hasHost) head += `Host: ${target.authority}\r\n`;
   if (!hasCallId) head += `X-Call-Id: ${call.id}\r\n`;
-  if (call.body.length > 0 || !bodyless.has(call.method)) head += `Content-Length: ${call.body.length}\r\n`;
-  return `${head}\r\n`;
+  return `${head}${framingLine(call)}\r\n`;
 };

@@ -1,7 +1,7 @@
 import { createBodyReader, type BodyReader } from "./body-reader.ts";
 import { malformed, parseResponseHead, type ParsedHead } from "./response-head.ts";
 
-/** A whole response. */
+/** A whole response; `body` is what was not taken before. */
 export interface UpstreamResponse {
   readonly head: ParsedHead;
   readonly body: Buffer;
@@ -19,9 +19,13 @@ export interface ResponseReader {
   feed(chunk: Buffer): UpstreamResponse | undefined;
   /** The other side has closed: the response that this completes, or an error that says what is missing. */
   close(): UpstreamResponse;
+  /** The head, once it is there. */
+  head(): ParsedHead | undefined;
+  /** What has come of the body and was not taken before. */
+  take(): Buffer;
 }
 
-/** A reader for the response to one request. */
+/** A reader for the response to one request; with an infinite limit its body can be taken in pieces. */
 export const createResponseReader = (isHead: boolean, maxBodyBytes: number): ResponseReader => {
   let held: Buffer | undefined;
   let head: ParsedHead | undefined;
@@ -57,7 +61,7 @@ export const createResponseReader = (isHead: boolean, maxBodyBytes: number): Res
   };
 
   const whole = (keepAlive: boolean): UpstreamResponse | undefined =>
-    head && reader && { head: keepAlive ? head : { ...head, keepAlive }, body: reader.body() };
+    head && reader && { head: keepAlive ? head : { ...head, keepAlive }, body: reader.take() };
 
   return {
     feed(chunk) {
@@ -69,6 +73,8 @@ export const createResponseReader = (isHead: boolean, maxBodyBytes: number): Res
       // Bytes after the end belong to no request: the connection cannot be trusted with another.
       return end < 0 ? undefined : whole(head?.keepAlive === true && end === bytes.length);
     },
+    head: () => head,
+    take: () => reader?.take() ?? Buffer.alloc(0),
     close() {
       reader?.close();
       const response = whole(false);

@@ -1,0 +1,223 @@
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
+import { expect } from "chai";
+import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+
+/*
+ * Bodies of any size, streams and their faults, through a whole platform (issue 3).
+ */
+
+const server = `
+import { createServer } from "node:http";
+import { createHash } from "node:crypto";
+let aborted = 0;
+createServer((request, response) => {
+  const url = new URL(request.url, "http://x");
+  switch (url.pathname) {
+    case "/echo":
+      if (request.headers["content-length"]) response.setHeader("Content-Length", request.headers["content-length"]);
+      return request.pipe(response);
+    case "/hash": {
+      const hash = createHash("sha256");
+      request.on("data", (chunk) => hash.update(chunk));
+      return request.on("end", () => response.end(hash.digest("hex")));
+    }
+    case "/events": {
+      response.writeHead(200, { "Content-Type": "text/event-stream" });
+      response.write("data: first\\n\\n");
+      response.on("close", () => (aborted += 1));
+      return request.on("data", (chunk) => response.write("data: " + chunk + "\\n\\n"));
+    }
+    case "/aborted":
+      return response.end(String(aborted));
+    case "/early":
+      return response.writeHead(403).end("no");
+    case "/short":
+      response.writeHead(200, { "Content-Length": "1000000" });
+      response.write("x".repeat(300000));
+      return setTimeout(() => response.destroy(), 20);
+    case "/pid":
+      return response.end(String(process.pid));
+    default:
+      return response.end();
+  }
+}).listen(Number(process.env.PORT), "127.0.0.1");
+`;
+
+const handler = "export default async (event) => String(event.body.length);";
+
+interface Answered {
+  readonly status: number | undefined;
+  readonly headers: IncomingMessage["headers"];
+  readonly body: Buffer;
+}
+
+const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+describe("streamed bodies", function () {
+  this.timeout(10_000);
+  let platform: TestPlatform;
+
+  before(async function () {
+    this.timeout(40_000);
+    platform = await startTestPlatform();
+    const code = { "server.mjs": server };
+    const deployments = [
+      { name: "s", code, envVars: { fprocess: "node server.mjs", mode: "http" } },
+      { name: "brief", code, envVars: { fprocess: "node server.mjs", mode: "http", exec_timeout: "1s" } },
+      { name: "h", code: { "h.mjs": handler }, envVars: { mode: "handler", handler: "h.mjs" } },
+      { name: "cat", code: { "x.sh": "cat\n" }, envVars: { fprocess: "sh x.sh" } },
+    ];
+    for (const fn of deployments) {
+      const response = await platform.deploy(fn);
+      expect(response.status, await response.text()).to.equal(202);
+    }
+  });
+
+  after(async () => {
+    expect(await platform.stop()).to.equal(0);
+  });
+
+  const open = (path: string, headers: Record<string, string | number> = {}, method = "POST"): ClientRequest =>
+    // What breaks after the head is told by the response, too.
+    httpRequest(`${platform.url}/function/${path}`, { method, headers, agent: false }).on("error", () => {});
+
+  const responseTo = async (request: ClientRequest): Promise<IncomingMessage> => {
+    const [response] = (await once(request, "response")) as [IncomingMessage];
+    return response;
+  };
+
+  const readAll = async (response: IncomingMessage): Promise<Answered> => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+    return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
+  };
+
+  const send = async (path: string, body: Uint8Array, headers: Record<string, string | number>): Promise<Answered> => {
+    const request = open(path, headers);
+    const answered = responseTo(request).then(readAll);
+    for (let at = 0; at < body.length; at += 60_000)
+      if (!request.write(body.subarray(at, at + 60_000))) await once(request, "drain");
+    request.end();
+    return answered;
+  };
+
+  const nextChunk = async (response: IncomingMessage): Promise<string> => {
+    const next = once(response, "data") as Promise<[Buffer]>;
+    response.resume();
+    const [chunk] = await next;
+    response.pause();
+    return chunk.toString();
+  };
+
+  for (const bytes of [1024, 256 * 1024, 256 * 1024 + 1, 1024 * 1024, 10 * 1024 * 1024])
+    for (const framing of ["Content-Length", "chunked"])
+      it(`an echo of ${bytes} bytes with ${framing} gives back what was sent`, async () => {
+        const body = randomBytes(bytes);
+        const headers: Record<string, number> = framing === "chunked" ? {} : { "Content-Length": bytes };
+        const answer = await send("s/echo", body, headers);
+        expect(answer.status).to.equal(200);
+        expect(answer.body.length).to.equal(bytes);
+        expect(digest(answer.body)).to.equal(digest(body));
+        if (framing !== "chunked") expect(answer.headers["content-length"]).to.equal(String(bytes));
+      });
+
+  it("an upload larger than one message arrives whole at an http function", async () => {
+    const body = randomBytes(20 * 1024 * 1024);
+    const answer = await send("s/hash", body, { "Content-Length": body.length });
+    expect(answer.body.toString()).to.equal(digest(body));
+  });
+
+  it("twenty at once do not disturb each other", async () => {
+    const body = randomBytes(3 * 1024 * 1024);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => send("s/echo", body, {})));
+    for (const answer of answers) expect(digest(answer.body)).to.equal(digest(body));
+  });
+
+  it("events come one by one as they are written, while the request is still open", async () => {
+    const request = open("s/events");
+    request.flushHeaders();
+    const response = await responseTo(request);
+    expect(response.headers["content-type"]).to.equal("text/event-stream");
+    expect(await nextChunk(response)).to.equal("data: first\n\n");
+    for (const word of ["one", "two", "three"]) {
+      request.write(word);
+      expect(await nextChunk(response)).to.equal(`data: ${word}\n\n`);
+    }
+    response.destroy();
+  });
+
+  it("a client that goes away stops the function", async () => {
+    const count = async (): Promise<number> => Number(await (await platform.invoke("s/aborted")).text());
+    const before = await count();
+    const request = open("s/events", {}, "GET");
+    request.end();
+    const response = await responseTo(request);
+    await nextChunk(response);
+    response.destroy();
+    await eventually("the function is stopped", async () => (await count()) > before || undefined);
+  });
+
+  it("an answer that the function breaks off breaks the client's connection", async () => {
+    const request = open("s/short", {}, "GET");
+    request.end();
+    const response = await responseTo(request);
+    expect(response.statusCode).to.equal(200);
+    const code = await readAll(response).then(
+      () => "complete",
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    expect(code).to.equal("ECONNRESET");
+  });
+
+  it("a streamed answer at its deadline breaks the client's connection", async () => {
+    const request = open("brief/events", {}, "GET");
+    request.end();
+    const response = await responseTo(request);
+    const code = await readAll(response).then(
+      () => "complete",
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    expect(code).to.equal("ECONNRESET");
+  });
+
+  it("an answer that comes before the end of the upload reaches the client", async () => {
+    const answer = await send("s/early", randomBytes(1024 * 1024), {});
+    expect([answer.status, answer.body.toString()]).to.deep.equal([403, "no"]);
+  });
+
+  it("a replica killed in mid-stream breaks the client's connection, and the function serves again", async () => {
+    const pid = Number(await (await platform.invoke("s/pid")).text());
+    const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
+    const request = open("s/events", {}, "GET");
+    request.end();
+    const response = await responseTo(request);
+    await nextChunk(response);
+    const broken = readAll(response).then(
+      () => "complete",
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    process.kill(watchdog ?? 0, "SIGKILL");
+    expect(await broken).to.equal("ECONNRESET");
+    await eventually("the function serves again", async () => (await platform.invoke("s/pid")).ok || undefined);
+  });
+
+  const whole: readonly (readonly [string, string])[] = [
+    ["a handler", "h"],
+    ["a process", "cat"],
+  ];
+  for (const [what, name] of whole)
+    it(`${what} gets a body of 1 MiB collected`, async () => {
+      const body = Buffer.alloc(1024 * 1024, "a");
+      const answer = await send(name, body, {});
+      expect(answer.status).to.equal(200);
+      expect(name === "h" ? answer.body.toString() : String(answer.body.length)).to.equal("1048576");
+    });
+});
+
+const isParentOf = (parent: number, pid: number): boolean => {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent;
+};
