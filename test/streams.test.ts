@@ -13,6 +13,7 @@ const server = `
 import { createServer } from "node:http";
 import { createHash } from "node:crypto";
 let aborted = 0;
+let flooded = 0;
 createServer((request, response) => {
   const url = new URL(request.url, "http://x");
   switch (url.pathname) {
@@ -30,6 +31,20 @@ createServer((request, response) => {
       response.on("close", () => (aborted += 1));
       return request.on("data", (chunk) => response.write("data: " + chunk + "\\n\\n"));
     }
+    case "/flood": {
+      const piece = Buffer.alloc(65536, "x");
+      flooded = 0;
+      const flood = () => {
+        while (!response.destroyed) {
+          flooded += piece.length;
+          if (!response.write(piece)) return response.once("drain", flood);
+        }
+      };
+      response.on("close", () => (aborted += 1));
+      return flood();
+    }
+    case "/flooded":
+      return response.end(String(flooded));
     case "/aborted":
       return response.end(String(aborted));
     case "/early":
@@ -104,6 +119,13 @@ describe("streamed bodies", function () {
     return answered;
   };
 
+  /** How reading ends: "complete", or the code of an error. */
+  const failureOf = (response: IncomingMessage): Promise<string | undefined> =>
+    readAll(response).then(
+      () => "complete",
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+
   const nextChunk = async (response: IncomingMessage): Promise<string> => {
     const next = once(response, "data") as Promise<[Buffer]>;
     response.resume();
@@ -149,26 +171,65 @@ describe("streamed bodies", function () {
     response.destroy();
   });
 
+  const ask = async (path: string): Promise<number> => Number(await (await platform.invoke(path)).text());
+
+  it("a client that does not read holds the function back, and gets every byte when it reads", async () => {
+    const request = open("s/flood", {}, "GET");
+    request.end();
+    const response = await responseTo(request);
+    let last = -1;
+    const held = await eventually("the function is held back", async () => {
+      const now = await ask("s/flooded");
+      const isHeld = now > 0 && now === last;
+      last = now;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return isHeld ? now : undefined;
+    });
+    // Buffers of four sockets and two windows.
+    expect(held).to.be.lessThan(32 * 1024 * 1024);
+    let bytes = 0;
+    for await (const chunk of response) {
+      bytes += (chunk as Buffer).length;
+      if (bytes > held + 8 * 1024 * 1024) break;
+    }
+    expect(bytes).to.be.greaterThan(held);
+  });
+
   it("a client that goes away stops the function", async () => {
-    const count = async (): Promise<number> => Number(await (await platform.invoke("s/aborted")).text());
-    const before = await count();
+    const before = await ask("s/aborted");
     const request = open("s/events", {}, "GET");
     request.end();
     const response = await responseTo(request);
     await nextChunk(response);
     response.destroy();
-    await eventually("the function is stopped", async () => (await count()) > before || undefined);
+    await eventually("the function is stopped", async () => (await ask("s/aborted")) > before || undefined);
   });
+
+  for (const [what, command] of [
+    ["gateway", "gateway/main"],
+    ["nats-server", "nats-server"],
+  ] as const)
+    it(`a ${what} killed in mid-stream breaks the client's connection and stops the function`, async () => {
+      const before = await ask("s/aborted");
+      const request = open("s/events", {}, "GET");
+      request.end();
+      const response = await responseTo(request);
+      await nextChunk(response);
+      const broken = failureOf(response);
+      for (const pid of platform.pids(command)) process.kill(pid, "SIGKILL");
+      expect(await broken).to.equal("ECONNRESET");
+      await eventually("the function is stopped", async () => {
+        const count = await ask("s/aborted").catch(() => 0);
+        return count > before || undefined;
+      });
+    });
 
   it("an answer that the function breaks off breaks the client's connection", async () => {
     const request = open("s/short", {}, "GET");
     request.end();
     const response = await responseTo(request);
     expect(response.statusCode).to.equal(200);
-    const code = await readAll(response).then(
-      () => "complete",
-      (error: NodeJS.ErrnoException) => error.code,
-    );
+    const code = await failureOf(response);
     expect(code).to.equal("ECONNRESET");
   });
 
@@ -176,10 +237,7 @@ describe("streamed bodies", function () {
     const request = open("brief/events", {}, "GET");
     request.end();
     const response = await responseTo(request);
-    const code = await readAll(response).then(
-      () => "complete",
-      (error: NodeJS.ErrnoException) => error.code,
-    );
+    const code = await failureOf(response);
     expect(code).to.equal("ECONNRESET");
   });
 
@@ -195,10 +253,7 @@ describe("streamed bodies", function () {
     request.end();
     const response = await responseTo(request);
     await nextChunk(response);
-    const broken = readAll(response).then(
-      () => "complete",
-      (error: NodeJS.ErrnoException) => error.code,
-    );
+    const broken = failureOf(response);
     process.kill(watchdog ?? 0, "SIGKILL");
     expect(await broken).to.equal("ECONNRESET");
     await eventually("the function serves again", async () => (await platform.invoke("s/pid")).ok || undefined);

@@ -130,7 +130,7 @@ export const createCallStreams = (
         },
       });
       bus.onChange((connected) => {
-        if (!connected) for (const stream of [...streams.values()]) stream.lose(busGone);
+        if (!connected) for (const stream of streams.values()) stream.lose(busGone);
       });
     },
     open: (reply, onLost) => {

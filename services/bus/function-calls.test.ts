@@ -1,9 +1,11 @@
 import { expect } from "chai";
 import { headers as natsHeaders, type Msg, type MsgHdrs } from "nats";
-import type { ReplicaControl } from "../../schemas/invocation.ts";
+import type { FrameKind, ReplicaControl } from "../../schemas/invocation.ts";
 import { type CallResult, type CallTransport, FunctionCalls, type OpenCall } from "./function-calls.ts";
 import { HeaderBlock } from "./headers.ts";
-import { encodeReply } from "./invocation-wire.ts";
+import type { BodySink } from "./body-sender.ts";
+import { encodeFrame } from "./frames.ts";
+import { encodeLastFrame, encodeReply } from "./invocation-wire.ts";
 import { WindowShare } from "./window-share.ts";
 
 interface Sent {
@@ -387,5 +389,218 @@ describe("FunctionCalls", () => {
     }
     expect(world.listeners.size).to.equal(before);
     expect(calls.waiting + calls.inFlight).to.equal(0);
+  });
+});
+
+const inbox = "busker.invoke.openfaas-fn.f.a.T1";
+
+const headFrame = (body = "he", named = inbox): Msg =>
+  messageOf(
+    encodeReply({
+      callId: "c",
+      source: "/s",
+      head: { status: 200, headers: [] },
+      inFlight: 1,
+      slots: 1,
+      inbox: named,
+    }),
+    body,
+  );
+
+const frame = (kind: FrameKind, number: number, body = ""): Msg => messageOf(encodeFrame(kind, number), body);
+
+const creditFrame = (totalBytes: number): Msg =>
+  messageOf(HeaderBlock.of(`Busker-Frame: credit ${totalBytes}\r\nBusker-Inbox: ${inbox}\r\n`));
+
+const lastFrame = (kind: "end" | "abort", number: number, body = ""): Msg =>
+  messageOf(
+    encodeLastFrame(kind, number, { inFlight: 0, slots: 1 }, kind === "abort" ? "function_unreachable" : undefined),
+    body,
+  );
+
+/** A call that takes a streamed answer, its first credit 8 bytes, and what has come of it. */
+const openStreamed = (world: { nowMs: number }, more: Partial<Pick<OpenCall, "windowBytes" | "upload">> = {}) => {
+  const heard: string[] = [];
+  const { call, results } = open(world, "x", { windowBytes: 8, ...more });
+  const streamed: OpenCall = {
+    ...call,
+    done: (result) => {
+      results.push(result);
+      if (result.kind !== "streaming") return;
+      heard.push(Buffer.from(result.body).toString());
+      result.rest.listen({
+        onData: (chunk) => heard.push(Buffer.from(chunk).toString()),
+        onEnd: () => heard.push("end"),
+        onError: (error) => heard.push(error.code),
+      });
+    },
+  };
+  return { call: streamed, results, heard };
+};
+
+const isLast = (message: Msg): boolean =>
+  /Busker-Frame: (end|abort)/.test(Buffer.from((message as unknown as { _rdata: Uint8Array })._rdata).toString());
+
+describe("FunctionCalls with streamed answers", () => {
+  it("hands over the head and the parts, and has the slot back at the end and not before", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const { call, results, heard } = openStreamed(world);
+    calls.add(call);
+    calls.add(open(world).call);
+    const { answer } = at(world.sent, 0);
+    for (const message of [headFrame(), frame("data", 1, "ll"), frame("ping", 0), frame("data", 2, "o")])
+      answer(message);
+    expect([results.length, world.sent.length]).to.deep.equal([1, 1]);
+    answer(lastFrame("end", 3));
+    expect(heard).to.deep.equal(["he", "ll", "o", "end"]);
+    expect([results.length, world.sent.length]).to.deep.equal([1, 2]);
+    expect(world.listeners.size, "the standing reply and the second call's").to.equal(2);
+  });
+
+  it("grants more when half of the window is consumed, the sum of all bytes so far and one window", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const { call, results } = openStreamed(world);
+    calls.add(call);
+    at(world.sent, 0).answer(headFrame("12"));
+    const [result] = results;
+    if (result?.kind !== "streaming") throw new Error("it is not streamed");
+    result.rest.consumed(2);
+    expect(world.frames).to.have.length(0);
+    at(world.sent, 0).answer(frame("data", 1, "3456"));
+    result.rest.consumed(4);
+    expect(world.frames.map(({ subject, text }) => [subject, /Busker-Frame: (.*)\r/.exec(text)?.[1]])).to.deep.equal([
+      [inbox, "credit 14"],
+    ]);
+  });
+
+  const faults: readonly (readonly [string, readonly Msg[], string])[] = [
+    ["a part is missing", [headFrame(), frame("data", 2, "x")], "internal"],
+    ["a part comes twice", [headFrame(), frame("data", 1, "x"), frame("data", 1, "x")], "internal"],
+    ["the last part is missing", [headFrame(), frame("data", 1, "x"), lastFrame("end", 3)], "internal"],
+    ["more comes than was granted", [headFrame(), frame("data", 1, "1234567")], "internal"],
+    ["a second head comes", [headFrame(), headFrame()], "internal"],
+    ["the function breaks off", [headFrame(), lastFrame("abort", 1, "why")], "function_unreachable"],
+  ];
+  for (const [what, messages, error] of faults)
+    it(`ends the body with "${error}" when ${what}, and holds no slot`, () => {
+      const { world, calls } = createWorld();
+      calls.onReady("a", 1, 0);
+      const { call, heard, results } = openStreamed(world);
+      calls.add(call);
+      for (const message of messages) at(world.sent, 0).answer(message);
+      expect([heard.at(-1), results.length, calls.inFlight]).to.deep.equal([error, 1, 0]);
+      const isToldToStop = world.controls.some(({ message }) => message.kind === "cancel");
+      expect(isToldToStop, "a replica that goes on is told to stop").to.equal(!messages.some(isLast));
+    });
+
+  for (const [what, named] of [
+    ["of JetStream", "$KV.functions.f"],
+    ["of another replica", "busker.invoke.openfaas-fn.f.b.T1"],
+    ["deeper than its own", `${inbox}.x`],
+    ["of its calls", "busker.invoke.openfaas-fn.f.a"],
+  ] as const)
+    it(`publishes to no subject ${what} that a replica names as its inbox`, () => {
+      const { world, calls } = createWorld();
+      calls.onReady("a", 1, 0);
+      const { call, results } = openStreamed(world);
+      calls.add(call);
+      at(world.sent, 0).answer(headFrame("he", named));
+      expect([code(results), calls.inFlight, world.frames.length]).to.deep.equal(["internal", 0, 0]);
+    });
+
+  it("ends the body when the replica is gone, when the bus is, and at the deadline", () => {
+    const ends: readonly (readonly [string, (world: { nowMs: number }, calls: FunctionCalls) => void])[] = [
+      ["replica_lost", (_world, calls) => calls.onExited("a", "killed")],
+      ["bus_unavailable", (_world, calls) => calls.onDisconnected()],
+      [
+        "deadline_exceeded",
+        (world, calls) => {
+          world.nowMs += 1300;
+          calls.tick();
+        },
+      ],
+    ];
+    for (const [error, cause] of ends) {
+      const { world, calls } = createWorld();
+      calls.onReady("a", 1, 0);
+      const { call, heard } = openStreamed(world);
+      calls.add(call);
+      at(world.sent, 0).answer(headFrame());
+      cause(world, calls);
+      at(world.sent, 0).answer(frame("data", 1, "late"));
+      expect(heard).to.deep.equal(["he", error]);
+    }
+  });
+
+  it("tells nobody anything after the caller has given up, and keeps the slot until the replica's last word", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    const { call, heard } = openStreamed(world);
+    calls.add(call);
+    at(world.sent, 0).answer(headFrame());
+    calls.cancel(call);
+    at(world.sent, 0).answer(frame("data", 1, "x"));
+    expect([heard, calls.inFlight]).to.deep.equal([["he"], 1]);
+    at(world.sent, 0).answer(lastFrame("abort", 2, "why"));
+    expect([heard, calls.inFlight]).to.deep.equal([["he"], 0]);
+  });
+});
+
+describe("FunctionCalls with streamed requests", () => {
+  const openUpload = () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    let sink: BodySink | undefined;
+    const { call, results } = openStreamed(world, { windowBytes: 0, upload: (to) => (sink = to) });
+    calls.add(call);
+    return { world, calls, results, sink: () => sink };
+  };
+  const sentIn = (world: ReturnType<typeof createWorld>["world"]): string[] =>
+    world.frames.map(
+      ({ text, payload }) => `${/Busker-Frame: (.*)\r/.exec(text)?.[1]} ${Buffer.from(payload).toString()}`,
+    );
+
+  it("write once a replica grants credit, no more than it grants, and say when there is room again", () => {
+    const { world, results, sink } = openUpload();
+    expect(sink()).to.equal(undefined);
+    const { answer } = at(world.sent, 0);
+    // One byte went with the request.
+    answer(creditFrame(5));
+    let drained = 0;
+    const to = sink();
+    if (!to) throw new Error("the upload has not begun");
+    to.onDrain = () => (drained += 1);
+    expect([to.write(Buffer.from("abc")), to.write(Buffer.from("def"))]).to.deep.equal([true, false]);
+    expect(sentIn(world)).to.deep.equal(["data 1 abc", "data 2 d"]);
+    answer(creditFrame(6));
+    answer(creditFrame(6));
+    expect(drained).to.equal(0);
+    answer(creditFrame(20));
+    expect(drained).to.equal(1);
+    to.end();
+    expect(sentIn(world).slice(2)).to.deep.equal(["data 3 e", "data 4 f", "end 5 "]);
+    answer(reply(0, 1));
+    expect(code(results)).to.equal("answered");
+  });
+
+  it("go to another replica when the first is busy, and not when it has begun to take the body", () => {
+    const { world, calls, results, sink } = openUpload();
+    calls.onReady("b", 1, 0);
+    at(world.sent, 0).answer(reply(1, 1, { error: "replica_busy" }));
+    expect([world.sent.length, sink()]).to.deep.equal([2, undefined]);
+    const taken = openUpload();
+    at(taken.world.sent, 0).answer(creditFrame(5));
+    taken.calls.onReady("b", 1, 0);
+    taken.calls.onDrained("a");
+    expect([code(taken.results), taken.world.sent.length, results.length]).to.deep.equal(["replica_lost", 1, 0]);
+  });
+
+  it("end at the deadline when no credit ever comes", () => {
+    const { world, calls, results } = openUpload();
+    world.nowMs += 1300;
+    calls.tick();
+    expect([code(results), calls.inFlight]).to.deep.equal(["deadline_exceeded", 0]);
   });
 });

@@ -74,7 +74,9 @@ export const sendStream = ({ response, call, startNs, result, cancel, end }: Str
   try {
     response.writeHead(status, headers);
   } catch (cause) {
-    fail(new BuskerError("function_unreachable", `the function's answer is not valid HTTP: ${String(cause)}`, { cause }));
+    fail(
+      new BuskerError("function_unreachable", `the function's answer is not valid HTTP: ${String(cause)}`, { cause }),
+    );
     return cancel();
   }
   if (body.length > 0) write(body);

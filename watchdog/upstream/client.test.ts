@@ -27,8 +27,8 @@ const summary = (outcome: ExchangeOutcome): string =>
   outcome.kind === "streaming"
     ? `streaming ${outcome.head.status}`
     : outcome.kind === "answered"
-    ? `${outcome.response.head.status} ${outcome.response.body.toString("latin1")}`
-    : `${outcome.error.code}: ${outcome.error.message}`;
+      ? `${outcome.response.head.status} ${outcome.response.body.toString("latin1")}`
+      : `${outcome.error.code}: ${outcome.error.message}`;
 
 describe("createUpstreamClient()", () => {
   let server: Server;
