@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
 import { expect } from "chai";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
@@ -81,6 +81,7 @@ describe("streamed bodies", function () {
     const code = { "server.mjs": server };
     const deployments = [
       { name: "s", code, envVars: { fprocess: "node server.mjs", mode: "http" } },
+      { name: "single", code, envVars: { fprocess: "node server.mjs", mode: "http", max_inflight: "1" } },
       { name: "brief", code, envVars: { fprocess: "node server.mjs", mode: "http", exec_timeout: "1s" } },
       { name: "h", code: { "h.mjs": handler }, envVars: { mode: "handler", handler: "h.mjs" } },
       { name: "cat", code: { "x.sh": "cat\n" }, envVars: { fprocess: "sh x.sh" } },
@@ -241,13 +242,59 @@ describe("streamed bodies", function () {
     expect(code).to.equal("ECONNRESET");
   });
 
+  it("a stream holds its slot until it ends, and not longer", async () => {
+    const request = open("single/events", {}, "GET");
+    request.end();
+    const response = await responseTo(request);
+    await nextChunk(response);
+    let isAnswered = false;
+    const next = ask("single/aborted").then((count) => {
+      isAnswered = true;
+      return count;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(isAnswered).to.equal(false);
+    response.destroy();
+    expect(await next).to.equal(1);
+  });
+
+  it("leaves nothing behind after three hundred streams of every end", async function () {
+    this.timeout(30_000);
+    const pid = await ask("s/pid");
+    const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
+    const [gateway] = platform.pids("gateway/main");
+    const descriptors = (): number[] => [watchdog, gateway].map((pid) => readdirSync(`/proc/${pid}/fd`).length);
+    const round = async (): Promise<void> => {
+      await send("s/echo", randomBytes(300_000), {});
+      for (const path of ["s/events", "s/short"]) {
+        const request = open(path, {}, "GET");
+        request.end();
+        const response = await responseTo(request);
+        if (path === "s/short") await failureOf(response);
+        else response.destroy();
+      }
+    };
+    await round();
+    const before = descriptors();
+    for (let count = 0; count < 20; count += 1) await Promise.all(Array.from({ length: 5 }, round));
+    await eventually("no call is left", async () => {
+      const text = await (await fetch(platform.metricsUrl)).text();
+      return /inflight\{function_name="s\.openfaas-fn"\} 0\b/.test(text) || undefined;
+    });
+    await eventually(
+      "sockets are closed",
+      // Connections kept for reuse stay for a while: as many as calls were open at once.
+      () => descriptors().every((count, at) => count <= (before[at] ?? 0) + 15) || undefined,
+    );
+  });
+
   it("an answer that comes before the end of the upload reaches the client", async () => {
     const answer = await send("s/early", randomBytes(1024 * 1024), {});
     expect([answer.status, answer.body.toString()]).to.deep.equal([403, "no"]);
   });
 
   it("a replica killed in mid-stream breaks the client's connection, and the function serves again", async () => {
-    const pid = Number(await (await platform.invoke("s/pid")).text());
+    const pid = await ask("s/pid");
     const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
     const request = open("s/events", {}, "GET");
     request.end();
