@@ -43,6 +43,9 @@ createServer((request, response) => {
       response.on("close", () => (aborted += 1));
       return flood();
     }
+    case "/sink":
+      request.on("close", () => (aborted += request.complete ? 0 : 1));
+      return request.resume();
     case "/flooded":
       return response.end(String(flooded));
     case "/aborted":
@@ -204,6 +207,28 @@ describe("streamed bodies", function () {
     await nextChunk(response);
     response.destroy();
     await eventually("the function is stopped", async () => (await ask("s/aborted")) > before || undefined);
+  });
+
+  it("a client that goes away in the middle of its upload stops the function", async () => {
+    const before = await ask("s/aborted");
+    const request = open("s/sink", { "Content-Length": 2_000_000 });
+    request.write(randomBytes(600_000));
+    await eventually("the call is in flight", async () => {
+      const text = await (await fetch(platform.metricsUrl)).text();
+      return /inflight\{function_name="s\.openfaas-fn"\} [1-9]/.test(text) || undefined;
+    });
+    request.destroy();
+    await eventually("the function is stopped", async () => (await ask("s/aborted")) > before || undefined);
+  });
+
+  it("an upload that waits for 100 Continue gets it, and arrives whole", async () => {
+    const body = randomBytes(1_000_000);
+    const request = open("s/hash", { "Content-Length": body.length, Expect: "100-continue" });
+    const answered = responseTo(request).then(readAll);
+    request.flushHeaders();
+    await once(request, "continue");
+    request.end(body);
+    expect((await answered).body.toString()).to.equal(digest(body));
   });
 
   for (const [what, command] of [
