@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
 import { expect } from "chai";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
@@ -43,6 +43,9 @@ createServer((request, response) => {
       response.on("close", () => (aborted += 1));
       return flood();
     }
+    case "/sink":
+      request.on("close", () => (aborted += request.complete ? 0 : 1));
+      return request.resume();
     case "/flooded":
       return response.end(String(flooded));
     case "/aborted":
@@ -81,6 +84,7 @@ describe("streamed bodies", function () {
     const code = { "server.mjs": server };
     const deployments = [
       { name: "s", code, envVars: { fprocess: "node server.mjs", mode: "http" } },
+      { name: "single", code, envVars: { fprocess: "node server.mjs", mode: "http", max_inflight: "1" } },
       { name: "brief", code, envVars: { fprocess: "node server.mjs", mode: "http", exec_timeout: "1s" } },
       { name: "h", code: { "h.mjs": handler }, envVars: { mode: "handler", handler: "h.mjs" } },
       { name: "cat", code: { "x.sh": "cat\n" }, envVars: { fprocess: "sh x.sh" } },
@@ -205,6 +209,28 @@ describe("streamed bodies", function () {
     await eventually("the function is stopped", async () => (await ask("s/aborted")) > before || undefined);
   });
 
+  it("a client that goes away in the middle of its upload stops the function", async () => {
+    const before = await ask("s/aborted");
+    const request = open("s/sink", { "Content-Length": 2_000_000 });
+    request.write(randomBytes(600_000));
+    await eventually("the call is in flight", async () => {
+      const text = await (await fetch(platform.metricsUrl)).text();
+      return /inflight\{function_name="s\.openfaas-fn"\} [1-9]/.test(text) || undefined;
+    });
+    request.destroy();
+    await eventually("the function is stopped", async () => (await ask("s/aborted")) > before || undefined);
+  });
+
+  it("an upload that waits for 100 Continue gets it, and arrives whole", async () => {
+    const body = randomBytes(1_000_000);
+    const request = open("s/hash", { "Content-Length": body.length, Expect: "100-continue" });
+    const answered = responseTo(request).then(readAll);
+    request.flushHeaders();
+    await once(request, "continue");
+    request.end(body);
+    expect((await answered).body.toString()).to.equal(digest(body));
+  });
+
   for (const [what, command] of [
     ["gateway", "gateway/main"],
     ["nats-server", "nats-server"],
@@ -241,13 +267,59 @@ describe("streamed bodies", function () {
     expect(code).to.equal("ECONNRESET");
   });
 
+  it("a stream holds its slot until it ends, and not longer", async () => {
+    const request = open("single/events", {}, "GET");
+    request.end();
+    const response = await responseTo(request);
+    await nextChunk(response);
+    let isAnswered = false;
+    const next = ask("single/aborted").then((count) => {
+      isAnswered = true;
+      return count;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(isAnswered).to.equal(false);
+    response.destroy();
+    expect(await next).to.equal(1);
+  });
+
+  it("leaves nothing behind after three hundred streams of every end", async function () {
+    this.timeout(30_000);
+    const pid = await ask("s/pid");
+    const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
+    const [gateway] = platform.pids("gateway/main");
+    const descriptors = (): number[] => [watchdog, gateway].map((pid) => readdirSync(`/proc/${pid}/fd`).length);
+    const round = async (): Promise<void> => {
+      await send("s/echo", randomBytes(300_000), {});
+      for (const path of ["s/events", "s/short"]) {
+        const request = open(path, {}, "GET");
+        request.end();
+        const response = await responseTo(request);
+        if (path === "s/short") await failureOf(response);
+        else response.destroy();
+      }
+    };
+    await round();
+    const before = descriptors();
+    for (let count = 0; count < 20; count += 1) await Promise.all(Array.from({ length: 5 }, round));
+    await eventually("no call is left", async () => {
+      const text = await (await fetch(platform.metricsUrl)).text();
+      return /inflight\{function_name="s\.openfaas-fn"\} 0\b/.test(text) || undefined;
+    });
+    await eventually(
+      "sockets are closed",
+      // Connections kept for reuse stay for a while: as many as calls were open at once.
+      () => descriptors().every((count, at) => count <= (before[at] ?? 0) + 15) || undefined,
+    );
+  });
+
   it("an answer that comes before the end of the upload reaches the client", async () => {
     const answer = await send("s/early", randomBytes(1024 * 1024), {});
     expect([answer.status, answer.body.toString()]).to.deep.equal([403, "no"]);
   });
 
   it("a replica killed in mid-stream breaks the client's connection, and the function serves again", async () => {
-    const pid = Number(await (await platform.invoke("s/pid")).text());
+    const pid = await ask("s/pid");
     const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
     const request = open("s/events", {}, "GET");
     request.end();

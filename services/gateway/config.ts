@@ -18,7 +18,7 @@ export interface GatewayConfig {
   readonly host: string;
   readonly port: number;
   readonly metricsPort: number;
-  /** Largest body of an invocation, in bytes. */
+  /** Largest body of an invocation that is collected here, in bytes; larger ones than `maxWholeBytes` are streamed. */
   readonly maxBodyBytes: number;
   /** Largest bundle, in bytes. */
   readonly maxBundleBytes: number;

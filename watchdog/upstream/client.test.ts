@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { expect } from "chai";
+import type { BodySink } from "../../services/bus/body-sender.ts";
 import { createUpstreamClient, type UpstreamClient } from "./client.ts";
 import type { ExchangeOutcome } from "./connection.ts";
 
@@ -144,6 +145,82 @@ describe("createUpstreamClient()", () => {
       await open(respond(...pieces));
       expect(summary(await exchange())).to.match(expected);
     });
+
+  /** How a request ends whose answer may be streamed, in the same words. */
+  const exchangeStreamed = (): Promise<{ readonly text: string; readonly pieces: number }> =>
+    new Promise((done) => {
+      const request = { head: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", body: new Uint8Array(), isHead: false };
+      client.exchange({ ...request, canStream: true }, false, (outcome) => {
+        if (outcome.kind !== "streaming") return done({ text: summary(outcome), pieces: 0 });
+        const got = [outcome.body];
+        outcome.start({
+          isOver: false,
+          onDrain: () => {},
+          write: (chunk) => got.push(Buffer.from(chunk)) > 0,
+          end: () =>
+            done({ text: `${outcome.head.status} ${Buffer.concat(got).toString("latin1")}`, pieces: got.length }),
+          abort: (error) => done({ text: `${error.code}: ${error.message}`, pieces: got.length }),
+        });
+      });
+    });
+
+  for (const [what, pieces, expected] of read)
+    it(`streams ${what}`, async () => {
+      await open(respond(...pieces));
+      expect((await exchangeStreamed()).text).to.equal(expected);
+    });
+  for (const [what, pieces, expected] of faults)
+    if (!expected.test("response_too_large"))
+      it(`fails on ${what} while it streams`, async () => {
+        await open(respond(...pieces));
+        expect((await exchangeStreamed()).text).to.match(expected);
+      });
+
+  it("streams what is larger than its limit, in pieces, and uses the connection again", async () => {
+    await open(stay(`${ok}Content-Length: 1000000\r\n\r\n${"x".repeat(1_000_000)}`));
+    for (let count = 0; count < 2; count++) {
+      const { text, pieces } = await exchangeStreamed();
+      expect([text.length, pieces > 2]).to.deep.equal([1_000_004, true]);
+    }
+    expect(connections).to.equal(1);
+  });
+
+  it("stops reading while the sink is full, and goes on when it has drained", async () => {
+    let written = 0;
+    await open((socket) => {
+      const piece = Buffer.alloc(65_536);
+      const flood = (): void => {
+        do written += piece.length;
+        while (socket.write(piece));
+        socket.once("drain", flood);
+      };
+      socket.once("data", () => {
+        socket.write(`${ok}\r\n`);
+        flood();
+      });
+    });
+    let sink: BodySink | undefined;
+    let taken = 0;
+    await new Promise<void>((full) => {
+      const request = { head: "GET / HTTP/1.1\r\nHost: a\r\n\r\n", body: new Uint8Array(), isHead: false };
+      client.exchange({ ...request, canStream: true }, false, (outcome) => {
+        if (outcome.kind !== "streaming") throw new Error(summary(outcome));
+        const write = (chunk: Uint8Array): boolean => {
+          taken += chunk.length;
+          full();
+          return false;
+        };
+        outcome.start((sink = { isOver: false, onDrain: () => {}, write, end: () => {}, abort: () => {} }));
+      });
+    });
+    const held = taken;
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    expect(taken).to.equal(held);
+    sink?.onDrain();
+    for (let turn = 0; taken === held && turn < 1000; turn++) await new Promise(setImmediate);
+    expect(taken).to.be.greaterThan(held);
+    expect(taken).to.be.lessThan(written);
+  });
 
   it("reads no body after HEAD and keeps the length, because it tells the size of the other answer", async () => {
     await open(stay(`${ok}Content-Length: 5\r\n\r\n`));
