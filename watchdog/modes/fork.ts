@@ -4,11 +4,13 @@ import type { BodySink } from "../../services/bus/body-sender.ts";
 import { errorAnswer, messageOf, stopError, stopAnswer, textAnswer, tooLargeAnswer } from "../answers.ts";
 import type { Answer, Call, Mode, StopCall } from "../mode.ts";
 import type { ModeParts } from "../mode-parts.ts";
+import { createPipeSource } from "../output-pipe.ts";
 import { describeExit, spawnGroup, stopGroups } from "../process-group.ts";
 import { resolveCommand, type ResolvedCommand } from "../resolve-command.ts";
 import { canUseShells, createShellServers } from "../shell/shell-servers.ts";
 import { quoteAssignments, quoteWord } from "../shell/shell-words.ts";
 import { forkEnvironment, marshalCall } from "./fork-environment.ts";
+import { type PipedProcess, spawnPiped, withOwnPipes } from "./piped-process.ts";
 import { runProcess, type Ending, type RunParts } from "./run-process.ts";
 import { ignoreRest } from "./write-input.ts";
 
@@ -19,6 +21,9 @@ export interface ForkRules {
   /** Whether an answer that takes its time goes out as it is written, and a long body in as it comes. */
   readonly streams: boolean;
 }
+
+/** Pipes made at a time, three for each process that has them. */
+const pipesAtATime = 12;
 
 /** A way to get a process for a call and to run the call in it. */
 export interface Forker {
@@ -116,29 +121,41 @@ export const beginFork = (parts: ModeParts, forker: Forker, rules: ForkRules): M
 };
 
 /** Runs each call in the process that `take` gives for it. */
-export const createProcessForker = (take: (call: Call, hasInput: boolean) => ChildProcess): Forker => {
+export const createProcessForker = (take: (call: Call, hasInput: boolean) => PipedProcess): Forker => {
   const running = new Set<ChildProcess>();
   return {
     run(call, parts) {
-      const child = take(call, parts.body.length > 0 || parts.rest !== undefined);
+      const taken = take(call, parts.body.length > 0);
+      const { child } = taken;
       running.add(child);
       const onEnd: RunParts["onEnd"] = (ending, output) => {
         running.delete(child);
         parts.onEnd(ending, output);
       };
-      return runProcess(child, { ...parts, onEnd });
+      return runProcess(taken, { ...parts, onEnd });
     },
     stop: (graceMs) => stopGroups([...running], graceMs),
   };
 };
 
 /** Forks from Node: works everywhere and for every call, at about 1 ms each. */
-const createNodeForker = ({ env, cwd, config }: ModeParts, command: ResolvedCommand): Forker =>
-  createProcessForker((call, hasInput) => {
+const createNodeForker = ({ env, cwd, config }: ModeParts, command: ResolvedCommand): Forker => {
+  const pipes = createPipeSource(pipesAtATime);
+  const forker = createProcessForker((call, hasInput) => {
     const place = { env: config.cgiHeaders ? forkEnvironment(env, call) : env, cwd };
+    // What a script can do with a short body that comes from a shell it must be able to do with a long one.
+    if (call.rest) return spawnPiped(command, place, pipes);
     // Without a body /dev/null gives the same end of file and saves a pipe.
-    return spawnGroup(command, place, [hasInput ? "pipe" : "ignore", "pipe", "pipe"]);
+    return withOwnPipes(spawnGroup(command, place, [hasInput ? "pipe" : "ignore", "pipe", "pipe"]));
   });
+  return {
+    run: (call, runParts) => forker.run(call, runParts),
+    stop: async (graceMs) => {
+      await forker.stop(graceMs);
+      pipes.close();
+    },
+  };
+};
 
 /**
  * Forks from waiting shells; a call goes to `other` when a shell would not pass its variables on, or when its body is not

@@ -4,6 +4,7 @@ import type { ModeParts } from "../mode-parts.ts";
 import { describeExit, hasExited, signalGroup, spawnGroup, stopGroups } from "../process-group.ts";
 import { resolveCommand, type ResolvedCommand } from "../resolve-command.ts";
 import { beginFork, createProcessForker, type ForkRules, takesStreams } from "./fork.ts";
+import { withOwnPipes } from "./piped-process.ts";
 import { defaultContentType } from "./streaming.ts";
 
 /** Pause before another process is started ahead, after one that did not wait for its call; doubled each time. */
@@ -84,7 +85,7 @@ export const createPoolMode = (parts: ModeParts): Mode => {
   const processes = createWaitingProcesses(parts);
   const contentType = parts.config.contentType ?? defaultContentType;
   const rules: ForkRules = { contentTypeOf: () => contentType, streams: true };
-  const forker = createProcessForker(processes.take);
+  const forker = createProcessForker(() => withOwnPipes(processes.take()));
   return {
     takesStreams: takesStreams(parts, rules),
     start: async () => processes.open(),

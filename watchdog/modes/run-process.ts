@@ -1,10 +1,10 @@
-import type { ChildProcess } from "node:child_process";
 import type { Readable } from "node:stream";
 import type { IncomingBody } from "../../services/bus/body-receiver.ts";
 import { type BeginStream, GrowingBody } from "../growing-body.ts";
 import { createLineSplitter } from "../line-splitter.ts";
 import type { StopCause } from "../mode.ts";
 import { hasExited, signalGroup } from "../process-group.ts";
+import type { PipedProcess } from "./piped-process.ts";
 import { writeInput } from "./write-input.ts";
 
 /** How the process of one call ended: the first cause counts. */
@@ -45,7 +45,10 @@ const maxTurns = 64;
  * process has started dies with it, and nothing waits for a grandchild that holds the output open. Gives the stop
  * function; `onEnd` is called exactly once, later.
  */
-export const runProcess = (child: ChildProcess, parts: RunParts): ((cause: StopCause) => void) => {
+export const runProcess = (
+  { child, stdin, stdout, stderr }: PipedProcess,
+  parts: RunParts,
+): ((cause: StopCause) => void) => {
   const lines = createLineSplitter(parts.maxLineBytes, parts.log);
   const outputs: Readable[] = [];
   let openStreams = 0;
@@ -61,7 +64,7 @@ export const runProcess = (child: ChildProcess, parts: RunParts): ((cause: StopC
     if (ended) return;
     ended = true;
     clearTimeout(fallback);
-    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+    for (const stream of [stdin, stdout, stderr]) stream?.destroy();
     lines.end();
     parts.onEnd(cause ?? { kind: "exited", code: child.exitCode, signal: child.signalCode }, output.whole());
   };
@@ -130,10 +133,10 @@ export const runProcess = (child: ChildProcess, parts: RunParts): ((cause: StopC
     awaitQuiet(-1, heard);
   };
 
-  if (child.stdout) outputs.push(child.stdout);
-  if (child.stderr && parts.combineOutput) outputs.push(child.stderr);
-  if (child.stdout) listen(child.stdout, take);
-  if (child.stderr) listen(child.stderr, parts.combineOutput ? take : (chunk) => lines.push(chunk));
+  if (stdout) outputs.push(stdout);
+  if (stderr && parts.combineOutput) outputs.push(stderr);
+  if (stdout) listen(stdout, take);
+  if (stderr) listen(stderr, parts.combineOutput ? take : (chunk) => lines.push(chunk));
   child.on("error", (error) => {
     cause ??= { kind: "not started", message: error.message };
     if (child.pid === undefined) end();
@@ -141,6 +144,6 @@ export const runProcess = (child: ChildProcess, parts: RunParts): ((cause: StopC
   if (hasExited(child) && child.pid !== undefined) setImmediate(onExit);
   else child.once("exit", onExit);
   const onBroken = (): void => kill({ kind: "stopped", cause: "cancelled" });
-  if (child.stdin) writeInput(child.stdin, { body: parts.body, rest: parts.rest, onBroken });
+  if (stdin) writeInput(stdin, { body: parts.body, rest: parts.rest, onBroken });
   return (stop) => kill({ kind: "stopped", cause: stop });
 };
