@@ -43,7 +43,7 @@ export class GrowingBody {
 
   /** The end has not come together with what was written: what is here waits for it, but not for long. */
   expectMore(): void {
-    if (this.#sink || this.#bytes === 0 || !this.#parts.onStream) return;
+    if (this.#sink || this.#isDropped || !this.#parts.onStream) return;
     this.#timer ??= setTimeout(() => this.begin(), wholeWaitMs);
   }
 
