@@ -1,12 +1,12 @@
 import { createHash, type Hash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { createReadStream, createWriteStream, readdirSync, readFileSync } from "node:fs";
+import { createReadStream, createWriteStream, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { eventually, findProcesses, startTestPlatform, type TestPlatform } from "./support/platform.ts";
 
 /*
  * Bodies of any size and their faults in the modes that run a process for each call, a handler, or files, through a whole
@@ -211,9 +211,7 @@ describe("streamed bodies in every mode", function () {
   };
 
   const watchdogOf = (name: string): number => {
-    const [pid] = platform
-      .pids("watchdog")
-      .filter((candidate) => readFileSync(`/proc/${candidate}/environ`, "utf8").includes(`=${name}\0`));
+    const pid = platform.pids("launch.json").find((candidate) => launchNameOf(candidate) === name);
     if (pid === undefined) throw new Error(`no watchdog of ${name} runs`);
     return pid;
   };
@@ -404,14 +402,17 @@ describe("streamed bodies in every mode", function () {
       ["/dev/shm", tmpdir()].flatMap((folder) =>
         readdirSync(folder).filter((name) => /^busker-(body|pipes)-/.test(name)),
       );
+    // Where the machine is busy, the connection may break before the head is out.
+    const broken = (path: string): Promise<unknown> =>
+      get(path).then(endOf, (error: NodeJS.ErrnoException) => error.code);
     const ends: readonly (() => Promise<unknown>)[] = [
       () => exchange("p/cat", 400_000, "chunked"),
       () => exchange("pool", 400_000, "chunked"),
-      async () => endOf(await get("p/midway")),
+      () => broken("p/midway"),
       async () => endOf(await get("p/left")),
       async () => (await get("p/flood")).destroy(),
       async () => (await get("h/flood")).destroy(),
-      async () => endOf(await get("h/broken")),
+      () => broken("h/broken"),
       async () => (await get("files/big")).destroy(),
       async () => (await get("p/hold")).destroy(),
       async () => endOf(await get("h/iterable")),
@@ -425,15 +426,36 @@ describe("streamed bodies in every mode", function () {
         ? true
         : undefined;
     });
-    const ours = (): number[] => platform.pids("").filter((pid) => /^(yes|sleep|cat)\0/.test(commandLine(pid)));
+    const left = (): string[] =>
+      findProcesses((line) => /^(yes|sleep|cat|sha256sum)\b/.test(line))
+        .filter((pid) => folderOf(pid).startsWith(platform.dataFolder))
+        .map((pid) => commandLine(pid));
     // The pool's own waiting processes stay.
-    await eventually("no process is left", () => ours().every((pid) => commandLine(pid) === "cat\0") || undefined);
+    await eventually("no process is left", () => left().every((line) => line === "cat\0") || undefined);
+    expect(left().length).to.be.lessThanOrEqual(4);
     await eventually("descriptors are closed", () =>
       descriptors().every((count, at) => count <= (before[at] ?? 0) + 30) ? true : undefined,
     );
-    expect(temporary()).to.deep.equal([]);
+    // Another platform on this machine may be making its own just now.
+    await eventually("no temporary file is left", () => temporary().length === 0 || undefined);
   });
 });
+
+const folderOf = (pid: number): string => {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return "";
+  }
+};
+
+/** The function whose watchdog this process is. */
+const launchNameOf = (pid: number): string | undefined => {
+  const file = commandLine(pid)
+    .split("\0")
+    .find((word) => word.endsWith("/launch.json"));
+  return file === undefined ? undefined : (JSON.parse(readFileSync(file, "utf8")) as { name: string }).name;
+};
 
 const commandLine = (pid: number): string => {
   try {

@@ -146,7 +146,7 @@ for (const [title, mode, ownEnv] of [
       const count = (): number => readdirSync("/proc/self/fd").length;
       await round();
       const before = count();
-      for (let rounds = 0; rounds < 10; rounds++) await round();
+      for (let rounds = 0; rounds < 40; rounds++) await round();
       // Pipes are made in a batch, and processes wait.
       await until("descriptors are closed", () => count() <= before + 16);
     });
@@ -182,7 +182,7 @@ describe("mode streaming, streamed", () => {
     };
     await refuse();
     const before = count();
-    for (let times = 0; times < 8; times++) await refuse();
+    for (let times = 0; times < 20; times++) await refuse();
     expect(count()).to.be.lessThanOrEqual(before + 12);
     await mode.stop(0);
   });
