@@ -80,7 +80,8 @@ export const beginFork = (parts: ModeParts, forker: Forker, rules: ForkRules): M
     const endStream = (to: BodySink, ending: Ending): void => {
       const fault = faultOf(ending);
       if (!fault) return to.end();
-      context.log("stderr", `the answer was broken off: ${fault.message}`, call.id);
+      // Nobody is told this by a status any more.
+      if (ending.kind !== "stopped") context.log("stderr", `the answer was broken off: ${fault.message}`, call.id);
       to.abort(fault);
     };
     const onStream: RunParts["onStream"] = (first, start) => {
