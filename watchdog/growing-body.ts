@@ -78,5 +78,7 @@ export class GrowingBody {
       this.#sink = sink;
       sink.onDrain = () => this.onDrain();
     });
+    // Its caller has gone in the meantime.
+    if (!this.#sink) this.drop();
   }
 }
