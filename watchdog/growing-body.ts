@@ -23,6 +23,7 @@ export class GrowingBody {
   #bytes = 0;
   #sink: BodySink | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #hasBegun = false;
   #isDropped = false;
 
   constructor(parts: GrowingParts) {
@@ -43,7 +44,7 @@ export class GrowingBody {
 
   /** The end has not come together with what was written: what is here waits for it, but not for long. */
   expectMore(): void {
-    if (this.#sink || this.#isDropped || !this.#parts.onStream) return;
+    if (this.#hasBegun || this.#isDropped || !this.#parts.onStream) return;
     this.#timer ??= setTimeout(() => this.begin(), wholeWaitMs);
   }
 
@@ -60,25 +61,33 @@ export class GrowingBody {
     this.expectEnd();
   }
 
-  /** What there is of a body that has not begun to stream. */
+  /** What there is of a body that has not begun to stream; it will not begin any more. */
   whole(): Buffer {
-    this.expectEnd();
-    const [only] = this.#chunks;
-    if (this.#chunks.length === 1 && only) return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
-    return Buffer.concat(this.#chunks, this.#bytes);
+    const body = this.#take();
+    this.drop();
+    return body;
   }
 
   /** Lets the head go now, with what there is. Nothing happens when it has gone, or when the body must be whole. */
   begin(): void {
     const { onStream } = this.#parts;
-    if (this.#sink || this.#isDropped || !onStream) return;
-    const first = this.whole();
-    this.#chunks = [];
-    onStream(first, (sink) => {
+    if (this.#hasBegun || this.#isDropped || !onStream) return;
+    this.#hasBegun = true;
+    onStream(this.#take(), (sink) => {
       this.#sink = sink;
       sink.onDrain = () => this.onDrain();
+      sink.write(this.#take());
     });
-    // Its caller has gone in the meantime.
-    if (!this.#sink) this.drop();
+  }
+
+  #take(): Buffer {
+    const chunks = this.#chunks;
+    const bytes = this.#bytes;
+    this.#chunks = [];
+    this.#bytes = 0;
+    const [first] = chunks;
+    // Mostly it is one piece, which need not be copied.
+    if (first && chunks.length === 1) return Buffer.from(first.buffer, first.byteOffset, first.byteLength);
+    return Buffer.concat(chunks, bytes);
   }
 }
