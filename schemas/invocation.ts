@@ -43,8 +43,11 @@ export const wireHeaders = {
 export const frameKinds = ["head", "data", "end", "abort", "credit", "ping"] as const;
 export type FrameKind = (typeof frameKinds)[number];
 
-/** Most bytes of payload in one frame: long enough for throughput, short enough not to hold others up. */
-export const maxFrameBytes = 256 * 1024;
+/**
+ * Most bytes of payload in one frame. A longer one costs nats-server more, because it comes in several reads and is put
+ * together: 2.6 ms of CPU per MB at 64 KiB, 2.0 at 32 KiB, 1.7 at 16 KiB, which in turn costs the other processes more.
+ */
+export const maxFrameBytes = 32 * 1024;
 
 /** Bodies up to this size travel in one message when they are there in time. */
 export const maxWholeBytes = 256 * 1024;
