@@ -76,10 +76,13 @@ export interface ResponseHead {
 /** The head of an invocation that came without one. */
 export const defaultRequestHead: RequestHead = { method: "POST", path: "/", headers: [] };
 
-/** What is told a replica on its control subject, as JSON. */
+/** What the provider tells a replica on its order subject, as JSON: finish what is in flight, take nothing new, exit. */
+export interface ReplicaOrder {
+  readonly kind: "drain";
+}
+
+/** What callers tell a replica on its control subject, as JSON. */
 export type ReplicaControl =
-  /** Finish what is in flight, take nothing new, exit. */
-  | { readonly kind: "drain" }
   /** The caller no longer wants this call's answer. */
   | { readonly kind: "cancel"; readonly callId: string }
   /** Are you there? Answered with a `ReplicaLoad`; a replica that is gone is "no responders". */

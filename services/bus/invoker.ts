@@ -106,11 +106,12 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
     windows,
     forget: replies.forget,
     standingReply: replies.expect,
-    demand: (waiting) =>
+    demand: (waiting, reply) =>
       publishEvent(bus, {
         subject: demandSubject(name.namespace, name.name),
         type: "io.busker.demand",
         data: { waiting },
+        reply,
       }),
     nowMs: Date.now,
     random: options.random ?? Math.random,
