@@ -96,6 +96,7 @@ const open = (
     done: (result) => results.push(result),
     windowBytes: 0,
     upload: undefined,
+    isUpgrade: false,
     stream: undefined,
     abandoned: false,
     bagIndex: -1,
