@@ -360,6 +360,18 @@ describe("WebSockets", function () {
     expect((await next).ended).to.equal(1);
   });
 
+  it("a request for a WebSocket behind one that is not answered yet ends the connection and both calls", async () => {
+    const { hostname, port } = new URL(platform.url);
+    const socket = connect(Number(port), hostname);
+    const upgrade = "HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
+    socket.write("POST /function/ws/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+    socket.write(`GET /function/ws/late ${upgrade}GET /function/ws/late ${upgrade}`);
+    socket.resume();
+    await once(socket, "close");
+    await nothingInFlight("ws");
+    await accepted("ws/echo");
+  });
+
   it("a client that goes away while its request waits in line leaves the line", async () => {
     const holding = await accepted("single/echo");
     const { hostname, port } = new URL(platform.url);

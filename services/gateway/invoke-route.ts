@@ -91,7 +91,7 @@ export const createInvokeRoute = ({ directory, invoker, metrics, maxBodyBytes }:
         {
           function: entry.function,
           ...call,
-          ...(client ? { head: { ...call.head, upgrade: "websocket" } } : {}),
+          head: client ? { ...call.head, upgrade: "websocket" } : call.head,
           body: isWhole ? taken : taken.first,
           upload: isWhole ? undefined : taken.writeTo,
           deadlineMs: startMs + entry.timeoutMs,
