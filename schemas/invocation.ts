@@ -39,6 +39,12 @@ export const wireHeaders = {
  * - `abort n`: the body will never be complete; `Busker-Error` and the payload say why. The last message, too.
  * - `credit total`: so many bytes in all may be sent, those in the request or the head included. Repeating it is harmless.
  * - `ping 0`, from the replica, its reply subject the call's inbox: is the caller still there?
+ *
+ * A WebSocket is the same thing: a streamed request with an empty beginning whose head has `upgrade`. When the answer's
+ * head has status 101, the bytes of both directions after the two heads follow as they are, as `data` frames under
+ * credit; no frame of the WebSocket protocol is looked at. The caller's `end` is its half of the connection closed, the
+ * replica's is the end of the call. What the caller sends before it has the head waits at the replica, and is dropped
+ * with every other status: then the call has been an ordinary one with an empty body.
  */
 export const frameKinds = ["head", "data", "end", "abort", "credit", "ping"] as const;
 export type FrameKind = (typeof frameKinds)[number];
@@ -65,9 +71,11 @@ export interface RequestHead {
   readonly path: string;
   /** Names and values in turn, in the order sent: `["Accept", "text/html", …]`. */
   readonly headers: readonly string[];
+  /** The caller would have this request's connection become a WebSocket. Only of a streamed request. */
+  readonly upgrade?: "websocket";
 }
 
-/** The head of a function's HTTP response; headers as in `RequestHead`. */
+/** The head of a function's HTTP response; headers as in `RequestHead`. Status 101 only in answer to an `upgrade`. */
 export interface ResponseHead {
   readonly status: number;
   readonly headers: readonly string[];

@@ -17,7 +17,7 @@ const load = { replica: "fn-1", inFlight: 1, slots: 4 };
 const examples: {
   readonly [K in keyof WireData]: { readonly full: Full<WireData[K]>; readonly bare: Bare<WireData[K]> };
 } = {
-  RequestHead: { full: request, bare: request },
+  RequestHead: { full: { ...request, upgrade: "websocket" }, bare: request },
   ResponseHead: { full: response, bare: response },
   ReplicaLoad: { full: load, bare: load },
   FunctionRecord: { full: { ...record, spec: deploy.full.spec }, bare: { ...record, spec: deploy.bare.spec } },

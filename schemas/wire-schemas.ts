@@ -40,12 +40,15 @@ const warnings = {
 
 /** The JSON Schema of each. */
 export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
-  RequestHead: object({
-    method: string(),
-    path: string({ description: "Rest of the path below the function's name with its query, beginning with /" }),
-    headers,
-  }),
-  ResponseHead: object({ status: whole("HTTP status", 100), headers }),
+  RequestHead: object(
+    {
+      method: string(),
+      path: string({ description: "Rest of the path below the function's name with its query, beginning with /" }),
+      headers,
+    },
+    { upgrade: { const: "websocket", description: "The connection is to become a WebSocket, if the answer is 101" } },
+  ),
+  ResponseHead: object({ status: whole("HTTP status; 101 only in answer to an upgrade", 100), headers }),
   ReplicaLoad: object({ replica: string({ description: "The replica's id" }), inFlight, slots }),
   FunctionRecord: object({
     spec: functionSpecSchema,

@@ -45,6 +45,8 @@ export interface OpenCall extends BagItem {
   readonly windowBytes: number;
   /** Writes the rest of a streamed request, begun when the replica grants the first credit; undefined for a whole one. */
   readonly upload: ((sink: BodySink) => void) | undefined;
+  /** Its request asks for a WebSocket: a streamed answer may have status 101. */
+  readonly isUpgrade: boolean;
   /** What makes this call a stream, from its first frame on. */
   stream: CallStream | undefined;
   /** Nobody waits for the answer any more; the slot is still taken until the replica says so. */
@@ -316,7 +318,7 @@ export class FunctionCalls {
 
   #onHead(call: OpenCall, stream: CallStream, message: Msg, headers: string): void {
     if (call.abandoned) return;
-    const reply = readReply(headers);
+    const reply = readReply(headers, call.isUpgrade);
     const rest = stream.open(message.data.length);
     call.done({ kind: "streaming", reply, body: message.data, rest });
   }
@@ -534,9 +536,9 @@ const unreadable = {
   offer: false,
 } as const;
 
-const readReply = (headers: string): ReceivedReply => {
+const readReply = (headers: string, isUpgrade = false): ReceivedReply => {
   try {
-    return decodeReply(headers);
+    return decodeReply(headers, isUpgrade);
   } catch {
     return unreadable;
   }

@@ -192,6 +192,7 @@ const startCall = (
       done,
       windowBytes,
       upload: invocation.upload,
+      isUpgrade: invocation.head.upgrade !== undefined,
       stream: undefined,
       abandoned: false,
       bagIndex: -1,
