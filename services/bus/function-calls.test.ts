@@ -84,7 +84,7 @@ let serial = 0;
 const open = (
   world: { nowMs: number },
   body = "x",
-  more: Partial<Pick<OpenCall, "windowBytes" | "upload">> = {},
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade">> = {},
 ): { call: OpenCall; results: CallResult[] } => {
   const results: CallResult[] = [];
   const call: OpenCall = {
@@ -96,6 +96,7 @@ const open = (
     done: (result) => results.push(result),
     windowBytes: 0,
     upload: undefined,
+    isUpgrade: false,
     stream: undefined,
     abandoned: false,
     bagIndex: -1,
@@ -394,12 +395,12 @@ describe("FunctionCalls", () => {
 
 const inbox = "busker.invoke.openfaas-fn.f.a.T1";
 
-const headFrame = (body = "he", named = inbox): Msg =>
+const headFrame = (body = "he", named = inbox, status = 200): Msg =>
   messageOf(
     encodeReply({
       callId: "c",
       source: "/s",
-      head: { status: 200, headers: [] },
+      head: { status, headers: [] },
       inFlight: 1,
       slots: 1,
       inbox: named,
@@ -419,7 +420,10 @@ const lastFrame = (kind: "end" | "abort", number: number, body = ""): Msg =>
   );
 
 /** A call that takes a streamed answer, its first credit 8 bytes, and what has come of it. */
-const openStreamed = (world: { nowMs: number }, more: Partial<Pick<OpenCall, "windowBytes" | "upload">> = {}) => {
+const openStreamed = (
+  world: { nowMs: number },
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade">> = {},
+) => {
   const heard: string[] = [];
   const { call, results } = open(world, "x", { windowBytes: 8, ...more });
   const streamed: OpenCall = {
@@ -457,6 +461,20 @@ describe("FunctionCalls with streamed answers", () => {
     expect([results.length, world.sent.length]).to.deep.equal([1, 2]);
     expect(world.listeners.size, "the standing reply and the second call's").to.equal(2);
   });
+
+  for (const [isUpgrade, status] of [
+    [true, 101],
+    [false, 502],
+  ] as const)
+    it(`makes ${status} of a 101 ${isUpgrade ? "" : "not "}asked for, because the client is to see no other switch`, () => {
+      const { world, calls } = createWorld();
+      calls.onReady("a", 1, 0);
+      const { call, results } = openStreamed(world, { isUpgrade });
+      calls.add(call);
+      at(world.sent, 0).answer(headFrame("he", inbox, 101));
+      const [result] = results;
+      expect(result?.kind === "streaming" && result.reply.head.status).to.equal(status);
+    });
 
   it("grants more when half of the window is consumed, the sum of all bytes so far and one window", () => {
     const { world, calls } = createWorld();

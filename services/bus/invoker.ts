@@ -106,11 +106,12 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
     windows,
     forget: replies.forget,
     standingReply: replies.expect,
-    demand: (waiting) =>
+    demand: (waiting, reply) =>
       publishEvent(bus, {
         subject: demandSubject(name.namespace, name.name),
         type: "io.busker.demand",
         data: { waiting },
+        reply,
       }),
     nowMs: Date.now,
     random: options.random ?? Math.random,
@@ -191,6 +192,7 @@ const startCall = (
       done,
       windowBytes,
       upload: invocation.upload,
+      isUpgrade: invocation.head.upgrade !== undefined,
       stream: undefined,
       abandoned: false,
       bagIndex: -1,

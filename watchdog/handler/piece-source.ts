@@ -87,15 +87,19 @@ const openRaw = (body: StreamedBody): RawSource => {
 export const openPieces = (body: StreamedBody, onLateError: (message: string) => void): HandlerPieces => {
   const { next, cancel } = openRaw(body);
   let isText: boolean | undefined;
+  let isCancelled = false;
   return {
     isText: () => isText === true,
     next: async () => {
+      // An iterable that cannot be ended must not be read for ever.
+      if (isCancelled) return { done: true, value: undefined };
       const result = await next();
       if (result.done) return result;
       isText ??= typeof result.value === "string";
       return { done: false, value: toBytes(result.value) };
     },
     cancel: () => {
+      isCancelled = true;
       cancel()?.catch((error: unknown) => onLateError(messageOf(error)));
     },
   };

@@ -123,6 +123,12 @@ for (const [title, mode, ownEnv] of [
       expect((await answer).error).to.equal("cancelled");
     });
 
+    it("takes a call that would be a WebSocket for an ordinary one without a body", async () => {
+      const { rest } = createUpload();
+      const answer = await (await open("cat")).call({ canStream: true, rest, upgrade: "websocket" });
+      expect([answer.status, textOf(answer)]).to.deep.equal([200, ""]);
+    });
+
     it("kills the process when its upload breaks", async () => {
       const upload = createUpload();
       const { begin, lines } = await open(hostile("stubborn"));

@@ -12,7 +12,7 @@ import { quoteAssignments, quoteWord } from "../shell/shell-words.ts";
 import { forkEnvironment, marshalCall } from "./fork-environment.ts";
 import { type PipedProcess, spawnPiped, withOwnPipes } from "./piped-process.ts";
 import { runProcess, type Ending, type RunParts } from "./run-process.ts";
-import { ignoreRest } from "./write-input.ts";
+import { ignoreRest, withoutUpgrade } from "./write-input.ts";
 
 /** What the fork modes differ in. */
 export interface ForkRules {
@@ -108,7 +108,8 @@ export const beginFork = (parts: ModeParts, forker: Forker, rules: ForkRules): M
       else stop(cause);
     };
   };
-  return (call, finish) => {
+  return (given, finish) => {
+    const call = withoutUpgrade(given);
     try {
       return run(call, finish);
     } catch (error) {

@@ -74,6 +74,23 @@ describe("mode handler, streamed", () => {
       await until("the end of the stream", () => opened.lines.some(({ text }) => text === told));
     });
 
+  it("reads no more of an iterable that cannot be ended, because that would go on for ever", async () => {
+    const { answer, stop } = opened.begin({ path: "/no-return", canStream: true });
+    const reader = readStreamed(await answer, 300_000);
+    await until("the credit is used up", () => reader.bytes() === 300_000);
+    stop("cancelled");
+    expect((await reader.end)?.code).to.equal("cancelled");
+    await new Promise((next) => setTimeout(next, 10));
+  });
+
+  it("takes a call that would be a WebSocket for an ordinary one without a body", async () => {
+    const upload = createUpload(1000);
+    const call = { path: "/count", canStream: true, rest: upload.rest, upgrade: "websocket" } as const;
+    expect(textOf(await opened.call(call))).to.equal("0");
+    upload.send(Buffer.alloc(900));
+    expect(upload.granted()).to.be.greaterThan(500);
+  });
+
   it("ends a stream that comes after the deadline", async () => {
     const { answer, stop } = opened.begin({ path: "/late", canStream: true });
     stop("deadline");

@@ -10,6 +10,7 @@ import { createLoopKeeper } from "../handler/loop-keeper.ts";
 import { failedAnswer, letGo, sendAnswer } from "../handler/send-answer.ts";
 import type { Answer, Call, Mode, StopCall } from "../mode.ts";
 import type { ModeParts } from "../mode-parts.ts";
+import { withoutUpgrade } from "./write-input.ts";
 
 const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
@@ -94,7 +95,7 @@ export const createHandlerMode = (parts: ModeParts): Mode => {
   const begin = (call: Call, finish: (answer: Answer) => void): StopCall => {
     if (!loaded) throw new BuskerError("internal", "cannot run a call before the handler was loaded");
     const place = keeper.enter(call.deadlineMs);
-    return runHandler(loaded, parts, call, { finish, onDone: () => keeper.leave(place) });
+    return runHandler(loaded, parts, withoutUpgrade(call), { finish, onDone: () => keeper.leave(place) });
   };
 
   return {

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { BuskerError } from "../../schemas/errors.ts";
-import { maxFrameBytes, maxWholeBytes } from "../../schemas/invocation.ts";
+import { maxWholeBytes } from "../../schemas/invocation.ts";
 import { tooLargeAnswer } from "../answers.ts";
 import type { Answer, Call } from "../mode.ts";
 import type { PieceSource } from "../pump.ts";
@@ -20,6 +20,9 @@ interface FileState {
   readonly modifiedMs: number;
   readonly tag: string;
 }
+
+/** How much of a file is in memory at a time: few reads, and little for each of many callers. */
+const pieceBytes = 256 * 1024;
 
 const headerOf = (call: Call, name: string): string | undefined => {
   const at = call.headers.findIndex((text, index) => index % 2 === 0 && text.toLowerCase() === name);
@@ -80,7 +83,7 @@ const readPieces = (handle: FileHandle, { start, length }: ByteRange): PieceSour
       close();
       return { done: true, value: undefined };
     }
-    const part = { start: at, length: Math.min(left, maxFrameBytes) };
+    const part = { start: at, length: Math.min(left, pieceBytes) };
     at += part.length;
     const read = readExactly(handle, part);
     reading = read;

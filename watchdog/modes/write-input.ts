@@ -1,4 +1,5 @@
 import type { Writable } from "node:stream";
+import type { Call } from "../mode.ts";
 import type { IncomingBody } from "../../services/bus/body-receiver.ts";
 
 /** What a process reads, and what to do when it will never be complete. */
@@ -25,6 +26,16 @@ export const writeInput = (stdin: Writable, { body, rest, onBroken }: InputParts
   };
   rest.listen({ onData: write, onEnd: () => stdin.end(), onError: onBroken });
   if (body.length > 0) write(body);
+};
+
+/**
+ * A call as a mode sees it that has no WebSockets: one that would be a WebSocket is an ordinary one with an empty body, and
+ * what its client sends goes by.
+ */
+export const withoutUpgrade = (call: Call): Call => {
+  if (!call.upgrade) return call;
+  if (call.rest) ignoreRest(call.body, call.rest);
+  return { ...call, rest: undefined, upgrade: undefined };
 };
 
 /** Lets what follows a body go by, for a call that is answered without it. */
