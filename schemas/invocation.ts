@@ -58,6 +58,9 @@ export const maxFrameBytes = 32 * 1024;
 /** Bodies up to this size travel in one message when they are there in time. */
 export const maxWholeBytes = 256 * 1024;
 
+/** "In time": how long an answer that has begun is waited for, so that it travels whole, in milliseconds. */
+export const wholeWaitMs = 3;
+
 /** What all streams of one process may have on the way together, and the bounds of one stream's share, in bytes. */
 export const windowBytes = { all: 32 * 1024 * 1024, least: 64 * 1024, most: 1024 * 1024 } as const;
 

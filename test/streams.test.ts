@@ -87,7 +87,7 @@ describe("streamed bodies", function () {
       { name: "single", code, envVars: { fprocess: "node server.mjs", mode: "http", max_inflight: "1" } },
       { name: "brief", code, envVars: { fprocess: "node server.mjs", mode: "http", exec_timeout: "1s" } },
       { name: "h", code: { "h.mjs": handler }, envVars: { mode: "handler", handler: "h.mjs" } },
-      { name: "cat", code: { "x.sh": "cat\n" }, envVars: { fprocess: "sh x.sh" } },
+      { name: "cat", code: { "x.sh": "cat\n" }, envVars: { fprocess: "sh x.sh", mode: "serializing" } },
     ];
     for (const fn of deployments) {
       const response = await platform.deploy(fn);
@@ -333,7 +333,7 @@ describe("streamed bodies", function () {
 
   const whole: readonly (readonly [string, string])[] = [
     ["a handler", "h"],
-    ["a process", "cat"],
+    ["a process in mode serializing", "cat"],
   ];
   for (const [what, name] of whole)
     it(`${what} gets a body of 1 MiB collected`, async () => {

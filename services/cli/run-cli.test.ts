@@ -301,7 +301,7 @@ describe("runCli()", () => {
         },
       });
       const { code, stderr } = await run(["invoke", "fn"], { stdin: "x" });
-      expect([code, stderr.includes("aborted")]).to.deep.equal([1, true]);
+      expect([code, stderr.includes("fn.openfaas-fn broke off before its end")]).to.deep.equal([1, true]);
     });
   });
 

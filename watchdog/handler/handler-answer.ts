@@ -1,7 +1,16 @@
 import { BuskerError } from "../../schemas/errors.ts";
-import type { Answer } from "../mode.ts";
 import { tokenPattern, valuePattern } from "../upstream/http-syntax.ts";
 import type { HandlerHeaders } from "./handler-context.ts";
+import { isStreamedBody, type StreamedBody } from "./piece-source.ts";
+
+/** A handler's answer, ready to be sent. */
+export interface HandlerAnswer {
+  readonly status: number;
+  readonly headers: readonly string[];
+  readonly body: Uint8Array | string | StreamedBody;
+  /** Whether the handler has said what type its body has. */
+  readonly hasType: boolean;
+}
 
 /** An answer that a handler has given, before it is written out. */
 interface Response {
@@ -21,8 +30,9 @@ const isResponse = (value: Record<string, unknown>): boolean =>
   (typeof value["status"] === "number" && ("body" in value || "headers" in value));
 
 const toResponse = (value: unknown, status: number, headers: HandlerHeaders): Response => {
-  if (!isRecord(value) || value instanceof Uint8Array || Array.isArray(value) || !isResponse(value))
-    return { status, headers, body: value };
+  // A stream first: an answer of `node:http` is one, and has a status of its own.
+  const isBody = !isRecord(value) || value instanceof Uint8Array || Array.isArray(value) || isStreamedBody(value);
+  if (isBody || !isResponse(value)) return { status, headers, body: value };
   const own = isRecord(value["headers"]) ? (value["headers"] as HandlerHeaders) : {};
   return {
     status: Number(value["statusCode"] ?? value["status"]),
@@ -49,10 +59,11 @@ const writeHeaders = (values: HandlerHeaders): { headers: string[]; hasType: boo
   return { headers, hasType };
 };
 
-const writeBody = (body: unknown): { body: Uint8Array | string; type: string } => {
+const writeBody = (body: unknown): { body: HandlerAnswer["body"]; type: string } => {
   if (body === undefined || body === null) return { body: "", type: "" };
   if (typeof body === "string") return { body, type: "text/plain; charset=utf-8" };
   if (body instanceof Uint8Array) return { body, type: "application/octet-stream" };
+  if (isStreamedBody(body)) return { body, type: "" };
   if (typeof body === "object" || typeof body === "boolean" || typeof body === "number")
     return { body: JSON.stringify(body) ?? "", type: "application/json" };
   if (typeof body === "bigint") return { body: body.toString(), type: "text/plain; charset=utf-8" };
@@ -60,15 +71,15 @@ const writeBody = (body: unknown): { body: Uint8Array | string; type: string } =
 };
 
 /**
- * The answer for what a handler returned: a string, bytes, an object as JSON, or `{ statusCode, headers, body }`.
+ * The answer for what a handler returned: a string, bytes, a stream, an object as JSON, or `{ statusCode, headers, body }`.
  * Throws a BuskerError for what cannot be sent, and whatever `JSON.stringify` throws.
  */
-export const answerOfValue = (value: unknown, status: number, defaults: HandlerHeaders): Answer => {
+export const answerOfValue = (value: unknown, status: number, defaults: HandlerHeaders): HandlerAnswer => {
   const response = toResponse(value, status, defaults);
   if (!Number.isInteger(response.status) || response.status < 200 || response.status > 599)
     throw fault(`the status ${response.status}, which is not from 200 to 599`);
   const { headers, hasType } = writeHeaders(response.headers);
   const { body, type } = writeBody(response.body);
   if (!hasType && type !== "") headers.push("Content-Type", type);
-  return { status: response.status, headers, body };
+  return { status: response.status, headers, body, hasType };
 };

@@ -1,8 +1,11 @@
+import type { Readable } from "node:stream";
 import type { Call } from "../mode.ts";
+import { openBodyStream } from "./body-stream.ts";
 
 /** What a handler is given about a call, in the shape of OpenFaaS' Node template. */
 export interface HandlerEvent {
-  readonly body: string | Buffer;
+  /** A stream where the function asked for one. */
+  readonly body: string | Buffer | Readable;
   /** By lower-case name; a repeated header's values are joined. */
   readonly headers: Readonly<Record<string, string>>;
   readonly method: string;
@@ -32,13 +35,21 @@ const readQuery = (text: string): Record<string, string | string[]> => {
   return query;
 };
 
-/** The event of a call. */
-export const createHandlerEvent = (call: Call, rawBody: boolean): HandlerEvent => {
-  const mark = call.path.indexOf("?");
+/** How a handler is given its body. */
+export type BodyKind = "text" | "bytes" | "stream";
+
+const readBody = (call: Call, kind: BodyKind): HandlerEvent["body"] => {
+  if (kind === "stream") return openBodyStream(call.body, call.rest);
   const { buffer, byteOffset, byteLength } = call.body;
   const body = Buffer.from(buffer, byteOffset, byteLength);
+  return kind === "bytes" ? body : body.toString("utf8");
+};
+
+/** The event of a call. */
+export const createHandlerEvent = (call: Call, kind: BodyKind): HandlerEvent => {
+  const mark = call.path.indexOf("?");
   return {
-    body: rawBody ? body : body.toString("utf8"),
+    body: readBody(call, kind),
     headers: readHeaders(call.headers),
     method: call.method,
     path: mark < 0 ? call.path : call.path.slice(0, mark),

@@ -12,6 +12,13 @@ export type Handler = (
   callback: (error: unknown, value?: unknown) => void,
 ) => unknown;
 
+/** A function's code and what it asks for. */
+export interface LoadedHandler {
+  readonly handler: Handler;
+  /** `event.body` is to be a stream: the module, or its handler, says `streamBody: true`. */
+  readonly streamsBody: boolean;
+}
+
 /** Where a handler is looked for when `handler` names none. */
 const defaultFiles: readonly string[] = ["handler.mjs", "handler.js", "index.js"];
 
@@ -41,11 +48,18 @@ const importFile = async (file: string): Promise<unknown> => {
   }
 };
 
+/** Whether a module asks for its body as a stream, by an export beside the handler or by a property of it. */
+const asksForStream = (module: unknown, handler: Handler): boolean => {
+  const holders: readonly unknown[] = [module, (module as Record<string, unknown>)["default"], handler];
+  return holders.some((holder) => (holder as Record<string, unknown> | undefined)?.["streamBody"] === true);
+};
+
 /** Loads a function's handler. Throws `start_failed` when there is none, it cannot be loaded, or it exports no function. */
-export const loadHandler = async (cwd: string, path: string | undefined): Promise<Handler> => {
+export const loadHandler = async (cwd: string, path: string | undefined): Promise<LoadedHandler> => {
   const file = findFile(cwd, path);
-  const handler = pick(await importFile(file));
-  if (handler) return handler;
+  const module = await importFile(file);
+  const handler = pick(module);
+  if (handler) return { handler, streamsBody: asksForStream(module, handler) };
   throw new BuskerError(
     "start_failed",
     `cannot use the handler ${file}: it must export a function as default or as module.exports`,

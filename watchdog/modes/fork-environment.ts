@@ -1,4 +1,5 @@
 import type { Call } from "../mode.ts";
+import { streamedLength } from "../upstream/request-head.ts";
 
 /** `content-type` becomes `Http_Content_Type`: header names in the canonical spelling that Go gives them. */
 const variableName = (header: string): string =>
@@ -13,9 +14,9 @@ const addRequest = (env: Record<string, string>, call: Call): void => {
   env["Http_Method"] = call.method;
   env["Http_Path"] = mark < 0 ? call.path : call.path.slice(0, mark);
   if (mark >= 0) env["Http_Query"] = call.path.slice(mark + 1);
-  const length = String(call.body.length);
-  env["Http_Content_Length"] = length;
-  env["Http_ContentLength"] = length;
+  const bytes = call.rest ? streamedLength(call) : call.body.length;
+  // Of a body that comes in chunks nobody knows the length yet; Go says -1.
+  env["Http_Content_Length"] = env["Http_ContentLength"] = String(bytes ?? -1);
 };
 
 /**

@@ -3,7 +3,8 @@ import type { Mode } from "../mode.ts";
 import type { ModeParts } from "../mode-parts.ts";
 import { describeExit, hasExited, signalGroup, spawnGroup, stopGroups } from "../process-group.ts";
 import { resolveCommand, type ResolvedCommand } from "../resolve-command.ts";
-import { beginFork, createProcessForker } from "./fork.ts";
+import { beginFork, createProcessForker, type ForkRules, takesStreams } from "./fork.ts";
+import { withOwnPipes } from "./piped-process.ts";
 import { defaultContentType } from "./streaming.ts";
 
 /** Pause before another process is started ahead, after one that did not wait for its call; doubled each time. */
@@ -78,15 +79,17 @@ const createWaitingProcesses = (parts: ModeParts) => {
 
 /**
  * Processes started ahead that wait on stdin: each serves one call and is replaced. For programs that take long to start.
- * The call's head is not in their environment, which was made before it; `marshal_request` puts it into the input.
+ * Bodies stream as in mode streaming. The call's head is not in their environment, which was made before it; `marshal_request` puts it into the input.
  */
 export const createPoolMode = (parts: ModeParts): Mode => {
   const processes = createWaitingProcesses(parts);
   const contentType = parts.config.contentType ?? defaultContentType;
-  const forker = createProcessForker(processes.take);
+  const rules: ForkRules = { contentTypeOf: () => contentType, streams: true };
+  const forker = createProcessForker(() => withOwnPipes(processes.take()));
   return {
+    takesStreams: takesStreams(parts, rules),
     start: async () => processes.open(),
-    begin: beginFork(parts, forker, () => contentType),
+    begin: beginFork(parts, forker, rules),
     stop: async (graceMs) => {
       await Promise.all([processes.close(graceMs), forker.stop(graceMs)]);
     },

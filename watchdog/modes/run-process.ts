@@ -1,8 +1,11 @@
-import type { ChildProcess } from "node:child_process";
 import type { Readable } from "node:stream";
+import type { IncomingBody } from "../../services/bus/body-receiver.ts";
+import { type BeginStream, GrowingBody } from "../growing-body.ts";
 import { createLineSplitter } from "../line-splitter.ts";
 import type { StopCause } from "../mode.ts";
 import { hasExited, signalGroup } from "../process-group.ts";
+import type { PipedProcess } from "./piped-process.ts";
+import { writeInput } from "./write-input.ts";
 
 /** How the process of one call ended: the first cause counts. */
 export type Ending =
@@ -14,11 +17,17 @@ export type Ending =
 /** What one run is made of. */
 export interface RunParts {
   readonly body: Uint8Array;
+  /** What follows `body`. */
+  readonly rest?: IncomingBody | undefined;
+  /** Bounds an output that is not streamed. */
   readonly maxOutputBytes: number;
   readonly maxLineBytes: number;
   /** Whether stderr is part of the output; when not, its lines go to `log`. */
   readonly combineOutput: boolean;
   readonly log: (line: string) => void;
+  /** Takes an output that is not whole in time, later than the run began; absent: it is collected. */
+  readonly onStream?: BeginStream | undefined;
+  /** `output` is empty when it was streamed; all of it has been written then. */
   readonly onEnd: (ending: Ending, output: Buffer) => void;
 }
 
@@ -31,25 +40,23 @@ const quietTurns = 2;
 /** Turns after which an escaped process that keeps on writing is no longer listened to. */
 const maxTurns = 64;
 
-const writeBody = (child: ChildProcess, body: Uint8Array): void => {
-  if (!child.stdin) return;
-  // EPIPE: the function did not read its whole input, which is its right.
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(body);
-};
-
 /**
- * Feeds one call to a process and collects its output, until the leader exits, is stopped, or writes too much. Whatever
- * the process has started dies with it, and nothing waits for a grandchild that holds the output open. Gives the stop
+ * Feeds one call to a process and takes its output, until the leader exits, is stopped, or writes too much. Whatever the
+ * process has started dies with it, and nothing waits for a grandchild that holds the output open. Gives the stop
  * function; `onEnd` is called exactly once, later.
  */
-export const runProcess = (child: ChildProcess, parts: RunParts): ((cause: StopCause) => void) => {
-  const chunks: Buffer[] = [];
+export const runProcess = (
+  { child, stdin, stdout, stderr }: PipedProcess,
+  parts: RunParts,
+): ((cause: StopCause) => void) => {
   const lines = createLineSplitter(parts.maxLineBytes, parts.log);
-  let bytes = 0;
+  const outputs: Readable[] = [];
   let openStreams = 0;
   let exited = false;
   let ended = false;
+  let isHeld = false;
+  let turns = 0;
+  let nextLook: NodeJS.Immediate | undefined;
   let cause: Ending | undefined;
   let fallback: NodeJS.Timeout | undefined;
 
@@ -57,27 +64,43 @@ export const runProcess = (child: ChildProcess, parts: RunParts): ((cause: StopC
     if (ended) return;
     ended = true;
     clearTimeout(fallback);
-    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+    for (const stream of [stdin, stdout, stderr]) stream?.destroy();
     lines.end();
-    parts.onEnd(
-      cause ?? { kind: "exited", code: child.exitCode, signal: child.signalCode },
-      Buffer.concat(chunks, bytes),
-    );
+    parts.onEnd(cause ?? { kind: "exited", code: child.exitCode, signal: child.signalCode }, output.whole());
   };
 
   const kill = (why: Ending): void => {
     if (cause || ended) return;
     cause = why;
-    chunks.length = bytes = 0;
+    output.drop();
+    // Only what it has written is still here, and not wanted.
+    if (exited) return end();
     signalGroup(child, "SIGKILL");
     fallback = setTimeout(end, killedGraceMs);
   };
 
+  const output = new GrowingBody({
+    maxBytes: parts.maxOutputBytes,
+    onStream: parts.onStream,
+    onTooLarge: () => kill({ kind: "too large" }),
+  });
+
   const take = (chunk: Buffer): void => {
-    if (cause) return;
-    bytes += chunk.length;
-    chunks.push(chunk);
-    if (bytes > parts.maxOutputBytes) kill({ kind: "too large" });
+    if (output.write(chunk)) {
+      if (!exited) output.expectMore();
+      return;
+    }
+    // Again for each piece: Node itself lets every pipe of a process flow at its exit.
+    isHeld = true;
+    for (const stream of outputs) stream.pause();
+  };
+
+  output.onDrain = () => {
+    isHeld = false;
+    if (ended) return;
+    for (const stream of outputs) stream.resume();
+    clearImmediate(nextLook);
+    if (exited) awaitQuiet(-1, heard);
   };
 
   // Between two turns the loop looks at every pipe once, so what was written before the exit has been read by then.
@@ -94,27 +117,33 @@ export const runProcess = (child: ChildProcess, parts: RunParts): ((cause: StopC
     });
   };
 
-  const awaitQuiet = (turn: number, quiet: number, before: number): void => {
-    if (ended) return;
-    if (quiet === quietTurns || turn === maxTurns) return end();
-    setImmediate(() => awaitQuiet(turn + 1, heard === before ? quiet + 1 : 0, heard));
-  };
+  /** Ends when nothing more comes. A pipe that is held says nothing: this goes on when it flows again. */
+  function awaitQuiet(quiet: number, before: number): void {
+    if (ended || isHeld) return;
+    if (quiet === quietTurns || turns === maxTurns) return end();
+    turns++;
+    nextLook = setImmediate(() => awaitQuiet(heard === before ? quiet + 1 : 0, heard));
+  }
 
   const onExit = (): void => {
     exited = true;
+    output.expectEnd();
     signalGroup(child, "SIGKILL");
     if (cause || openStreams === 0) return end();
-    awaitQuiet(0, -1, heard);
+    awaitQuiet(-1, heard);
   };
 
-  if (child.stdout) listen(child.stdout, take);
-  if (child.stderr) listen(child.stderr, parts.combineOutput ? take : (chunk) => lines.push(chunk));
+  if (stdout) outputs.push(stdout);
+  if (stderr && parts.combineOutput) outputs.push(stderr);
+  if (stdout) listen(stdout, take);
+  if (stderr) listen(stderr, parts.combineOutput ? take : (chunk) => lines.push(chunk));
   child.on("error", (error) => {
     cause ??= { kind: "not started", message: error.message };
     if (child.pid === undefined) end();
   });
   if (hasExited(child) && child.pid !== undefined) setImmediate(onExit);
   else child.once("exit", onExit);
-  writeBody(child, parts.body);
+  const onBroken = (): void => kill({ kind: "stopped", cause: "cancelled" });
+  if (stdin) writeInput(stdin, { body: parts.body, rest: parts.rest, onBroken });
   return (stop) => kill({ kind: "stopped", cause: stop });
 };

@@ -13,4 +13,7 @@ const requestContentType = ({ headers }: Call): string | undefined => {
  * request, as in the classic watchdog.
  */
 export const createSerializingMode = (parts: ModeParts): Mode =>
-  createForkMode(parts, (call) => parts.config.contentType ?? requestContentType(call) ?? defaultContentType);
+  createForkMode(parts, {
+    contentTypeOf: (call) => parts.config.contentType ?? requestContentType(call) ?? defaultContentType,
+    streams: false,
+  });

@@ -1,10 +1,12 @@
-import { open, realpath, stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { basename, resolve, sep } from "node:path";
 import { BuskerError } from "../../schemas/errors.ts";
-import { messageOf, stopAnswer, textAnswer, tooLargeAnswer } from "../answers.ts";
+import type { BodySink } from "../../services/bus/body-sender.ts";
+import { messageOf, stopAnswer, stopError, textAnswer } from "../answers.ts";
 import type { Answer, Call, Mode, StopCall } from "../mode.ts";
 import type { ModeParts } from "../mode-parts.ts";
-import { contentTypeOf } from "./content-types.ts";
+import { type PieceSource, pump } from "../pump.ts";
+import { type FileAnswer, readFileAnswer } from "./send-file.ts";
 
 /** A request for a file, decoded. */
 interface Wanted {
@@ -12,7 +14,7 @@ interface Wanted {
   readonly query: string;
 }
 
-const notFound = (): Answer => textAnswer(404, "404 page not found\n");
+const notFound: FileAnswer = { answer: textAnswer(404, "404 page not found\n") };
 
 const decodePath = (target: string): Wanted | undefined => {
   const mark = target.indexOf("?");
@@ -34,30 +36,6 @@ const findBelow = async (root: string, path: string): Promise<string | undefined
   }
 };
 
-const headerOf = (call: Call, name: string): string | undefined => {
-  const at = call.headers.findIndex((text, index) => index % 2 === 0 && text.toLowerCase() === name);
-  return at < 0 ? undefined : call.headers[at + 1];
-};
-
-/** HTTP dates have whole seconds. */
-const isUnchanged = (call: Call, modifiedMs: number): boolean =>
-  Date.parse(headerOf(call, "if-modified-since") ?? "") >= Math.floor(modifiedMs / 1000) * 1000;
-
-const readFile = async (call: Call, file: string, maxBytes: number): Promise<Answer> => {
-  const handle = await open(file, "r");
-  try {
-    const { size, mtimeMs } = await handle.stat();
-    const modified = ["Last-Modified", new Date(mtimeMs).toUTCString()];
-    if (isUnchanged(call, mtimeMs)) return { status: 304, headers: modified, body: "" };
-    const headers = ["Content-Type", contentTypeOf(file), ...modified];
-    if (call.method === "HEAD") return { status: 200, headers: [...headers, "Content-Length", String(size)], body: "" };
-    if (size > maxBytes) return tooLargeAnswer(maxBytes);
-    return { status: 200, headers, body: await handle.readFile() };
-  } finally {
-    await handle.close();
-  }
-};
-
 /** A folder without its slash would break the relative links of its page. The way is relative: we do not know the function's own. */
 const redirect = ({ path, query }: Wanted): Answer => ({
   status: 301,
@@ -65,17 +43,30 @@ const redirect = ({ path, query }: Wanted): Answer => ({
   body: "",
 });
 
-const serve = async (root: string, call: Call, maxBytes: number): Promise<Answer> => {
+const serve = async (root: string, call: Call, maxBytes: number): Promise<FileAnswer> => {
   const wanted = decodePath(call.path);
-  if (!wanted) return textAnswer(400, "the path is not valid percent-encoded UTF-8\n");
+  if (!wanted) return { answer: textAnswer(400, "the path is not valid percent-encoded UTF-8\n") };
   const found = await findBelow(root, wanted.path);
-  if (found === undefined) return notFound();
+  if (found === undefined) return notFound;
   const entry = await stat(found);
-  if (entry.isFile()) return wanted.path.endsWith("/") ? notFound() : readFile(call, found, maxBytes);
-  if (!entry.isDirectory()) return notFound();
-  if (!wanted.path.endsWith("/")) return redirect(wanted);
+  if (entry.isFile()) return wanted.path.endsWith("/") ? notFound : readFileAnswer(call, found, maxBytes);
+  if (!entry.isDirectory()) return notFound;
+  if (!wanted.path.endsWith("/")) return { answer: redirect(wanted) };
   const page = await findBelow(root, `${wanted.path}/index.html`);
-  return page !== undefined && (await stat(page)).isFile() ? readFile(call, page, maxBytes) : notFound();
+  return page !== undefined && (await stat(page)).isFile() ? readFileAnswer(call, page, maxBytes) : notFound;
+};
+
+/** Sends a file's pieces; the answer's head has gone. Gives what ends it. */
+const sendPieces = (pieces: PieceSource, sink: BodySink): StopCall => {
+  pump(pieces, sink).then(
+    () => sink.end(),
+    (error: unknown) =>
+      sink.abort(new BuskerError("function_failed", `cannot read the file: ${messageOf(error)}`, { cause: error })),
+  );
+  return (cause) => {
+    pieces.cancel();
+    sink.abort(stopError(cause));
+  };
 };
 
 const openRoot = async (path: string): Promise<string> => {
@@ -85,7 +76,7 @@ const openRoot = async (path: string): Promise<string> => {
 };
 
 /**
- * Files of a folder (of-watchdog's mode `static`). Every method gets the file, because a plain invocation is a POST. What
+ * Files of a folder (of-watchdog's mode `static`), of any size where the caller takes streams. Every method gets the file, because a plain invocation is a POST. What
  * lies outside the folder, also by a symbolic link, is 404.
  */
 export const createStaticMode = ({ config, cwd }: ModeParts): Mode => {
@@ -93,14 +84,23 @@ export const createStaticMode = ({ config, cwd }: ModeParts): Mode => {
 
   const begin = (call: Call, finish: (answer: Answer) => void): StopCall => {
     let isOpen = true;
-    const settle = (answer: Answer): void => {
-      if (isOpen) finish(answer);
+    let stopSending: StopCall | undefined;
+    const settle = ({ answer, pieces }: FileAnswer): void => {
+      if (!isOpen) return pieces?.cancel();
       isOpen = false;
+      if (!pieces) return finish(answer);
+      const stream = (sink: BodySink): void => {
+        stopSending = sendPieces(pieces, sink);
+      };
+      finish({ ...answer, stream });
     };
     serve(root, call, config.maxResponseBytes).then(settle, (error: unknown) =>
-      settle(textAnswer(500, `cannot read the file: ${messageOf(error)}\n`)),
+      settle({ answer: textAnswer(500, `cannot read the file: ${messageOf(error)}\n`) }),
     );
-    return (cause) => settle(stopAnswer(cause));
+    return (cause) => {
+      if (stopSending) stopSending(cause);
+      else settle({ answer: stopAnswer(cause) });
+    };
   };
 
   return {

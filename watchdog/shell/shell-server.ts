@@ -1,6 +1,8 @@
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { constants } from "node:os";
+import type { Readable } from "node:stream";
+import { GrowingBody } from "../growing-body.ts";
 import { createLineSplitter } from "../line-splitter.ts";
 import type { StopCause } from "../mode.ts";
 import type { Ending, RunParts } from "../modes/run-process.ts";
@@ -51,15 +53,20 @@ interface Run {
   readonly onGone: (ending: Ending) => void;
 }
 
+/** What a run needs of its shell. */
+interface RunPlace {
+  readonly marker: Buffer;
+  readonly stdout: Readable;
+  readonly kill: () => void;
+  /** The run is over. */
+  readonly release: () => void;
+}
+
 const createRun = (
-  marker: Buffer,
+  { marker, stdout, kill, release }: RunPlace,
   parts: RunParts,
-  kill: () => void,
-  release: () => void,
 ): Run & { readonly stop: (cause: StopCause) => void } => {
-  const chunks: Buffer[] = [];
   const lines = createLineSplitter(parts.maxLineBytes, parts.log);
-  let bytes = 0;
   let status: number | undefined;
   let isLogDone = false;
   let cause: Ending | undefined;
@@ -71,36 +78,45 @@ const createRun = (
     ended = true;
     clearTimeout(fallback);
     lines.end();
+    // The next run's output comes by the same pipe.
+    stdout.resume();
     release();
-    parts.onEnd(cause ?? ending, chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes));
+    parts.onEnd(cause ?? ending, output.whole());
   };
   const killFor = (why: Ending): void => {
     if (cause || ended) return;
     cause = why;
-    chunks.length = bytes = 0;
+    output.drop();
     kill();
     fallback = setTimeout(() => end(why), killedGraceMs);
   };
-  const take = (data: Buffer): void => {
-    if (cause) return;
-    bytes += data.length;
-    chunks.push(data);
-    if (bytes > parts.maxOutputBytes) killFor({ kind: "too large" });
+  const output = new GrowingBody({
+    maxBytes: parts.maxOutputBytes,
+    onStream: parts.onStream,
+    onTooLarge: () => killFor({ kind: "too large" }),
+  });
+  output.onDrain = () => {
+    if (!ended) stdout.resume();
   };
   const finishIfWhole = (): void => {
     if (status !== undefined && isLogDone && !cause) end(endingOf(status));
   };
-  const stdout: MarkerReader = createMarkerReader(marker, take);
-  const stderr: MarkerReader = createMarkerReader(marker, (data) => lines.push(data));
+  const take = (data: Buffer): void => {
+    if (!output.write(data)) stdout.pause();
+  };
+  const outputReader: MarkerReader = createMarkerReader(marker, take);
+  const logReader: MarkerReader = createMarkerReader(marker, (data) => lines.push(data));
   return {
     onStdout(chunk) {
       if (status !== undefined) return;
-      status = stdout.push(chunk);
+      status = outputReader.push(chunk);
+      if (status === undefined) output.expectMore();
+      else output.expectEnd();
       finishIfWhole();
     },
     onStderr(chunk) {
       if (isLogDone) return;
-      isLogDone = stderr.push(chunk) !== undefined;
+      isLogDone = logReader.push(chunk) !== undefined;
       finishIfWhole();
     },
     onGone: end,
@@ -150,10 +166,13 @@ export const openShellServer = (place: FunctionPlace, pipes: PipeSource, onEnd: 
       const marker = `${token}${++calls}`;
       if (parts.body.length > 0) body.write(parts.body);
       const current = createRun(
-        Buffer.from(`${marker} `),
+        {
+          marker: Buffer.from(`${marker} `),
+          stdout,
+          kill: () => signalGroup(child, "SIGKILL"),
+          release: () => (run = undefined),
+        },
         parts,
-        () => signalGroup(child, "SIGKILL"),
-        () => (run = undefined),
       );
       run = current;
       child.stdin?.write(scriptOf(command, marker, parts));

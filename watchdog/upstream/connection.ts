@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net";
 import { BuskerError } from "../../schemas/errors.ts";
-import { maxWholeBytes } from "../../schemas/invocation.ts";
+import { maxWholeBytes, wholeWaitMs } from "../../schemas/invocation.ts";
 import type { BodySink } from "../../services/bus/body-sender.ts";
 import type { ParsedHead } from "./response-head.ts";
 import { createSocketWriter, createUploadWriter, type SocketWriter, type UploadParts } from "./upload-writer.ts";
@@ -36,9 +36,6 @@ const readBufferBytes = 32 * 1024;
 
 /** Bodies up to this size are copied behind their head, which is cheaper than a second system call. */
 const joinedBytes = 64 * 1024;
-
-/** How long a small answer of known length is waited for, so that it travels whole. */
-const wholeWaitMs = 3;
 
 /**
  * How long a function may be silent that has been told that its WebSocket's client sends nothing more: most clients close

@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Command, InvalidArgumentError } from "commander";
+import { BuskerError } from "../../../schemas/errors.ts";
 import { formatFunctionName } from "../../../schemas/names.ts";
 import { resolveGatewayUrl } from "../gateway-address.ts";
 import { unreachable } from "../gateway-client.ts";
@@ -73,6 +74,13 @@ const headersOf = (options: InvokeOptions, body: StreamBody): Pairs => {
   ];
 };
 
+const brokenOff = (name: string, cause: unknown): BuskerError =>
+  new BuskerError(
+    "function_unreachable",
+    `the answer of ${name} broke off before its end; \`busker logs ${name}\` may say why`,
+    { cause },
+  );
+
 const invoke = async (text: string, options: InvokeOptions, terminal: Terminal, outcome: Outcome): Promise<void> => {
   const url = urlOf(text, options, terminal);
   const body = await bodyOf(options, terminal);
@@ -80,11 +88,13 @@ const invoke = async (text: string, options: InvokeOptions, terminal: Terminal, 
   const response = await openStream(request).catch((cause: unknown) => {
     throw unreachable(url.origin, cause);
   });
-  await pipeline(response, terminal.stdout, { end: false });
+  const name = formatFunctionName(functionOf(text, options));
+  await pipeline(response, terminal.stdout, { end: false }).catch((cause: NodeJS.ErrnoException) => {
+    throw cause.code === "ECONNRESET" ? brokenOff(name, cause) : cause;
+  });
   const { statusCode = 0, statusMessage = "" } = response;
   if (statusCode >= 200 && statusCode < 300) return;
   outcome.exitCode = 1;
-  const name = formatFunctionName(functionOf(text, options));
   terminal.stderr.write(`busker: ${name} answered ${statusCode} ${statusMessage}\n`);
 };
 
