@@ -8,6 +8,7 @@ import { resolveCommand } from "../resolve-command.ts";
 import { createUpstreamClient, type UpstreamClient } from "../upstream/client.ts";
 import type { ExchangeOutcome, ExchangeRequest } from "../upstream/connection.ts";
 import { buildRequestHead, type RequestTarget, streamedLength } from "../upstream/request-head.ts";
+import { ignoreRest } from "./write-input.ts";
 import { startHttpChild, type HttpChild } from "./http-child.ts";
 
 /** Methods that may go out twice without doing their work twice (RFC 9110 section 9.2.2). */
@@ -70,7 +71,8 @@ const proxy = ({ client, target }: Upstream, call: Call, finish: (answer: Answer
   };
 };
 
-const refuse = (answer: Answer, finish: (answer: Answer) => void): StopCall => {
+const refuse = ({ body, rest }: Call, answer: Answer, finish: (answer: Answer) => void): StopCall => {
+  if (rest) ignoreRest(body, rest);
   setImmediate(() => finish(answer));
   return () => undefined;
 };
@@ -106,11 +108,11 @@ export const createHttpMode = (parts: ModeParts): Mode => {
     },
     begin(call, finish) {
       if (!upstream)
-        return refuse(errorAnswer("function_unreachable", "the function's process is not running"), finish);
+        return refuse(call, errorAnswer("function_unreachable", "the function's process is not running"), finish);
       try {
         return proxy(upstream, call, finish);
       } catch (error) {
-        return refuse(answerOfError(error), finish);
+        return refuse(call, answerOfError(error), finish);
       }
     },
     async stop(graceMs) {
