@@ -40,11 +40,14 @@ const readLength = (bytes: number): BodyReader => {
   };
 };
 
-/** Copies of what has come, until they are taken. */
-const createPieces = () => {
+/** Gives what may be kept of a chunk: itself, when its memory will not be used again, else a copy. */
+export type KeepChunk = (chunk: Buffer) => Buffer;
+
+/** What has come, until it is taken. */
+const createPieces = (keep: KeepChunk) => {
   let pieces: Buffer[] = [];
   return {
-    add: (chunk: Buffer): void => void pieces.push(Buffer.from(chunk)),
+    add: (chunk: Buffer): void => void pieces.push(keep(chunk)),
     take: (): Buffer => {
       const [first] = pieces;
       const all = pieces.length === 1 && first ? first : Buffer.concat(pieces);
@@ -55,8 +58,8 @@ const createPieces = () => {
 };
 
 /** For a body that is taken in pieces. */
-const countLength = (bytes: number): BodyReader => {
-  const pieces = createPieces();
+const countLength = (bytes: number, keep: KeepChunk): BodyReader => {
+  const pieces = createPieces(keep);
   let got = 0;
   return {
     feed(chunk, from) {
@@ -72,8 +75,8 @@ const countLength = (bytes: number): BodyReader => {
   };
 };
 
-const readUntilClose = (maxBytes: number): BodyReader => {
-  const pieces = createPieces();
+const readUntilClose = (maxBytes: number, keep: KeepChunk): BodyReader => {
+  const pieces = createPieces(keep);
   let got = 0;
   return {
     feed(chunk, from) {
@@ -99,8 +102,8 @@ const parseSize = (line: string): number => {
   return Number.parseInt(digits, 16);
 };
 
-const readChunked = (maxBytes: number): BodyReader => {
-  const pieces = createPieces();
+const readChunked = (maxBytes: number, keep: KeepChunk): BodyReader => {
+  const pieces = createPieces(keep);
   let got = 0;
   let left = 0;
   let held = "";
@@ -160,11 +163,11 @@ const readChunked = (maxBytes: number): BodyReader => {
  * The reader for one body. Throws `response_too_large` as soon as it is known to be larger than `maxBytes`, which is
  * infinite for a body that is taken in pieces.
  */
-export const createBodyReader = (framing: BodyFraming, maxBytes: number): BodyReader => {
-  if (framing.kind === "chunked") return readChunked(maxBytes);
-  if (framing.kind === "until close") return readUntilClose(maxBytes);
+export const createBodyReader = (framing: BodyFraming, maxBytes: number, keep: KeepChunk): BodyReader => {
+  if (framing.kind === "chunked") return readChunked(maxBytes, keep);
+  if (framing.kind === "until close") return readUntilClose(maxBytes, keep);
   if (framing.bytes > maxBytes) throw tooLarge(maxBytes);
   return framing.bytes > maxWholeBytes && maxBytes === Number.POSITIVE_INFINITY
-    ? countLength(framing.bytes)
+    ? countLength(framing.bytes, keep)
     : readLength(framing.bytes);
 };

@@ -66,6 +66,8 @@ export class UpstreamConnection {
   #socketWriter: SocketWriter | undefined;
   #halfClosedTimer: NodeJS.Timeout | undefined;
   #heardNothing = true;
+  #readBuffer = Buffer.allocUnsafeSlow(readBufferBytes);
+  #isBufferKept = false;
   #gone = false;
 
   constructor(options: {
@@ -83,9 +85,9 @@ export class UpstreamConnection {
       host: options.host,
       port: options.port,
       noDelay: true,
-      // One buffer for the connection's whole life: without it every read allocates and passes through a stream.
+      // One buffer until something in it is kept: without it every read allocates and passes through a stream.
       onread: {
-        buffer: Buffer.allocUnsafeSlow(readBufferBytes),
+        buffer: () => this.#nextReadBuffer(),
         callback: (bytes, buffer) => this.#onRead(bytes, buffer),
       },
     });
@@ -103,7 +105,10 @@ export class UpstreamConnection {
   send(request: ExchangeRequest, finish: (outcome: ExchangeOutcome) => void): void {
     this.#canStream = request.canStream === true;
     const maxBytes = this.#canStream ? Number.POSITIVE_INFINITY : this.#maxBodyBytes;
-    this.#reader = createResponseReader(request.isHead, maxBytes, request.isUpgrade);
+    this.#reader = createResponseReader(request.isHead, maxBytes, {
+      isUpgrade: request.isUpgrade === true,
+      keep: this.#keepChunk,
+    });
     this.#finish = finish;
     this.#heardNothing = true;
     if (request.upload) this.#writeStreamed(request, request.upload, request.isUpgrade === true);
@@ -185,6 +190,19 @@ export class UpstreamConnection {
     });
     this.#socket.write(head, "latin1");
     if (body.length > 0) writer.write(body);
+  }
+
+  /** A large piece of a body goes on from where it was read to; a small one would hold the whole buffer. */
+  readonly #keepChunk = (chunk: Buffer): Buffer => {
+    if (chunk.length < readBufferBytes / 2) return Buffer.from(chunk);
+    this.#isBufferKept = true;
+    return chunk;
+  };
+
+  #nextReadBuffer(): Buffer {
+    if (this.#isBufferKept) this.#readBuffer = Buffer.allocUnsafeSlow(readBufferBytes);
+    this.#isBufferKept = false;
+    return this.#readBuffer;
   }
 
   #onRead(bytes: number, buffer: Uint8Array): boolean {

@@ -1,4 +1,4 @@
-import { createBodyReader, type BodyReader } from "./body-reader.ts";
+import { createBodyReader, type BodyReader, type KeepChunk } from "./body-reader.ts";
 import { malformed, parseResponseHead, type ParsedHead } from "./response-head.ts";
 
 /** A whole response; `body` is what was not taken before. */
@@ -30,9 +30,13 @@ const asSwitched = (head: ParsedHead): ParsedHead => ({ ...head, framing: { kind
 
 /**
  * A reader for the response to one request; with an infinite limit its body can be taken in pieces. Where an upgrade was
- * asked for, the bytes of the WebSocket are the body of a 101.
+ * asked for, the bytes of the WebSocket are the body of a 101. A chunk's memory may be used again unless `keep` keeps it.
  */
-export const createResponseReader = (isHead: boolean, maxBodyBytes: number, isUpgrade = false): ResponseReader => {
+export const createResponseReader = (
+  isHead: boolean,
+  maxBodyBytes: number,
+  { isUpgrade = false, keep = (chunk) => Buffer.from(chunk) }: { isUpgrade?: boolean; keep?: KeepChunk } = {},
+): ResponseReader => {
   let held: Buffer | undefined;
   let head: ParsedHead | undefined;
   let reader: BodyReader | undefined;
@@ -64,7 +68,7 @@ export const createResponseReader = (isHead: boolean, maxBodyBytes: number, isUp
       }
       from = end;
     }
-    reader = createBodyReader(head.framing, maxBodyBytes);
+    reader = createBodyReader(head.framing, maxBodyBytes, keep);
     return from;
   };
 
