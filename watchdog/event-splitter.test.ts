@@ -67,6 +67,12 @@ describe("createEventSplitter()", () => {
         .with.property("code", "response_too_large");
     });
 
+  it("refuses an id longer than a request's head should hold", () => {
+    expect(() => split([Buffer.from(`id: ${"x".repeat(4097)}\n`)], 10_000))
+      .to.throw("an event's id is 4097 bytes long")
+      .with.property("code", "response_too_large");
+  });
+
   it("takes events without end that are each small enough", () => {
     const event = Buffer.from("data: xxxxxxxxxxx\n\n");
     expect(

@@ -10,16 +10,19 @@ export interface EventBlock {
 
 /** Cuts a stream of events into blocks. */
 export interface EventSplitter {
-  /** Gives the blocks that have become complete. Throws `response_too_large` at an event larger than may travel. */
+  /** Gives the blocks that have become complete. Throws `response_too_large` at an event or an id that is. */
   readonly push: (chunk: Uint8Array) => readonly EventBlock[];
 }
+
+// It is carried on with every event behind it, and comes back in a request's head.
+const maxIdBytes = 4096;
 
 const lineFeed = 10;
 const carriageReturn = 13;
 const colon = 58;
 const space = 32;
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf]);
-const noId = Buffer.alloc(0);
+const noId: Buffer = Buffer.alloc(0);
 const endOfLine = Buffer.from("\n");
 
 /** Where the next line ends: at LF, CR LF or CR. */
@@ -83,6 +86,11 @@ export const createEventSplitter = (maxBytes: number): EventSplitter => {
     if (line.length === 0) return lines.length > 0 || hasId ? takeBlock() : undefined;
     const id = idOf(line);
     if (id) {
+      if (id.length > maxIdBytes)
+        throw new BuskerError(
+          "response_too_large",
+          `an event's id is ${id.length} bytes long, and at most ${maxIdBytes} may be kept`,
+        );
       // One that holds a NUL is ignored, as the standard says.
       if (!id.includes(0)) ownId = id;
       hasId = true;

@@ -96,6 +96,8 @@ const open = (
     done: (result) => results.push(result),
     windowBytes: 0,
     upload: undefined,
+    keepsEvents: false,
+    isKept: false,
     stream: undefined,
     abandoned: false,
     bagIndex: -1,

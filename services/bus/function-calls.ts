@@ -45,6 +45,10 @@ export interface OpenCall extends BagItem {
   readonly windowBytes: number;
   /** Writes the rest of a streamed request, begun when the replica grants the first credit; undefined for a whole one. */
   readonly upload: ((sink: BodySink) => void) | undefined;
+  /** The caller takes an answer that is kept. */
+  readonly keepsEvents: boolean;
+  /** The answer is kept: it goes on without this caller. */
+  isKept: boolean;
   /** What makes this call a stream, from its first frame on. */
   stream: CallStream | undefined;
   /** Nobody waits for the answer any more; the slot is still taken until the replica says so. */
@@ -251,7 +255,7 @@ export class FunctionCalls {
 
   #finish(call: OpenCall, result: CallResult): void {
     const replica = this.#release(call, false);
-    if (call.stream && replica)
+    if (call.stream && replica && !call.isKept)
       // The replica may be well and sending: it is told that nobody listens.
       this.#transport.control(replica.controlSubject, { kind: "cancel", callId: call.callId });
     this.#settle(call, result);
@@ -316,6 +320,7 @@ export class FunctionCalls {
   #onHead(call: OpenCall, stream: CallStream, message: Msg, headers: string): void {
     if (call.abandoned) return;
     const reply = readReply(headers);
+    call.isKept = call.keepsEvents && reply.stream !== undefined;
     const rest = stream.open(message.data.length);
     call.done({ kind: "streaming", reply, body: message.data, rest });
   }

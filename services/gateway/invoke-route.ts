@@ -1,18 +1,22 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
+import { parseEventId } from "../../schemas/invocation.ts";
 import type { Invoker } from "../bus/invoker.ts";
+import type { KeptReader } from "../bus/kept-reader.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { sendError } from "./error-reply.ts";
 import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { readCallHead } from "./http-head.ts";
 import { takeBody } from "./read-body.ts";
 import { trySendResult } from "./send-result.ts";
+import { sendKeptFrom, sendNewKept, type Viewer } from "./send-kept.ts";
 import { sendStream } from "./send-stream.ts";
 
 /** What an invocation needs. */
 export interface InvokeParts {
   readonly directory: Directory;
   readonly invoker: Invoker;
+  readonly kept: KeptReader;
   readonly metrics: GatewayMetrics;
   readonly maxBodyBytes: number;
 }
@@ -44,7 +48,7 @@ const findFunction = (directory: Directory, method: string, name: string): Funct
 
 /** Answers one invocation: event out, reply back. Everything is settled by callbacks, because this is the hot path. */
 export const createInvokeRoute =
-  ({ directory, invoker, metrics, maxBodyBytes }: InvokeParts) =>
+  ({ directory, invoker, kept, metrics, maxBodyBytes }: InvokeParts) =>
   (request: IncomingMessage, response: ServerResponse): void => {
     const startMs = Date.now();
     const { name, path } = splitUrl(request.url ?? "/");
@@ -60,6 +64,14 @@ export const createInvokeRoute =
     }
     const startNs = `${startMs}000000`;
     const call = readCallHead(request, path, startNs);
+    const keepsEvents = entry.keepsEvents && request.method !== "HEAD";
+    const viewerOf = (): Viewer => ({ response, call, startNs, reader: kept, function: entry.function });
+    const position = keepsEvents ? parseEventId(request.headers["last-event-id"]?.toString() ?? "") : undefined;
+    if (position) {
+      // Nobody reads what it may have sent: its call has been begun before.
+      request.resume();
+      return void sendKeptFrom(viewerOf(), position);
+    }
     metrics.started(entry.function);
     const settle = (status: number): void => metrics.finished(entry.function, status, (Date.now() - startMs) / 1000);
     takeBody(request, maxBodyBytes, (taken) => {
@@ -70,6 +82,7 @@ export const createInvokeRoute =
       const isWhole = taken instanceof Uint8Array;
       // A call may be refused before invoke() has returned: then there is nothing to cancel any more.
       let isOver = false;
+      let isKept = false;
       const end = (status: number): void => {
         isOver = true;
         settle(status);
@@ -82,18 +95,24 @@ export const createInvokeRoute =
           upload: isWhole ? undefined : taken.writeTo,
           deadlineMs: startMs + entry.timeoutMs,
           canStream: true,
+          keepsEvents,
         },
         (result) => {
           // Nobody else reads what the client still sends: unread, it would keep the connection from its next request.
           if (!isWhole && result.kind !== "streaming") request.resume();
           if (result.kind !== "streaming")
             return end(trySendResult(response, request.method === "HEAD", call, startNs, result));
+          if (keepsEvents && result.reply.stream !== undefined) {
+            isKept = true;
+            return void sendNewKept(viewerOf(), result.reply.stream, result.rest, end);
+          }
           sendStream({ response, call, startNs, result, cancel: () => cancel(), end });
         },
       );
       if (!isOver)
         response.once("close", () => {
-          if (isOver) return;
+          // A kept answer goes on for whoever comes back.
+          if (isOver || isKept) return;
           cancel();
           end(499);
         });
