@@ -85,6 +85,8 @@ export class KeptView {
   #lost: BuskerError | undefined;
   /** Ends the request for more that is open, or the wait for the client. */
   #wake: (end: PullEnd) => void = () => {};
+  /** Ends the wait for the client only: what was asked for is on its way. */
+  #release: () => void = () => {};
 
   constructor(parts: ViewParts) {
     this.#parts = parts;
@@ -98,7 +100,7 @@ export class KeptView {
   resume(): void {
     if (!this.#isHeld) return;
     this.#isHeld = false;
-    this.#wake("full");
+    this.#release();
   }
 
   /** The answer will not go on: what is there is read, then it ends with this error. */
@@ -160,7 +162,7 @@ export class KeptView {
     try {
       let isFirst = true;
       for (let end: PullEnd = "full"; end !== "reopen" && !this.#isOver;) {
-        if (this.#isHeld) end = await new Promise<PullEnd>((resolve) => (this.#wake = resolve));
+        if (this.#isHeld) end = await this.#untilReleased();
         else {
           end = await this.#pull(name, isFirst);
           isFirst = false;
@@ -172,6 +174,13 @@ export class KeptView {
       // Without the answer: where the server is away it is gone anyway, or soon.
       if (bus.isConnected()) manager.consumers.delete(streams.STREAMS.name, name).catch(() => undefined);
     }
+  }
+
+  #untilReleased(): Promise<PullEnd> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      this.#release = () => resolve("full");
+    });
   }
 
   #pull(consumer: string, isFirst: boolean): Promise<PullEnd> {

@@ -48,10 +48,25 @@ const sendEvents = (viewer: Viewer, place: KeptPlace): void => {
   if (response.destroyed) return;
   response.writeHead(200, headersOf(viewer, place, place.stream, true));
   response.flushHeaders();
+  let unsent = 0;
+  let isBroken = false;
+  // What is there goes out before the connection breaks: a client comes back only for what it lacks.
+  const breakWhenSent = (): void => {
+    if (isBroken && unsent === 0) breakOff(response, undefined);
+  };
   const view = reader.read(place, {
-    onEvent: (data) => response.write(data),
+    onEvent: (data) => {
+      unsent += 1;
+      return response.write(data, () => {
+        unsent -= 1;
+        breakWhenSent();
+      });
+    },
     onEnd: () => void response.end(),
-    onError: () => breakOff(response, undefined),
+    onError: () => {
+      isBroken = true;
+      breakWhenSent();
+    },
   });
   response.on("drain", () => view.resume());
   response.once("close", () => view.stop());
