@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { BuskerError } from "../schemas/errors.ts";
 import { formatEventId, maxFrameBytes, type ResponseHead } from "../schemas/invocation.ts";
 import { keptHeadSubject, keptPartsSubject } from "../schemas/subjects.ts";
+import { streams } from "../schemas/topology.ts";
 import type { BodySink } from "../services/bus/body-sender.ts";
 import type { Bus } from "../services/bus/connection.ts";
 import { encodeFrame } from "../services/bus/frames.ts";
@@ -63,6 +64,9 @@ const encodeEvent = (id: string, number: number, { lines, ownId }: EventBlock): 
     lines,
     endOfEvent,
   ]);
+
+/** The head of an answer that takes longer than anything is kept is written anew in time. */
+export const headEveryMs = streams.STREAMS.maxAgeMs / 3;
 
 /** Calls `act` as soon as the bus is there. */
 const whenConnected = (bus: Bus, act: () => void): void => {
@@ -138,7 +142,13 @@ export const createKeptAnswers = (
     const id = randomBytes(16).toString("hex");
     const { callId, head, deadlineMs } = parts;
     const headers = encodeKeptHead({ callId, head, deadlineMs, replica });
-    bus.nc.publish(keptHeadSubject(namespace, name, id), "", { headers });
-    return { id, sink: createSink(bus, id, keptPartsSubject(namespace, name, id), parts) };
+    const tellHead = (): void => bus.nc.publish(keptHeadSubject(namespace, name, id), "", { headers });
+    tellHead();
+    const timer = setInterval(tellHead, headEveryMs).unref();
+    const onLast: KeptParts["onLast"] = (error) => {
+      clearInterval(timer);
+      parts.onLast(error);
+    };
+    return { id, sink: createSink(bus, id, keptPartsSubject(namespace, name, id), { ...parts, onLast }) };
   },
 });

@@ -119,7 +119,8 @@ const findAfter = async (finder: Finder, name: FunctionName, position: EventPosi
   if (next === end && last.value.kind === "end") return { kind: "complete", head: head.value };
   if (next === end && last.value.kind === "abort") throw last.value.error;
   if (next > end) return opened(last.seq + 1);
-  const first = await getFrom(head.seq + 1);
+  // From the stream's beginning: a long answer's head has been written anew since.
+  const first = await getFrom(1);
   if (!first || first.value.number > next)
     throw gone(`${label} no longer has event ${next}: its oldest is ${first?.value.number ?? end}`);
   return opened(await approach(getFrom, first, last, next));
@@ -155,15 +156,16 @@ const createReplicaWatch = (bus: Bus) => {
   };
   return {
     add: (name: FunctionName, replica: string, view: KeptView): (() => void) => {
-      const of = watched.get(replica) ?? open(name, replica);
-      watched.set(replica, of);
+      const key = `${formatFunctionName(name)}/${replica}`;
+      const of = watched.get(key) ?? open(name, replica);
+      watched.set(key, of);
       of.views.add(view);
       timer ??= setInterval(askAll, streamPingMs).unref();
       return () => {
         of.views.delete(view);
         if (of.views.size > 0) return;
         of.forget();
-        watched.delete(replica);
+        watched.delete(key);
         if (watched.size > 0) return;
         clearInterval(timer);
         timer = undefined;

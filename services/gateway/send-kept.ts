@@ -62,7 +62,11 @@ const sendEvents = (viewer: Viewer, place: KeptPlace): void => {
         breakWhenSent();
       });
     },
-    onEnd: () => void response.end(),
+    onEnd: () => {
+      response.end();
+      // Nobody else reads what the client may still be sending: unread, it would keep the connection from its next request.
+      response.req.resume();
+    },
     onError: () => {
       isBroken = true;
       breakWhenSent();
