@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
-import { replicaControlSubject } from "../schemas/subjects.ts";
+import { keptHeadSubject, keptPartsSubject, replicaControlSubject } from "../schemas/subjects.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
 
@@ -355,6 +355,17 @@ describe("kept streams of events", function () {
       expect(back.response.headers["x-busker-error"]).to.equal("stream_gone");
       expect(back.text()).to.match(says);
     });
+
+  it("says 410 when the time for which a stream is kept is over", async () => {
+    const reader = await read("s/count?n=5&ms=0");
+    await reader.ended;
+    const manager = await jetstreamManager(admin.nc);
+    for (const filter of [keptPartsSubject, keptHeadSubject].map((of) => of("openfaas-fn", "s", reader.stream)))
+      await manager.streams.purge("STREAMS", { filter });
+    const back = await read("s", `${reader.stream}.2`);
+    await back.ended;
+    expect(back.response.statusCode).to.equal(410);
+  });
 
   it("says 410 to who wants events older than the ten thousand that are kept", async function () {
     this.timeout(30_000);

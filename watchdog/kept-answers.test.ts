@@ -1,8 +1,8 @@
+import { mock } from "node:test";
 import { expect } from "chai";
-import type { MsgHdrs } from "nats";
 import { BuskerError } from "../schemas/errors.ts";
 import type { Bus } from "../services/bus/connection.ts";
-import { createKeptAnswers, isEventStream, type KeptAnswer } from "./kept-answers.ts";
+import { createKeptAnswers, headEveryMs, isEventStream, type KeptAnswer } from "./kept-answers.ts";
 
 interface Published {
   readonly subject: string;
@@ -16,8 +16,8 @@ const createWorld = () => {
   const flushes: (() => void)[] = [];
   const listeners = new Set<(connected: boolean) => void>();
   let isConnected = true;
-  const publish = (subject: string, data: Uint8Array | string, options: { headers: MsgHdrs }): void => {
-    const block = Buffer.from((options.headers as unknown as { encode: () => Uint8Array }).encode()).toString();
+  const publish = (subject: string, data: Uint8Array | string, options: { headers: unknown }): void => {
+    const block = Buffer.from((options.headers as { encode: () => Uint8Array }).encode()).toString();
     published.push({
       subject,
       text: Buffer.from(data).toString(),
@@ -89,6 +89,23 @@ describe("createKeptAnswers()", () => {
     await answerFlush();
     expect(drained).to.equal(1);
     expect(kept.sink.write(event(100_000))).to.equal(true);
+  });
+
+  it("writes the head anew while the answer takes long, because it would be gone before the last events", () => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    try {
+      const { kept, published } = createWorld();
+      const heads = (): number => published.filter(({ frame }) => frame === "head 0").length;
+      mock.timers.tick(headEveryMs);
+      expect(heads()).to.equal(2);
+      mock.timers.tick(headEveryMs);
+      expect(heads()).to.equal(3);
+      kept.sink.end();
+      mock.timers.tick(headEveryMs * 2);
+      expect(heads()).to.equal(3);
+    } finally {
+      mock.timers.reset();
+    }
   });
 
   it("tells an abort with its error, and nothing after it", () => {

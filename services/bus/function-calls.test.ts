@@ -84,7 +84,7 @@ let serial = 0;
 const open = (
   world: { nowMs: number },
   body = "x",
-  more: Partial<Pick<OpenCall, "windowBytes" | "upload">> = {},
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "keepsEvents">> = {},
 ): { call: OpenCall; results: CallResult[] } => {
   const results: CallResult[] = [];
   const call: OpenCall = {
@@ -396,7 +396,7 @@ describe("FunctionCalls", () => {
 
 const inbox = "busker.invoke.openfaas-fn.f.a.T1";
 
-const headFrame = (body = "he", named = inbox): Msg =>
+const headFrame = (body = "he", named = inbox, more: { readonly stream?: string } = {}): Msg =>
   messageOf(
     encodeReply({
       callId: "c",
@@ -405,6 +405,7 @@ const headFrame = (body = "he", named = inbox): Msg =>
       inFlight: 1,
       slots: 1,
       inbox: named,
+      ...more,
     }),
     body,
   );
@@ -421,7 +422,10 @@ const lastFrame = (kind: "end" | "abort", number: number, body = ""): Msg =>
   );
 
 /** A call that takes a streamed answer, its first credit 8 bytes, and what has come of it. */
-const openStreamed = (world: { nowMs: number }, more: Partial<Pick<OpenCall, "windowBytes" | "upload">> = {}) => {
+const openStreamed = (
+  world: { nowMs: number },
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "keepsEvents">> = {},
+) => {
   const heard: string[] = [];
   const { call, results } = open(world, "x", { windowBytes: 8, ...more });
   const streamed: OpenCall = {
@@ -459,6 +463,22 @@ describe("FunctionCalls with streamed answers", () => {
     expect([results.length, world.sent.length]).to.deep.equal([1, 2]);
     expect(world.listeners.size, "the standing reply and the second call's").to.equal(2);
   });
+
+  const stream = "0123456789abcdef0123456789abcdef";
+  for (const [keepsEvents, kinds] of [
+    [true, []],
+    [false, ["cancel"]],
+  ] as const)
+    it(`${keepsEvents ? "leaves a kept answer" : "stops an answer that it did not ask to be kept"} when the bus goes away`, () => {
+      const { world, calls } = createWorld();
+      calls.onReady("a", 1, 0);
+      const { call, heard } = openStreamed(world, { keepsEvents });
+      calls.add(call);
+      at(world.sent, 0).answer(headFrame("", inbox, { stream }));
+      calls.onDisconnected();
+      expect(heard).to.deep.equal(["", "bus_unavailable"]);
+      expect(world.controls.map(({ message }) => message.kind)).to.deep.equal(kinds);
+    });
 
   it("grants more when half of the window is consumed, the sum of all bytes so far and one window", () => {
     const { world, calls } = createWorld();

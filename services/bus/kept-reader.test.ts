@@ -53,7 +53,8 @@ describe("openKeptReader()", function () {
       admin.nc.publish(keptPartsSubject(fn.namespace, fn.name, stream), text, {
         headers: encodeFrame(kind, number, error),
       });
-    return { stream, say };
+    const tellHead = (): void => admin.nc.publish(keptHeadSubject(fn.namespace, fn.name, stream), "", { headers });
+    return { stream, say, tellHead };
   };
 
   const findOpen = async (stream: string, number = 0): Promise<KeptPlace> => {
@@ -124,6 +125,16 @@ describe("openKeptReader()", function () {
     say("data", 2, "b");
     say("end", 3);
     expect(await seen.reach(3)).to.deep.equal(["a", "b", "END"]);
+  });
+
+  it("finds everything of an answer whose head was written anew, as that of a long one is", async () => {
+    const { stream, say, tellHead } = begin();
+    say("data", 1, "a");
+    tellHead();
+    say("data", 2, "b");
+    say("end", 3);
+    expect(await read(await findOpen(stream)).seen.reach(3)).to.deep.equal(["a", "b", "END"]);
+    expect(await read(await findOpen(stream, 1)).seen.reach(2)).to.deep.equal(["b", "END"]);
   });
 
   it("never passes over a part that is missing", async () => {

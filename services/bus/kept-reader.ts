@@ -182,7 +182,13 @@ const createReplicaWatch = (bus: Bus) => {
 export const openKeptReader = (bus: Bus): KeptReader => {
   const finder = createFinder(bus);
   const watch = createReplicaWatch(bus);
-  const views = new Map<KeptView, string>();
+  const views = new Set<KeptView>();
+  const counts = new Map<string, number>();
+  const countOne = (key: string, by: 1 | -1): void => {
+    const count = (counts.get(key) ?? 0) + by;
+    if (count > 0) counts.set(key, count);
+    else counts.delete(key);
+  };
   return {
     find: (name, position) => findAfter(finder, name, position),
     findNew: (name, stream) =>
@@ -193,6 +199,7 @@ export const openKeptReader = (bus: Bus): KeptReader => {
       }, newWithinMs),
     read: (place, listener) => {
       const { namespace, name } = place.function;
+      const key = formatFunctionName(place.function);
       let unwatch: () => void = () => {};
       const view: KeptView = new KeptView({
         bus,
@@ -205,20 +212,17 @@ export const openKeptReader = (bus: Bus): KeptReader => {
         onOver: () => {
           unwatch();
           views.delete(view);
+          countOne(key, -1);
         },
       });
-      views.set(view, formatFunctionName(place.function));
+      views.add(view);
+      countOne(key, 1);
       unwatch = watch.add(place.function, place.replica, view);
       return view;
     },
-    count: (name) => {
-      const key = formatFunctionName(name);
-      let count = 0;
-      for (const of of views.values()) if (of === key) count += 1;
-      return count;
-    },
+    count: (name) => counts.get(formatFunctionName(name)) ?? 0,
     close: () => {
-      for (const view of views.keys()) view.stop();
+      for (const view of views) view.stop();
       watch.close();
     },
   };

@@ -134,6 +134,7 @@ export class KeptView {
     const { bus } = this.#parts;
     while (!this.#isOver && !bus.nc.isClosed()) {
       try {
+        if (this.#lost && !bus.isConnected()) throw this.#lost;
         await untilConnected(bus, this.#stopping.signal);
         await this.#follow();
       } catch {
