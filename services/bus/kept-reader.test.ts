@@ -162,6 +162,28 @@ describe("openKeptReader()", function () {
     expect((await seen.reach(1001)).slice(-2)).to.deep.equal(["1000", "END"]);
   });
 
+  it("goes on when the server has removed its consumer while its client took nothing", async () => {
+    const { stream, say } = begin();
+    for (let at = 1; at <= 300; at += 1) say("data", at, String(at));
+    let isTaking = false;
+    const { seen, view } = read(await findOpen(stream), () => isTaking);
+    await seen.reach(256);
+    const manager = await jetstreamManager(admin.nc);
+    for await (const { name } of manager.consumers.list("STREAMS")) await manager.consumers.delete("STREAMS", name);
+    isTaking = true;
+    view.resume();
+    say("end", 301);
+    expect((await seen.reach(301)).slice(-2)).to.deep.equal(["300", "END"]);
+  });
+
+  it("reads an answer whose deadline is out of all bounds", async () => {
+    const { stream, say } = begin({ deadlineMs: Number.MAX_SAFE_INTEGER });
+    const { seen } = read(await findOpen(stream));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    say("end", 1);
+    expect(await seen.reach(1)).to.deep.equal(["END"]);
+  });
+
   it("holds few bytes of large parts", async () => {
     const { stream, say } = begin();
     for (let at = 1; at <= 20; at += 1) say("data", at, "x".repeat(250_000));

@@ -50,6 +50,9 @@ const idleConsumerMs = 10_000;
 
 const againMs = 100;
 
+/** A replica may write any deadline, and Node's timers end at once beyond this. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** How a request for more ended. */
 type PullEnd = "full" | "empty" | "reopen";
 
@@ -92,7 +95,8 @@ export class KeptView {
     this.#parts = parts;
     this.#seq = parts.startSeq;
     this.#next = parts.next;
-    this.#timer = setTimeout(() => this.lose(overdue), Math.max(0, parts.endMs - Date.now())).unref();
+    const leftMs = Math.min(Math.max(0, parts.endMs - Date.now()), longestTimerMs);
+    this.#timer = setTimeout(() => this.lose(overdue), leftMs).unref();
     void this.#run();
   }
 
@@ -177,10 +181,12 @@ export class KeptView {
     }
   }
 
+  /** Waits for the client; after a while the consumer may have been removed, and a request to it is not answered. */
   #untilReleased(): Promise<PullEnd> {
+    const sinceMs = Date.now();
     return new Promise((resolve) => {
       this.#wake = resolve;
-      this.#release = () => resolve("full");
+      this.#release = () => resolve(Date.now() - sinceMs < idleConsumerMs / 2 ? "full" : "reopen");
     });
   }
 
