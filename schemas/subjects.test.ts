@@ -140,6 +140,13 @@ const cases: readonly Case[] = [
     gives: "busker.replica-control.r-1",
     foundBy: [subjects.replicaControlAnyFilter],
   },
+  {
+    name: "replicaOrderSubject",
+    call: subjects.replicaOrderSubject,
+    args: ["r-1"],
+    tokens: [0],
+    gives: "busker.replica-order.r-1",
+  },
   { name: "invokeFilter", call: subjects.invokeFilter, args: [ns, "fn"], gives: "busker.invoke.openfaas-fn.fn.>" },
   {
     name: "replicaOwnFilter",

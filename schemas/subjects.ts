@@ -156,12 +156,16 @@ export const keptPartsAnyFilter = `${prefix}.stream.*.*.*`;
 /** The head of every kept answer. */
 export const keptHeadAnyFilter = `${prefix}.stream.*.*.*.head`;
 
-/** To one replica: drain, freeze, resume, cancel a call, reserve or give back a slot. */
+/** To one replica, from callers: cancel a call, reserve or give back a slot. */
 export const replicaControlSubject = (replica: string): string =>
   `${prefix}.replica-control.${checkToken("replica id", replica)}`;
 
-/** Every replica's control subject: what a caller or provider may publish to. */
+/** Every replica's control subject: what a caller may publish to. */
 export const replicaControlAnyFilter = `${prefix}.replica-control.*`;
+
+/** To one replica, from the provider: drain. Who may call functions may not order their replicas about. */
+export const replicaOrderSubject = (replica: string): string =>
+  `${prefix}.replica-order.${checkToken("replica id", replica)}`;
 
 /** Tells whether a subject matches a filter by NATS' rules: `*` stands for one token, a last `>` for one or more. */
 export const isSubjectMatch = (filter: string, subject: string): boolean => {

@@ -3,8 +3,7 @@ import { compileSchema } from "./fixtures/compile-schema.ts";
 import type { Bare, Full } from "./event-examples.ts";
 import { eventExamples } from "./event-examples.ts";
 import { closeSchema, mutate, requireAll } from "./fixtures/schema-mutations.ts";
-import type { ReplicaControl } from "./invocation.ts";
-import { controlSchemas, type WireData, wireSchemas } from "./wire-schemas.ts";
+import { controlSchemas, type WireData, wireSchemas, type ReplicaMessage } from "./wire-schemas.ts";
 
 const at = "2026-01-31T12:00:00.123Z";
 const deploy = eventExamples["io.busker.function.deploy"];
@@ -18,7 +17,7 @@ const load = { replica: "fn-1", inFlight: 1, slots: 4 };
 const examples: {
   readonly [K in keyof WireData]: { readonly full: Full<WireData[K]>; readonly bare: Bare<WireData[K]> };
 } = {
-  RequestHead: { full: request, bare: request },
+  RequestHead: { full: { ...request, upgrade: "websocket" }, bare: request },
   ResponseHead: { full: response, bare: response },
   ReplicaLoad: { full: load, bare: load },
   FunctionRecord: { full: { ...record, spec: deploy.full.spec }, bare: { ...record, spec: deploy.bare.spec } },
@@ -28,7 +27,7 @@ const examples: {
   },
 };
 
-const controls: { readonly [K in ReplicaControl["kind"]]: Extract<ReplicaControl, { kind: K }> } = {
+const controls: { readonly [K in ReplicaMessage["kind"]]: Extract<ReplicaMessage, { kind: K }> } = {
   drain: { kind: "drain" },
   cancel: { kind: "cancel", callId: "c1" },
   ping: { kind: "ping" },
@@ -51,7 +50,7 @@ describe("wireSchemas", () => {
 });
 
 describe("controlSchemas", () => {
-  for (const kind of Object.keys(controls) as readonly ReplicaControl["kind"][])
+  for (const kind of Object.keys(controls) as readonly ReplicaMessage["kind"][])
     it(`describe ${kind} as TypeScript does, and no other kind`, () => {
       const check = compileSchema(closeSchema(controlSchemas[kind]));
       for (const other of Object.values(controls))

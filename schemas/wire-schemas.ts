@@ -1,6 +1,6 @@
 import type { FunctionRecord, FunctionStatusRecord } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
-import type { ReplicaControl, ReplicaLoad, RequestHead, ResponseHead } from "./invocation.ts";
+import type { ReplicaControl, ReplicaLoad, ReplicaOrder, RequestHead, ResponseHead } from "./invocation.ts";
 import { type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
 import { replicaStates } from "./subjects.ts";
 
@@ -40,12 +40,15 @@ const warnings = {
 
 /** The JSON Schema of each. */
 export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
-  RequestHead: object({
-    method: string(),
-    path: string({ description: "Rest of the path below the function's name with its query, beginning with /" }),
-    headers,
-  }),
-  ResponseHead: object({ status: whole("HTTP status", 100), headers }),
+  RequestHead: object(
+    {
+      method: string(),
+      path: string({ description: "Rest of the path below the function's name with its query, beginning with /" }),
+      headers,
+    },
+    { upgrade: { const: "websocket", description: "The connection is to become a WebSocket, if the answer is 101" } },
+  ),
+  ResponseHead: object({ status: whole("HTTP status; 101 only in answer to an upgrade", 100), headers }),
   ReplicaLoad: object({ replica: string({ description: "The replica's id" }), inFlight, slots }),
   FunctionRecord: object({
     spec: functionSpecSchema,
@@ -57,8 +60,11 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
   FunctionStatusRecord: object({ replicas: listOf(replicaRecord) }, { warnings, problem }),
 };
 
+/** What a replica is told on its control subject and its order subject. */
+export type ReplicaMessage = ReplicaControl | ReplicaOrder;
+
 const control = (
-  kind: ReplicaControl["kind"],
+  kind: ReplicaMessage["kind"],
   description: string,
   more: Readonly<Record<string, JsonSchema>> = {},
 ): JsonSchema => ({
@@ -66,8 +72,8 @@ const control = (
   description,
 });
 
-/** The JSON Schema of what is told a replica on its control subject, by kind. */
-export const controlSchemas: Readonly<Record<ReplicaControl["kind"], JsonSchema>> = {
+/** The JSON Schema of what a replica is told, by kind. */
+export const controlSchemas: Readonly<Record<ReplicaMessage["kind"], JsonSchema>> = {
   drain: control("drain", "Finish what is in flight, take nothing new, exit"),
   cancel: control("cancel", "The caller no longer wants this call's answer", { callId: string() }),
   ping: control("ping", "Are you there? Answered with a ReplicaLoad; a replica that is gone is no responders"),

@@ -46,7 +46,10 @@ const stampOf = (files) => {
 // Types are a gate of their own (`tsc --noEmit`): a platform must start while somebody is half-way through a change.
 const compile = () => {
   const tsc = join(root, "node_modules/typescript/bin/tsc");
-  const { status } = spawnSync(process.execPath, [tsc, "--noCheck", "--outDir", next], { cwd: root, stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, [tsc, "--noCheck", "--declaration", "--outDir", next], {
+    cwd: root,
+    stdio: "inherit",
+  });
   if (status !== 0) throw new Error("tsc found the errors above");
 };
 

@@ -94,10 +94,11 @@ describe("README.md", function () {
   });
 
   it("its examples run as they stand, one after the other, and give what they promise", () => {
-    const [first = "", overNats = "", samples = "", life = "", ...rest] = blocks("sh").map(run);
+    const [first = "", overNats = "", byClient = "", samples = "", life = "", ...rest] = blocks("sh").map(run);
     expect(rest).to.deep.equal([]);
     expect(first).to.match(/^\d+ lines, \d+ words, \d+ bytes\n[^]*Hello, you!\n$/);
     expect(overNats).to.equal("Hello, bus!\n\n");
+    expect(byClient).to.equal("200 0 lines, 3 words, 13 bytes\n\n");
     expect(samples).to.match(/<h1>Busker<\/h1>[^]*"text":"buy strings"[^]*slept for 0\.5 s\n[^]*sleeping for 0\.5 s/);
     expect(life).to.match(
       /hello +1\/1[^]*3 replicas wished for[^]*0 replicas wished for[^]*Hello, from zero!\n[^]*slow\.openfaas-fn removed\n$/,

@@ -70,6 +70,8 @@ const attempts: readonly Attempt[] = [
   publishing("a call of another function", "busker.invoke.openfaas-fn.other"),
   publishing("a durable call", "busker.async.openfaas-fn.other"),
   publishing("control of another replica", "busker.replica-control.other-1"),
+  publishing("an order to another replica", "busker.replica-order.other-1"),
+  publishing("an order to itself", "busker.replica-order.mine-1"),
   publishing("a result", "busker.result.abc"),
   publishing("another function's readiness", "busker.replica.ready.openfaas-fn.other.other-1"),
   publishing("another replica's readiness", "busker.replica.ready.openfaas-fn.mine.mine-2"),
@@ -102,7 +104,9 @@ const replicaOnly: readonly Attempt[] = [
   publishing("a plain reply", "_INBOX.abc.1"),
 ];
 
-const invokes = (attempt: Attempt): boolean => attempt.refused.startsWith("publish busker.invoke.");
+/** What calling functions takes: the calls, a demand where nobody is ready, and words to the replica that has a call. */
+const invokes = (attempt: Attempt): boolean =>
+  /^publish busker\.(invoke|demand|replica-control)\./.test(attempt.refused);
 
 describe("operator mode", () => {
   let nats: TestNats;

@@ -67,6 +67,12 @@ const deadlineOf = (request: ReceivedRequest, startedMs: number, timeoutMs: numb
   return Math.min(request.deadlineMs ?? own, own);
 };
 
+const nothing = new Uint8Array();
+
+// Its sender must not wait for credit: it would not notice its own client's end.
+const readAndDrop = (rest: IncomingBody): void =>
+  rest.listen({ onData: (chunk) => rest.consumed(chunk.length), onEnd: () => {}, onError: () => {} });
+
 const withDuration = (answer: Answer, durationMs: number): Answer => ({
   ...answer,
   headers: [...answer.headers, "X-Duration-Seconds", (durationMs / 1000).toFixed(6)],
@@ -181,18 +187,26 @@ export const createCallRunner = (parts: RunnerParts): CallRunner => {
       sink.write(bytes.subarray(first.length));
       answer.stream(sink);
     };
-    const begin = (body: Uint8Array, rest: IncomingBody | undefined): void => {
+    const begin = (body: Uint8Array, rest?: IncomingBody, upgrade?: "websocket"): void => {
       const { method, path, headers } = request.head;
-      call.stop = mode.begin({ id: call.id, method, path, headers, body, rest, canStream, deadlineMs }, finish);
+      call.stop = mode.begin(
+        { id: call.id, method, path, headers, body, rest, upgrade, canStream, deadlineMs },
+        finish,
+      );
     };
-    if (!request.isStreamed) return begin(request.body, undefined);
+    if (!request.isStreamed) return begin(request.body);
+    const { upgrade } = request.head;
     const rest = openStream(call, message).upload(request.body.length);
-    if (mode.takesStreams) return begin(request.body, rest);
+    if (upgrade && !(mode.takesStreams && canStream)) {
+      readAndDrop(rest);
+      return begin(nothing);
+    }
+    if (mode.takesStreams) return begin(request.body, rest, upgrade);
     call.stop = (cause) => finishWhole(errorAnswerOf(call.fault ?? stopError(cause)));
     collectRest(request.body, rest, maxBodyBytes, (body) => {
       if (call.stopped) return;
       if (body instanceof BuskerError) finishWhole(errorAnswerOf(body));
-      else begin(body, undefined);
+      else begin(body);
     });
   };
 

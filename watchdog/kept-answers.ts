@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { BuskerError } from "../schemas/errors.ts";
-import { formatEventId, maxFrameBytes, type ResponseHead } from "../schemas/invocation.ts";
+import { formatEventId, maxEventBytes, type ResponseHead } from "../schemas/invocation.ts";
 import { keptHeadSubject, keptPartsSubject } from "../schemas/subjects.ts";
 import { streams } from "../schemas/topology.ts";
 import type { BodySink } from "../services/bus/body-sender.ts";
@@ -79,7 +79,7 @@ const whenConnected = (bus: Bus, act: () => void): void => {
 };
 
 const createSink = (bus: Bus, id: string, subject: string, parts: KeptParts): BodySink => {
-  const splitter = createEventSplitter(maxFrameBytes);
+  const splitter = createEventSplitter(maxEventBytes);
   let number = 0;
   let unconfirmedBytes = 0;
   let isWaiting = false;

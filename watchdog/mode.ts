@@ -13,6 +13,8 @@ export interface Call {
   readonly body: Uint8Array;
   /** What follows `body`, in modes that take streams; to be listened to before `begin` returns. */
   readonly rest?: IncomingBody | undefined;
+  /** The caller would have a WebSocket: with 101, `rest` and the answer's stream are its bytes. Only with `rest` and `canStream`. */
+  readonly upgrade?: "websocket" | undefined;
   /** Whether the caller takes an answer with `stream`. */
   readonly canStream?: boolean;
   /** Milliseconds since the epoch. The watchdog, not the mode, watches it. */

@@ -1,11 +1,12 @@
 import { BuskerError } from "../schemas/errors.ts";
-import type { ReplicaControl, ReplicaLoad } from "../schemas/invocation.ts";
+import type { ReplicaControl, ReplicaLoad, ReplicaOrder } from "../schemas/invocation.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import {
   demandSubject,
   invokeReplicaSubject,
   invokeSubject,
   replicaControlSubject,
+  replicaOrderSubject,
   replicaQueueGroup,
   replicaSubject,
   type ReplicaState,
@@ -133,8 +134,6 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     const control = message.json<ReplicaControl>();
     const from = callerOf(message);
     switch (control.kind) {
-      case "drain":
-        return parts.onDrain();
       case "cancel":
         return runner.cancel(control.callId);
       case "ping":
@@ -146,6 +145,11 @@ export const createReplica = (parts: ReplicaParts): Replica => {
       case "withdraw":
         return keeper.withdraw(from);
     }
+  };
+
+  const onOrder = (message: BusMessage): void => {
+    const order = message.json<ReplicaOrder>();
+    if (order.kind === "drain") parts.onDrain();
   };
 
   const untilIdle = async (graceMs: number): Promise<void> => {
@@ -189,6 +193,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
       subscribeCalls();
       streams.listen();
       nc.subscribe(replicaControlSubject(id), { callback: guard(onControl) });
+      nc.subscribe(replicaOrderSubject(id), { callback: guard(onOrder) });
       nc.subscribe(demandSubject(namespace, name), { callback: guard(() => isOpen && announce("ready")) });
       bus.onChange((connected) => {
         if (connected && isOpen) announce("ready");

@@ -111,13 +111,19 @@ const invoking: Readonly<Record<string, Channel>> = {
   },
   replicaControl: {
     subject: subjects.replicaControlSubject(replica),
-    description: "To one replica: drain, cancel a call, ping, reserve a slot or give it back",
-    messages: ["control.drain", "control.cancel", "control.ping", "control.reserve", "control.withdraw"],
+    description: "To one replica, from callers: cancel a call, ping, reserve a slot or give it back",
+    messages: ["control.cancel", "control.ping", "control.reserve", "control.withdraw"],
     reply: { channel: "callReply", messages: ["replicaLoad"] },
     code: {
       replicaControlSubject: subjects.replicaControlSubject(replica),
       replicaControlAnyFilter: subjects.replicaControlAnyFilter,
     },
+  },
+  replicaOrder: {
+    subject: subjects.replicaOrderSubject(replica),
+    description: "To one replica, from the provider: drain",
+    messages: ["control.drain"],
+    code: { replicaOrderSubject: subjects.replicaOrderSubject(replica) },
   },
   demand: {
     subject: subjects.demandSubject(namespace, name),

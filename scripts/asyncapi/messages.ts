@@ -1,7 +1,7 @@
 import { errorCatalogue } from "../../schemas/errors.ts";
 import { eventExamples } from "../../schemas/event-examples.ts";
 import { type EventType, eventSchemas, invokeType, replyType } from "../../schemas/events.ts";
-import { frameKinds, maxFrameBytes, wireHeaders } from "../../schemas/invocation.ts";
+import { frameKinds, maxEventBytes, maxFrameBytes, wireHeaders } from "../../schemas/invocation.ts";
 import type { JsonSchema } from "../../schemas/json-schema.ts";
 import { maxBodyBytes } from "../../schemas/topology.ts";
 import { controlSchemas, wireSchemas } from "../../schemas/wire-schemas.ts";
@@ -184,7 +184,7 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     summary: "Of a kept answer: its head, one event as the client gets it, or its end",
     contentType: "text/event-stream",
     headers: ref("KeptFrameHeaders"),
-    payload: { description: `At most ${maxFrameBytes} bytes and the event's id`, type: "string", format: "binary" },
+    payload: { description: `At most ${maxEventBytes} bytes and the event's id`, type: "string", format: "binary" },
   },
   callState: {
     name: "io.busker.call",

@@ -2,10 +2,11 @@ import { benchDispatch } from "./dispatch.ts";
 import { describeMachine } from "./machine.ts";
 import { benchPaths } from "./paths.ts";
 import { benchFromZero, benchMemory } from "./standing.ts";
+import { benchStreams } from "./streams.ts";
 import { printTable } from "./table.ts";
 
 /*
- * npm run bench [-- PART ...]: paths, dispatch, zero, memory; all without a part. Nothing else should run meanwhile:
+ * npm run bench [-- PART ...]: paths, streams, dispatch, zero, memory; all without a part. Nothing else should run meanwhile:
  * compare ratios, and repeat.
  */
 
@@ -31,6 +32,7 @@ const dispatch = async (): Promise<void> => {
 
 const parts: Readonly<Record<string, () => Promise<void>>> = {
   paths: () => benchPaths(quick ? 3 : 8, quick ? 1 : 3),
+  streams: () => benchStreams(quick),
   dispatch,
   zero: () => benchFromZero(quick ? 20 : 100),
   memory: benchMemory,

@@ -1,7 +1,6 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { findProcesses, startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
 import { cpuSeconds, load, type LoadResult } from "./load.ts";
+import { startBareFunction } from "./stream-function.ts";
 import { judge, printTable } from "./table.ts";
 
 /*
@@ -37,16 +36,6 @@ const paths: readonly Path[] = [
   },
   { title: "HTTP function", function: "http", connections: 1, target: { what: "p50 ms", must: 0.6, aim: 0.45 } },
 ];
-
-const startBareServer = async (): Promise<{ url: string; pid: number; stop: () => void }> => {
-  const port = 20_000 + Math.floor(Math.random() * 10_000);
-  const child = spawn(process.execPath, ["--input-type=module", "-e", echo], {
-    env: { ...process.env, PORT: String(port) },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  await once(child.stdout, "data");
-  return { url: `http://127.0.0.1:${port}/`, pid: child.pid ?? 0, stop: () => child.kill() };
-};
 
 const deployAll = async (platform: TestPlatform): Promise<void> => {
   const functions = [
@@ -162,7 +151,7 @@ const headings = [
 /** Measures every path, `rounds` times, and prints the median of each. */
 export const benchPaths = async (seconds: number, rounds: number, only?: readonly string[]): Promise<void> => {
   const platform = await startTestPlatform();
-  const bare = await startBareServer();
+  const bare = await startBareFunction(echo);
   try {
     await deployAll(platform);
     const measured: Measured[] = [];

@@ -17,7 +17,7 @@ export interface BodySink {
   readonly abort: (error: BuskerError) => void;
   /** Ended or aborted, or nobody wants it any more. */
   readonly isOver: boolean;
-  /** Called when nothing waits any more after `write` has given false. */
+  /** Called when nothing waits any more after `write` has given false: it was sent, or nobody wants it any more. */
   onDrain: () => void;
 }
 
@@ -67,8 +67,11 @@ export class BodySender implements BodySink {
 
   /** The other side is gone or wants no more: what waits is let go. */
   close(): void {
+    if (this.#isOver) return;
     this.#isOver = true;
+    const isWaiting = this.#held.length > 0 && !this.#isEnding;
     this.#held = [];
+    if (isWaiting) this.onDrain();
   }
 
   /** The receiver grants so many bytes in all. */

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,6 +50,22 @@ describe("openBus()", () => {
     );
     expect(error).to.be.instanceOf(RequestError);
     expect((error as RequestError).isNoResponders() || error instanceof NoRespondersError).to.equal(true);
+  });
+
+  it("keeps order and bytes when small and large messages are mixed, because large ones go another way", async () => {
+    const got = collect<string>();
+    const digest = (bytes: Uint8Array): string => `${bytes.length} ${createHash("sha256").update(bytes).digest("hex")}`;
+    other.nc.subscribe("busker.test.mixed", { callback: (_, message) => got.push(digest(message.data)) });
+    await other.nc.flush();
+    const sizes = [5, 16_384, 0, 300_000, 7, 7, 16_383, 1_000_000, 40_000, 40_000, 3];
+    const bodies = Array.from({ length: 40 }, (_, at) => randomBytes(sizes[at % sizes.length] ?? 0));
+    for (const [at, body] of bodies.entries()) {
+      if (at % 7 === 0) await bus.nc.flush();
+      bus.nc.publish("busker.test.mixed", body);
+    }
+    await bus.nc.flush();
+    await other.nc.flush();
+    expect(got.all).to.deep.equal(bodies.map(digest));
   });
 
   it("sends what was published before close(), because close drains", async () => {

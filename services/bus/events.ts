@@ -13,6 +13,8 @@ export interface Publication<T extends EventType> {
   readonly data: EventData[T];
   /** `ce-id`; made where absent. Doubles as message id, so that a stream swallows a repeat. */
   readonly id?: string;
+  /** Where answers to it are taken. */
+  readonly reply?: string;
 }
 
 /** An event as read from the bus. */
@@ -38,7 +40,7 @@ export const encodeEvent = <T extends EventType>(
 /** Publishes without waiting: a stream on the subject keeps it, but nobody says so. Gives the event's id. */
 export const publishEvent = <T extends EventType>(bus: Bus, event: Publication<T>): string => {
   const { id, headers, payload } = encodeEvent(bus.source, event);
-  bus.nc.publish(event.subject, payload, { headers });
+  bus.nc.publish(event.subject, payload, event.reply === undefined ? { headers } : { headers, reply: event.reply });
   return id;
 };
 

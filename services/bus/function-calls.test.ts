@@ -84,7 +84,7 @@ let serial = 0;
 const open = (
   world: { nowMs: number },
   body = "x",
-  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "keepsEvents">> = {},
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade" | "keepsEvents">> = {},
 ): { call: OpenCall; results: CallResult[] } => {
   const results: CallResult[] = [];
   const call: OpenCall = {
@@ -98,6 +98,7 @@ const open = (
     upload: undefined,
     keepsEvents: false,
     isKept: false,
+    isUpgrade: false,
     stream: undefined,
     abandoned: false,
     bagIndex: -1,
@@ -396,16 +397,20 @@ describe("FunctionCalls", () => {
 
 const inbox = "busker.invoke.openfaas-fn.f.a.T1";
 
-const headFrame = (body = "he", named = inbox, more: { readonly stream?: string } = {}): Msg =>
+const headFrame = (
+  body = "he",
+  named = inbox,
+  { status = 200, stream }: { readonly status?: number; readonly stream?: string } = {},
+): Msg =>
   messageOf(
     encodeReply({
       callId: "c",
       source: "/s",
-      head: { status: 200, headers: [] },
+      head: { status, headers: [] },
       inFlight: 1,
       slots: 1,
       inbox: named,
-      ...more,
+      stream,
     }),
     body,
   );
@@ -424,7 +429,7 @@ const lastFrame = (kind: "end" | "abort", number: number, body = ""): Msg =>
 /** A call that takes a streamed answer, its first credit 8 bytes, and what has come of it. */
 const openStreamed = (
   world: { nowMs: number },
-  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "keepsEvents">> = {},
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade" | "keepsEvents">> = {},
 ) => {
   const heard: string[] = [];
   const { call, results } = open(world, "x", { windowBytes: 8, ...more });
@@ -478,6 +483,20 @@ describe("FunctionCalls with streamed answers", () => {
       calls.onDisconnected();
       expect(heard).to.deep.equal(["", "bus_unavailable"]);
       expect(world.controls.map(({ message }) => message.kind)).to.deep.equal(kinds);
+    });
+
+  for (const [isUpgrade, status] of [
+    [true, 101],
+    [false, 502],
+  ] as const)
+    it(`makes ${status} of a 101 ${isUpgrade ? "" : "not "}asked for, because the client is to see no other switch`, () => {
+      const { world, calls } = createWorld();
+      calls.onReady("a", 1, 0);
+      const { call, results } = openStreamed(world, { isUpgrade });
+      calls.add(call);
+      at(world.sent, 0).answer(headFrame("he", inbox, { status: 101 }));
+      const [result] = results;
+      expect(result?.kind === "streaming" && result.reply.head.status).to.equal(status);
     });
 
   it("grants more when half of the window is consumed, the sum of all bytes so far and one window", () => {

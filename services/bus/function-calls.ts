@@ -1,13 +1,13 @@
 import type { Msg, MsgHdrs } from "nats";
 import { BuskerError } from "../../schemas/errors.ts";
-import type { ReplicaControl, ReplicaLoad } from "../../schemas/invocation.ts";
+import { type ReplicaControl, type ReplicaLoad, wireHeaders } from "../../schemas/invocation.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { Bag, type BagItem } from "./bag.ts";
 import type { IncomingBody } from "./body-receiver.ts";
 import type { BodySink } from "./body-sender.ts";
 import { CallStream } from "./call-stream.ts";
 import { decodeFrame, type Frame, isFrame } from "./frames.ts";
-import { headerStatus, headerText } from "./headers.ts";
+import { headerStatus, headerText, headerValue } from "./headers.ts";
 import type { WindowShare } from "./window-share.ts";
 import { decodeReply, type ReceivedReply } from "./invocation-wire.ts";
 import { Line, type Place } from "./line.ts";
@@ -49,6 +49,8 @@ export interface OpenCall extends BagItem {
   readonly keepsEvents: boolean;
   /** The answer is kept: it goes on without this caller. */
   isKept: boolean;
+  /** Its request asks for a WebSocket: a streamed answer may have status 101. */
+  readonly isUpgrade: boolean;
   /** What makes this call a stream, from its first frame on. */
   stream: CallStream | undefined;
   /** Nobody waits for the answer any more; the slot is still taken until the replica says so. */
@@ -71,7 +73,8 @@ export interface CallTransport {
   readonly forget: (token: number, isAnswered: boolean) => void;
   /** A reply subject for as long as this function is known, for offers and pings. */
   readonly standingReply: (listener: (message: Msg) => void) => { readonly token: number; readonly subject: string };
-  readonly demand: (waiting: number) => void;
+  /** Says that so many calls want a replica. The provider answers to the subject given when there is no such function. */
+  readonly demand: (waiting: number, reply: string) => void;
   readonly nowMs: () => number;
   readonly random: () => number;
 }
@@ -319,7 +322,7 @@ export class FunctionCalls {
 
   #onHead(call: OpenCall, stream: CallStream, message: Msg, headers: string): void {
     if (call.abandoned) return;
-    const reply = readReply(headers);
+    const reply = readReply(headers, call.isUpgrade);
     call.isKept = call.keepsEvents && reply.stream !== undefined;
     const rest = stream.open(message.data.length);
     call.done({ kind: "streaming", reply, body: message.data, rest });
@@ -430,16 +433,25 @@ export class FunctionCalls {
     const now = this.#transport.nowMs();
     if (now - this.#demandedMs < demandEveryMs) return;
     this.#demandedMs = now;
-    this.#transport.demand(this.#line.length);
+    this.#transport.demand(this.#line.length, this.#standing.subject);
   }
 
   #onSideReply(message: Msg): void {
-    if (headerStatus(headerText(message)) === 503) return;
+    const headers = headerText(message);
+    if (headerStatus(headers) === 503) return;
+    if (headerValue(headers, wireHeaders.error) === "function_not_found") return this.#onNoSuchFunction();
     const load = message.json<ReplicaLoad & { readonly offer?: boolean }>();
     const replica = this.#table.find(load.replica);
     if (!replica) return;
     replica.heardMs = this.#transport.nowMs();
     if (load.offer === true) this.#onOffer(replica, load);
+  }
+
+  #onNoSuchFunction(): void {
+    if (this.#table.list.length > 0) return;
+    const { name, namespace } = this.function;
+    const error = new BuskerError("function_not_found", `there is no function ${name}.${namespace}`);
+    for (const call of this.#line) this.#fail(call, error);
   }
 
   #onOffer(replica: ReplicaSlots, load: ReplicaLoad): void {
@@ -529,9 +541,9 @@ const unreadable = {
   offer: false,
 } as const;
 
-const readReply = (headers: string): ReceivedReply => {
+const readReply = (headers: string, isUpgrade = false): ReceivedReply => {
   try {
-    return decodeReply(headers);
+    return decodeReply(headers, isUpgrade);
   } catch {
     return unreadable;
   }

@@ -26,6 +26,13 @@ describe("decodeReply()", () => {
     });
   });
 
+  it("takes 101 where an upgrade was asked for, and only there", () => {
+    const headers = `NATS/1.0\r\nBusker-Http: {"status":101,"headers":[]}\r\n\r\n`;
+    expect(decodeReply(headers, true).head).to.deep.equal({ status: 101, headers: [] });
+    expect(() => decodeReply(headers)).to.throw("status must be 200 to 999");
+    expect(() => decodeReply(headers.replace("101", "102"), true)).to.throw("status must be 200 to 999");
+  });
+
   it("takes a reply without headers as a plain 200, because any NATS client may answer", () => {
     expect(decodeReply("")).to.deep.include({ head: { status: 200, headers: [] }, error: undefined });
   });
@@ -57,7 +64,7 @@ describe("decodeReply()", () => {
 
 describe("decodeRequest()", () => {
   it("reads what encodeRequest() wrote", () => {
-    const head = { method: "PUT", path: "/a?b=c", headers: ["A", "b"] };
+    const head = { method: "PUT", path: "/a?b=c", headers: ["A", "b"], upgrade: "websocket" } as const;
     const block = textOf(encodeRequest({ callId: "c 1", source: "/busker/t", head, deadlineMs: 5 }));
     const headers = createHeaders();
     for (const line of block.split("\r\n").slice(1)) {
@@ -75,6 +82,7 @@ describe("decodeRequest()", () => {
     '{"method":"GET","path":"/"}',
     '{"method":"GET","path":"/","headers":["A",1]}',
     '{"method":1,"path":"/","headers":[]}',
+    '{"method":"GET","path":"/","headers":[],"upgrade":"h2c"}',
   ])
     it(`refuses the head ${head} as invalid_request, naming the header`, () => {
       expect(() => decodeRequest(messageWith(head)))

@@ -70,14 +70,15 @@ const isTextList = (value: unknown): value is readonly string[] =>
 const parseHead = (json: string): RequestHead => {
   try {
     const head = JSON.parse(json) as Partial<RequestHead>;
-    if (typeof head.method === "string" && typeof head.path === "string" && isTextList(head.headers))
+    const canBe = head.upgrade === undefined || head.upgrade === "websocket";
+    if (typeof head.method === "string" && typeof head.path === "string" && isTextList(head.headers) && canBe)
       return head as RequestHead;
   } catch {
     // Said below: either way it is not a head.
   }
   throw new BuskerError(
     "invalid_request",
-    `header ${wireHeaders.http} must be JSON with method, path and headers; got ${json.slice(0, 200)}`,
+    `header ${wireHeaders.http} must be JSON with method, path and headers, and no upgrade but websocket; got ${json.slice(0, 200)}`,
   );
 };
 
@@ -211,10 +212,11 @@ const areHeaders = (headers: readonly string[]): boolean => {
 };
 
 // A function that holds its replica's credentials writes its own replies, so no part of them is taken on trust.
-const parseResponseHead = (json: string): ResponseHead => {
+const parseResponseHead = (json: string, isUpgrade: boolean): ResponseHead => {
   const head = JSON.parse(json) as Partial<ResponseHead> | null;
   const status = head?.status;
-  if (!head || !Number.isInteger(status) || status === undefined || status < 200 || status > 999)
+  const isSwitch = isUpgrade && status === 101;
+  if (!head || !Number.isInteger(status) || status === undefined || ((status < 200 || status > 999) && !isSwitch))
     throw new RangeError(`a response's status must be 200 to 999; got ${JSON.stringify(status)}`);
   if (!isTextList(head.headers) || head.headers.length % 2 !== 0 || !areHeaders(head.headers))
     throw new RangeError("a response's headers must be names and values in turn, as HTTP allows them");
@@ -223,15 +225,15 @@ const parseResponseHead = (json: string): ResponseHead => {
 
 /**
  * Reads a reply's header block; a reply of somebody who answered without one is a plain 200. Throws when its HTTP head
- * could not be written to a client.
+ * could not be written to a client; 101 can only to one that has asked for an upgrade.
  */
-export const decodeReply = (headers: string): ReceivedReply => {
+export const decodeReply = (headers: string, isUpgrade = false): ReceivedReply => {
   const json = headerValue(headers, wireHeaders.http);
   const error = headerValue(headers, wireHeaders.error);
   const [inFlight, slots, offer] = (headerValue(headers, wireHeaders.load) ?? "0/0").split("/");
   const stream = headerValue(headers, wireHeaders.stream);
   return {
-    head: json === undefined ? { status: 200, headers: [] } : parseResponseHead(json),
+    head: json === undefined ? { status: 200, headers: [] } : parseResponseHead(json, isUpgrade),
     error: error !== undefined && isErrorCode(error) ? error : undefined,
     inFlight: Number(inFlight),
     slots: Number(slots),

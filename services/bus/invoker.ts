@@ -108,11 +108,12 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
     windows,
     forget: replies.forget,
     standingReply: replies.expect,
-    demand: (waiting) =>
+    demand: (waiting, reply) =>
       publishEvent(bus, {
         subject: demandSubject(name.namespace, name.name),
         type: "io.busker.demand",
         data: { waiting },
+        reply,
       }),
     nowMs: Date.now,
     random: options.random ?? Math.random,
@@ -196,6 +197,7 @@ const startCall = (
       upload: invocation.upload,
       keepsEvents: invocation.keepsEvents === true,
       isKept: false,
+      isUpgrade: invocation.head.upgrade !== undefined,
       stream: undefined,
       abandoned: false,
       bagIndex: -1,

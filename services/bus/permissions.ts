@@ -17,8 +17,6 @@ const callFunctions: readonly string[] = [
   subjects.invokeAnyFilter,
   subjects.demandAnyFilter,
   subjects.replicaControlAnyFilter,
-  // Chunks of a large body, to the inbox that a replica names.
-  subjects.callReplyAnyFilter,
 ];
 
 const readWish: readonly string[] = [
@@ -116,8 +114,12 @@ export const platformPermissions: Readonly<Record<PlatformUser, Permissions>> = 
   scaler,
   triggers,
   admin: { publish: [">"], subscribe: [">"] },
-  // For any plain NATS client, so with NATS' own inbox. Its holders can read each other's replies.
-  invoke: { publish: [subjects.invokeAnyFilter], subscribe: [subjects.plainInboxFilter] },
+  // For any program: a plain NATS client with NATS' own inbox, or the client module. Its holders can read each other's
+  // replies.
+  invoke: {
+    publish: callFunctions,
+    subscribe: [subjects.inboxFilter("invoke"), subjects.plainInboxFilter, subjects.replicaAnyFilter],
+  },
 };
 
 /** One replica of one function. */
@@ -153,6 +155,7 @@ export const replicaPermissions = ({ namespace, name, replica }: ReplicaName): P
     subjects.invokeReplicaSubject(namespace, name, replica),
     subjects.callInboxFilter(namespace, name, replica),
     subjects.replicaControlSubject(replica),
+    subjects.replicaOrderSubject(replica),
     subjects.demandSubject(namespace, name),
     subjects.inboxFilter(replica),
   ],

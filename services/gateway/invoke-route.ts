@@ -3,14 +3,18 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { parseEventId } from "../../schemas/invocation.ts";
 import type { Invoker } from "../bus/invoker.ts";
 import type { KeptReader } from "../bus/kept-reader.ts";
+import { type ClientSocket, openClientSocket } from "./client-socket.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { sendError } from "./error-reply.ts";
 import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { readCallHead } from "./http-head.ts";
+import { splitUrl } from "./invocation-url.ts";
 import { takeBody } from "./read-body.ts";
 import { trySendResult } from "./send-result.ts";
 import { sendKeptFrom, sendNewKept, type Viewer } from "./send-kept.ts";
+import { joinSocket } from "./send-socket.ts";
 import { sendStream } from "./send-stream.ts";
+import { openResponse, type Upgraded } from "./upgrade.ts";
 
 /** What an invocation needs. */
 export interface InvokeParts {
@@ -21,19 +25,7 @@ export interface InvokeParts {
   readonly maxBodyBytes: number;
 }
 
-const prefix = "/function/";
 const methods = new Set(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]);
-
-/** Tells whether a URL is an invocation: `/function/NAME…`. */
-export const isInvocation = (url: string): boolean => url.startsWith(prefix);
-
-/** Splits `/function/NAME[.NS][/rest][?query]` into the name and the rest, which begins with `/` and is not decoded. */
-export const splitUrl = (url: string): { readonly name: string; readonly path: string } => {
-  let end = prefix.length;
-  while (end < url.length && url[end] !== "/" && url[end] !== "?") end += 1;
-  const rest = url.slice(end);
-  return { name: url.slice(prefix.length, end), path: rest.startsWith("/") ? rest : `/${rest}` };
-};
 
 const findFunction = (directory: Directory, method: string, name: string): FunctionEntry => {
   if (!methods.has(method))
@@ -46,10 +38,30 @@ const findFunction = (directory: Directory, method: string, name: string): Funct
   throw new BuskerError("function_not_found", `there is no function ${name}`);
 };
 
-/** Answers one invocation: event out, reply back. Everything is settled by callbacks, because this is the hot path. */
-export const createInvokeRoute =
-  ({ directory, invoker, kept, metrics, maxBodyBytes }: InvokeParts) =>
-  (request: IncomingMessage, response: ServerResponse): void => {
+/** Answers invocations: event out, reply back. Everything is settled by callbacks, because this is the hot path. */
+export interface InvokeRoute {
+  readonly onRequest: (request: IncomingMessage, response: ServerResponse) => void;
+  /** A request that asks for a WebSocket. */
+  readonly onUpgrade: (upgraded: Upgraded) => void;
+}
+
+/** What answering one call takes. `client` is there when it asks for a WebSocket. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly client?: ClientSocket;
+}
+
+/** Hands over what a call's body is: of a WebSocket, nothing yet and all that its client will send. */
+const takeCallBody = ({ request, client }: Exchange, limit: number, done: Parameters<typeof takeBody>[2]): void => {
+  if (client) done({ first: new Uint8Array(), writeTo: client.writeTo });
+  else takeBody(request, limit, done);
+};
+
+/** Creates the routes. */
+export const createInvokeRoute = ({ directory, invoker, kept, metrics, maxBodyBytes }: InvokeParts): InvokeRoute => {
+  const answer = (exchange: Exchange): void => {
+    const { request, response, client } = exchange;
     const startMs = Date.now();
     const { name, path } = splitUrl(request.url ?? "/");
     let entry: FunctionEntry;
@@ -59,12 +71,13 @@ export const createInvokeRoute =
       if (error instanceof BuskerError && error.code === "method_not_allowed")
         response.setHeader("Allow", [...methods].join(", "));
       const { callId } = readCallHead(request, path, `${startMs}000000`);
+      client?.refuse();
       sendError(response, error, callId);
       return;
     }
     const startNs = `${startMs}000000`;
     const call = readCallHead(request, path, startNs);
-    const keepsEvents = entry.keepsEvents && request.method !== "HEAD";
+    const keepsEvents = entry.keepsEvents && !client && request.method !== "HEAD";
     const viewerOf = (): Viewer => ({ response, call, startNs, reader: kept, function: entry.function });
     const position = keepsEvents ? parseEventId(request.headers["last-event-id"]?.toString() ?? "") : undefined;
     if (position) {
@@ -74,7 +87,7 @@ export const createInvokeRoute =
     }
     metrics.started(entry.function);
     const settle = (status: number): void => metrics.finished(entry.function, status, (Date.now() - startMs) / 1000);
-    takeBody(request, maxBodyBytes, (taken) => {
+    takeCallBody(exchange, maxBodyBytes, (taken) => {
       if (taken instanceof BuskerError) {
         settle(sendError(response, taken, call.callId, startNs));
         return;
@@ -91,6 +104,7 @@ export const createInvokeRoute =
         {
           function: entry.function,
           ...call,
+          head: client ? { ...call.head, upgrade: "websocket" } : call.head,
           body: isWhole ? taken : taken.first,
           upload: isWhole ? undefined : taken.writeTo,
           deadlineMs: startMs + entry.timeoutMs,
@@ -98,6 +112,11 @@ export const createInvokeRoute =
           keepsEvents,
         },
         (result) => {
+          if (client && result.kind === "streaming" && result.reply.head.status === 101) {
+            response.detachSocket(client.socket);
+            return joinSocket({ client, call, startNs, result, end });
+          }
+          client?.refuse();
           // Nobody else reads what the client still sends: unread, it would keep the connection from its next request.
           if (!isWhole && result.kind !== "streaming") request.resume();
           if (result.kind !== "streaming")
@@ -110,7 +129,7 @@ export const createInvokeRoute =
         },
       );
       if (!isOver)
-        response.once("close", () => {
+        (client?.socket ?? response).once("close", () => {
           // A kept answer goes on for whoever comes back.
           if (isOver || isKept) return;
           cancel();
@@ -118,3 +137,12 @@ export const createInvokeRoute =
         });
     });
   };
+  return {
+    onRequest: (request, response) => answer({ request, response }),
+    onUpgrade: (upgraded) => {
+      const response = openResponse(upgraded);
+      if (response) answer({ request: upgraded.request, response, client: openClientSocket(upgraded) });
+      else upgraded.socket.destroy();
+    },
+  };
+};

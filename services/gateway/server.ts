@@ -1,14 +1,24 @@
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { BuskerError } from "../../schemas/errors.ts";
+import { UpgradableRequest, type Upgraded } from "./upgrade.ts";
 
 /** Largest request head in bytes: its JSON form must fit the room a message keeps for headers. */
 export const maxHeadBytes = 64 * 1024;
 
+/** What a server serves, and where; port 0 is any free one. */
+export interface HttpParts {
+  readonly onRequest: RequestListener;
+  /** A request that asks for a WebSocket with a function. */
+  readonly onUpgrade: (upgraded: Upgraded) => void;
+  readonly host: string;
+  readonly port: number;
+}
+
 /** A listening HTTP server. */
 export interface HttpServer {
   readonly port: number;
-  /** Takes no new connection, waits for open calls up to `graceMs`, then cuts them. */
+  /** Takes no new connection, waits for open calls and WebSockets up to `graceMs`, then cuts them. */
   readonly stop: (graceMs: number) => Promise<void>;
 }
 
@@ -34,19 +44,39 @@ const listen = (server: Server, host: string, port: number): Promise<void> =>
     server.listen(port, host, 1024, resolve);
   });
 
-/** Serves HTTP on `host:port` (0: any free port); rejects when the port cannot be had. */
-export const serveHttp = async (listener: RequestListener, host: string, port: number): Promise<HttpServer> => {
+/** Passes upgrades on; gives those of their connections that are open, as the server itself forgets them. */
+const followUpgrades = (server: Server, onUpgrade: HttpParts["onUpgrade"]): ReadonlySet<Socket> => {
+  const open = new Set<Socket>();
+  server.on("upgrade", (request: IncomingMessage, socket: Socket, early: Buffer) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+    onUpgrade({ request, socket, early });
+  });
+  return open;
+};
+
+/** Serves HTTP; rejects when the port cannot be had. */
+export const serveHttp = async ({ onRequest, onUpgrade, host, port }: HttpParts): Promise<HttpServer> => {
   const server = createServer(
-    { maxHeaderSize: maxHeadBytes, keepAliveTimeout: keepAliveMs, requestTimeout: 0 },
-    listener,
+    {
+      maxHeaderSize: maxHeadBytes,
+      keepAliveTimeout: keepAliveMs,
+      requestTimeout: 0,
+      IncomingMessage: UpgradableRequest,
+    },
+    onRequest,
   );
+  const upgraded = followUpgrades(server, onUpgrade);
   server.on("clientError", refuse);
   await listen(server, host, port);
   return {
     port: (server.address() as AddressInfo).port,
     stop: (graceMs) =>
       new Promise((resolve) => {
-        const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+        const timer = setTimeout(() => {
+          server.closeAllConnections();
+          for (const socket of upgraded) socket.destroy();
+        }, graceMs);
         server.close(() => {
           clearTimeout(timer);
           resolve();

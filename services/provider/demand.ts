@@ -1,7 +1,9 @@
 import type { FunctionRecord } from "../../schemas/function.ts";
+import { wireHeaders } from "../../schemas/invocation.ts";
 import { formatFunctionName } from "../../schemas/names.ts";
-import { demandAnyFilter, parseFunctionSubject } from "../../schemas/subjects.ts";
+import { demandAnyFilter, isReplySubject, parseFunctionSubject } from "../../schemas/subjects.ts";
 import type { Bus } from "../bus/connection.ts";
+import { HeaderBlock } from "../bus/headers.ts";
 import { describeError, type Log } from "../runtime/log.ts";
 import { minReplicas } from "./check-spec.ts";
 import type { FunctionState } from "./function-state.ts";
@@ -10,7 +12,7 @@ import type { FunctionStore } from "./function-store.ts";
 /** What answering demand needs. */
 export interface DemandParts {
   readonly bus: Bus;
-  readonly store: Pick<FunctionStore, "change">;
+  readonly store: Pick<FunctionStore, "change" | "get">;
   readonly find: (key: string) => FunctionState | undefined;
   readonly log: Log;
 }
@@ -20,7 +22,12 @@ const wake = (record: FunctionRecord): FunctionRecord | undefined =>
     ? undefined
     : { ...record, replicas: Math.max(1, minReplicas(record.spec)), updatedAt: new Date().toISOString() };
 
-/** Scales a function that is at zero to its least count when somebody wants it. Gives a function that stops it. */
+const noSuchFunction = HeaderBlock.of(`${wireHeaders.error}: function_not_found\r\n`);
+
+/**
+ * Scales a function that is at zero to its least count when somebody wants it.
+ * Who wants a function that there is not is told so, where the demand says to. Gives a function that stops it.
+ */
 export const openDemand = ({ bus, store, find, log }: DemandParts): (() => void) => {
   const waking = new Set<string>();
   const onDemand = async (key: string): Promise<void> => {
@@ -37,10 +44,27 @@ export const openDemand = ({ bus, store, find, log }: DemandParts): (() => void)
       waking.delete(key);
     }
   };
+  const refusing = new Set<string>();
+  const refuseUnknown = async (key: string, reply: string): Promise<void> => {
+    if (refusing.has(reply)) return;
+    refusing.add(reply);
+    try {
+      // Asked, because a function that was deployed a moment ago may not have come round yet.
+      if (!(await store.get(key))) bus.nc.publish(reply, "", { headers: noSuchFunction });
+    } catch (error) {
+      log.warn("could not look up a function that is wanted", { function: key, error: describeError(error) });
+    } finally {
+      refusing.delete(reply);
+    }
+  };
   const subscription = bus.nc.subscribe(demandAnyFilter, {
     callback: (error, message) => {
       const name = error ? undefined : parseFunctionSubject(message.subject, 1);
-      if (name) void onDemand(formatFunctionName(name));
+      if (!name) return;
+      const key = formatFunctionName(name);
+      if (find(key)?.record) void onDemand(key);
+      // The sender chose this subject, and the provider has wider rights: see isReplySubject.
+      else if (message.reply && isReplySubject(message.reply)) void refuseUnknown(key, message.reply);
     },
   });
   return () => subscription.unsubscribe();

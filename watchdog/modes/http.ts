@@ -56,6 +56,7 @@ const proxy = ({ client, target }: Upstream, call: Call, finish: (answer: Answer
     isHead: call.method === "HEAD",
     canStream: call.canStream === true,
     upload: call.rest && { rest: call.rest, bytes: streamedLength(call) },
+    isUpgrade: call.upgrade !== undefined,
   };
   const drop = client.exchange(request, idempotent.has(call.method), (outcome) => settle(answerOfOutcome(outcome)));
   return (cause) => {

@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { expect } from "chai";
+import type { BodyListener } from "../../services/bus/body-receiver.ts";
 import type { BodySink } from "../../services/bus/body-sender.ts";
 import { createUpstreamClient, type UpstreamClient } from "./client.ts";
 import type { ExchangeOutcome } from "./connection.ts";
@@ -221,6 +222,95 @@ describe("createUpstreamClient()", () => {
     expect(taken).to.be.greaterThan(held);
     expect(taken).to.be.lessThan(written);
   });
+
+  /** Asks for a WebSocket, and plays the caller that sends into it. */
+  const askUpgrade = () => {
+    let listener: BodyListener | undefined;
+    const got: Buffer[] = [];
+    let consumedBytes = 0;
+    const rest = {
+      listen: (to: BodyListener) => void (listener = to),
+      consumed: (bytes: number) => void (consumedBytes += bytes),
+    };
+    const head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    const parts = { head, body: new Uint8Array(), isHead: false, canStream: true, isUpgrade: true };
+    const ended = new Promise<string>((done) => {
+      client.exchange({ ...parts, upload: { rest, bytes: undefined } }, true, (outcome) => {
+        if (outcome.kind !== "streaming") return done(summary(outcome));
+        got.push(outcome.body);
+        outcome.start({
+          isOver: false,
+          onDrain: () => {},
+          write: (chunk) => got.push(Buffer.from(chunk)) > 0,
+          end: () => done(`${outcome.head.status} ${Buffer.concat(got).toString("latin1")}`),
+          abort: (error) => done(`${error.code}: ${error.message}`),
+        });
+      });
+    });
+    return {
+      ended,
+      consumed: () => consumedBytes,
+      send: (text: string) => listener?.onData(Buffer.from(text)),
+      end: () => listener?.onEnd(),
+    };
+  };
+  const accepts = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+  const isHeadOnly = (text: string): boolean => text.endsWith("\r\n\r\n");
+
+  it("becomes a WebSocket: bytes both ways as they are, from right behind the heads to the server's end", async () => {
+    let seen = "";
+    await open((socket) => {
+      socket.on("data", (chunk) => {
+        seen += String(chunk);
+        if (isHeadOnly(seen)) socket.write(`${accepts}first `);
+        else if (seen.endsWith("bye")) socket.end("last");
+      });
+    });
+    const asked = askUpgrade();
+    asked.send("early ");
+    asked.send("bye");
+    expect(await asked.ended).to.equal("101 first last");
+    expect(seen.slice(seen.indexOf("\r\n\r\n") + 4)).to.equal("early bye");
+    expect(asked.consumed()).to.equal(9);
+    expect(summary(await exchange())).to.match(/without having been asked/);
+    expect(connections, "a WebSocket's connection is not used again").to.equal(2);
+  });
+
+  it("tells the server that the WebSocket's client sends no more, and waits for what the server has left", async () => {
+    await open((socket) => {
+      socket.once("data", () => socket.write(accepts));
+      socket.once("end", () => socket.write("left", () => socket.end()));
+    });
+    const asked = askUpgrade();
+    asked.end();
+    expect(await asked.ended).to.equal("101 left");
+  });
+
+  it("shows a server that refuses the WebSocket nothing of what its client has sent", async () => {
+    let seen = "";
+    await open((socket) => {
+      socket.on("data", (chunk) => {
+        seen += String(chunk);
+        setImmediate(() => socket.write("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"));
+      });
+    });
+    const asked = askUpgrade();
+    asked.send("early");
+    expect(await asked.ended).to.equal("403 no");
+    asked.send("late");
+    expect(summary(await exchange())).to.equal("403 no");
+    expect(seen).to.not.match(/early|late/);
+    expect(connections).to.equal(2);
+  });
+
+  for (const [what, answer] of [
+    ["another protocol", "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"],
+    ["no protocol", "HTTP/1.1 101 X\r\n\r\n"],
+  ] as const)
+    it(`fails on a switch to ${what} where a WebSocket was asked for`, async () => {
+      await open(respond(answer));
+      expect(await askUpgrade().ended).to.match(/malformed.*switches/);
+    });
 
   it("reads no body after HEAD and keeps the length, because it tells the size of the other answer", async () => {
     await open(stay(`${ok}Content-Length: 5\r\n\r\n`));

@@ -12,7 +12,8 @@ export interface UpstreamClient {
    * Sends one request; `finish` is called exactly once, never before this has returned. With `canRepeat` a request that
    * met a kept connection just as the server closed it goes out again on a new one. Gives a function that drops the
    * request: `finish` is not called any more. A streamed answer is handed over at its head; its connection is used again
-   * when it has ended. With a streamed body a new connection is taken, since it could not be sent twice.
+   * when it has ended. With a streamed body a new connection is taken, since it could not be sent twice; one that has
+   * become a WebSocket carries nothing else.
    */
   exchange(request: ExchangeRequest, canRepeat: boolean, finish: (outcome: ExchangeOutcome) => void): () => void;
   /** Closes all connections; requests in flight fail with this reason. */

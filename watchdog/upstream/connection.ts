@@ -3,7 +3,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { maxWholeBytes } from "../../schemas/invocation.ts";
 import type { BodySink } from "../../services/bus/body-sender.ts";
 import type { ParsedHead } from "./response-head.ts";
-import { createUploadWriter, type UploadParts } from "./upload-writer.ts";
+import { createSocketWriter, createUploadWriter, type SocketWriter, type UploadParts } from "./upload-writer.ts";
 import { createResponseReader, type ResponseReader, type UpstreamResponse } from "./response-reader.ts";
 
 /** What became of one request on a connection. */
@@ -27,6 +27,8 @@ export interface ExchangeRequest {
   readonly canStream?: boolean;
   /** The body is streamed: `body` is its beginning, this the rest. */
   readonly upload?: UploadParts | undefined;
+  /** A WebSocket is asked for: `upload` is what its client sends, and the outcome "streaming" may have status 101. */
+  readonly isUpgrade?: boolean;
 }
 
 /** Memory that a socket reads into: large enough for nearly every answer in one read. */
@@ -37,6 +39,12 @@ const joinedBytes = 64 * 1024;
 
 /** How long a small answer of known length is waited for, so that it travels whole. */
 const wholeWaitMs = 3;
+
+/**
+ * How long a function may be silent that has been told that its WebSocket's client sends nothing more: most clients close
+ * both ways at once, and some servers do not notice.
+ */
+const halfClosedMs = 1000;
 
 /** One connection to the function; it carries one request at a time. */
 export class UpstreamConnection {
@@ -57,6 +65,9 @@ export class UpstreamConnection {
   #wholeTimer: NodeJS.Timeout | undefined;
   /** The exchange whose request is still being sent, if it is streamed. */
   #uploading: UploadParts | undefined;
+  /** What the caller sends into the WebSocket that was asked for. */
+  #socketWriter: SocketWriter | undefined;
+  #halfClosedTimer: NodeJS.Timeout | undefined;
   #heardNothing = true;
   #gone = false;
 
@@ -95,10 +106,10 @@ export class UpstreamConnection {
   send(request: ExchangeRequest, finish: (outcome: ExchangeOutcome) => void): void {
     this.#canStream = request.canStream === true;
     const maxBytes = this.#canStream ? Number.POSITIVE_INFINITY : this.#maxBodyBytes;
-    this.#reader = createResponseReader(request.isHead, maxBytes);
+    this.#reader = createResponseReader(request.isHead, maxBytes, request.isUpgrade);
     this.#finish = finish;
     this.#heardNothing = true;
-    if (request.upload) this.#writeStreamed(request, request.upload);
+    if (request.upload) this.#writeStreamed(request, request.upload, request.isUpgrade === true);
     else this.#write(request);
   }
 
@@ -130,10 +141,32 @@ export class UpstreamConnection {
     }
   }
 
-  #writeStreamed({ head, body }: ExchangeRequest, upload: UploadParts): void {
+  #openSocketWriter({ rest }: UploadParts): SocketWriter {
+    const endWriting = (): void => {
+      this.#socket.end(() => this.#awaitOtherHalf());
+    };
+    return (this.#socketWriter = createSocketWriter(
+      rest,
+      (bytes, sent) => this.#socket.write(bytes, sent),
+      endWriting,
+    ));
+  }
+
+  #awaitOtherHalf(): void {
+    if (this.#gone) return;
+    this.#halfClosedTimer = setTimeout(() => {
+      // It is not the function that is silent while its caller does not read.
+      if (this.#isPaused) this.#halfClosedTimer?.refresh();
+      else this.#onEnd();
+    }, halfClosedMs);
+  }
+
+  #writeStreamed({ head, body }: ExchangeRequest, upload: UploadParts, isUpgrade: boolean): void {
     this.#uploading = upload;
     const isCurrent = (): boolean => this.#uploading === upload && !this.#gone;
-    const writer = createUploadWriter(upload, (bytes, sent) => this.#socket.write(bytes, sent));
+    const writer = isUpgrade
+      ? this.#openSocketWriter(upload)
+      : createUploadWriter(upload, (bytes, sent) => this.#socket.write(bytes, sent));
     const guarded = (step: () => void): void => {
       if (!isCurrent()) return;
       try {
@@ -159,6 +192,7 @@ export class UpstreamConnection {
 
   #onRead(bytes: number, buffer: Uint8Array): boolean {
     this.#heardNothing = false;
+    this.#halfClosedTimer?.refresh();
     if (!this.#reader) this.#drop();
     else this.#settle(() => this.#reader?.feed(Buffer.from(buffer.buffer, buffer.byteOffset, bytes)));
     return !this.#isPaused;
@@ -203,6 +237,7 @@ export class UpstreamConnection {
       };
     };
     finish?.({ kind: "streaming", head: withLength(head), body: reader.take(), start });
+    this.#socketWriter?.settle(head.status === 101);
   }
 
   #writeOn(sink: BodySink, piece: Buffer): void {
@@ -220,7 +255,8 @@ export class UpstreamConnection {
     this.#wholeTimer = undefined;
     this.keepAliveSeconds = response.head.keepAliveSeconds;
     // A server that answers before it has read the whole request will not read the rest as we mean it.
-    if (!response.head.keepAlive || this.#socket.writableLength > 0 || this.#uploading) this.#drop();
+    const isRead = this.#socket.writableLength === 0 && !this.#uploading && !this.#socketWriter;
+    if (!response.head.keepAlive || !isRead) this.#drop();
     if (!sink) return finish?.({ kind: "answered", response });
     if (response.body.length > 0) sink.write(response.body);
     sink.end();
@@ -245,6 +281,7 @@ export class UpstreamConnection {
     if (this.#gone) return;
     this.#gone = true;
     clearTimeout(this.#wholeTimer);
+    clearTimeout(this.#halfClosedTimer);
     this.#reader = undefined;
     this.#socket.destroy();
     this.#onGone(this);

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import type { IncomingBody } from "../../services/bus/body-receiver.ts";
 import type { Call } from "../mode.ts";
 import { buildRequestHead } from "./request-head.ts";
 
@@ -8,6 +9,7 @@ const build = (call: Partial<Call>, pathPrefix = ""): string =>
     { authority: "127.0.0.1:1", pathPrefix },
   );
 
+const rest: IncomingBody = { listen: () => {}, consumed: () => {} };
 const common = "Host: 127.0.0.1:1\r\nX-Call-Id: c1\r\n";
 const cases: readonly (readonly [string, Partial<Call>, string])[] = [
   ["the least that a request needs", {}, `GET / HTTP/1.1\r\n${common}\r\n`],
@@ -45,6 +47,11 @@ const cases: readonly (readonly [string, Partial<Call>, string])[] = [
       ],
     },
     `GET / HTTP/1.1\r\nX-End: 2\r\n${common}\r\n`,
+  ],
+  [
+    "the upgrade instead of a length, and the client's WebSocket headers as they are",
+    { upgrade: "websocket", rest, headers: ["Sec-WebSocket-Key", "k", "Content-Length", "0", "Upgrade", "h2c"] },
+    `GET / HTTP/1.1\r\nSec-WebSocket-Key: k\r\n${common}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
   ],
   ["path and query as they were sent", { path: "/a%20b?c=%2F&d" }, `GET /a%20b?c=%2F&d HTTP/1.1\r\n${common}\r\n`],
 ];

@@ -52,7 +52,9 @@ export const streamedLength = (call: Call): number | undefined => {
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 };
 
+/** What ends at each hop and is said anew, and the length. */
 const framingLine = (call: Call): string => {
+  if (call.upgrade) return `Connection: Upgrade\r\nUpgrade: ${call.upgrade}\r\n`;
   if (!call.rest)
     return call.body.length > 0 || !bodyless.has(call.method) ? `Content-Length: ${call.body.length}\r\n` : "";
   const bytes = streamedLength(call);
@@ -60,8 +62,8 @@ const framingLine = (call: Call): string => {
 };
 
 /**
- * The head of a request as it goes to the function: hop-by-hop headers left out, `Host`, `X-Call-Id` and the length
- * added. Throws `invalid_request` for whatever could be read as something else by the function's server.
+ * The head of a request as it goes to the function: hop-by-hop headers left out, `Host`, `X-Call-Id`, and the length or
+ * the upgrade added. Throws `invalid_request` for whatever could be read as something else by the function's server.
  */
 export const buildRequestHead = (call: Call, target: RequestTarget): string => {
   let head = requestLine(call, target);

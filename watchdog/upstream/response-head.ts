@@ -22,6 +22,8 @@ export interface ParsedHead {
   readonly framing: BodyFraming;
   /** Whether the connection can carry another request afterwards. */
   readonly keepAlive: boolean;
+  /** The protocol it switches to, with status 101, in lower case. */
+  readonly upgrade?: string;
   /** Seconds the server says it keeps an idle connection, when it says so. */
   readonly keepAliveSeconds?: number;
 }
@@ -37,6 +39,7 @@ interface Draft {
   transferEncoding: string | undefined;
   connection: string;
   keepAlive: string;
+  upgrade: string;
 }
 
 const readLine = (line: string, draft: Draft): void => {
@@ -59,6 +62,7 @@ const readHopHeader = (name: string, value: string, draft: Draft): void => {
     draft.transferEncoding = value.toLowerCase();
   } else if (name === "connection") draft.connection += `,${value}`;
   else if (name === "keep-alive") draft.keepAlive = value;
+  else if (name === "upgrade") draft.upgrade = value.toLowerCase();
 };
 
 const framingOf = (draft: Draft): BodyFraming => {
@@ -94,6 +98,7 @@ export const parseResponseHead = (text: string, isHead: boolean): ParsedHead => 
     transferEncoding: undefined,
     connection: "",
     keepAlive: "",
+    upgrade: "",
   };
   for (let index = 1; index < lines.length; index++) readLine(lines[index] ?? "", draft);
   const framing = framingOf(draft);
@@ -107,6 +112,7 @@ export const parseResponseHead = (text: string, isHead: boolean): ParsedHead => 
     headers,
     framing: bodyless ? { kind: "length", bytes: 0 } : framing,
     keepAlive: (minor === "1" ? !tokens?.has("close") : tokens?.has("keep-alive")) === true,
+    ...(status === 101 ? { upgrade: draft.upgrade } : {}),
     ...(seconds === undefined ? {} : { keepAliveSeconds: Number(seconds) }),
   };
 };

@@ -25,8 +25,14 @@ export interface ResponseReader {
   take(): Buffer;
 }
 
-/** A reader for the response to one request; with an infinite limit its body can be taken in pieces. */
-export const createResponseReader = (isHead: boolean, maxBodyBytes: number): ResponseReader => {
+// What follows the head of a switch is the other protocol's, until the connection ends.
+const asSwitched = (head: ParsedHead): ParsedHead => ({ ...head, framing: { kind: "until close" }, keepAlive: false });
+
+/**
+ * A reader for the response to one request; with an infinite limit its body can be taken in pieces. Where an upgrade was
+ * asked for, the bytes of the WebSocket are the body of a 101.
+ */
+export const createResponseReader = (isHead: boolean, maxBodyBytes: number, isUpgrade = false): ResponseReader => {
   let held: Buffer | undefined;
   let head: ParsedHead | undefined;
   let reader: BodyReader | undefined;
@@ -40,8 +46,10 @@ export const createResponseReader = (isHead: boolean, maxBodyBytes: number): Res
     if (end < 0 && bytes.indexOf(bareHeadEnd, from) >= 0) throw malformed("its lines do not end in CR LF");
     if (end < 0) return -1;
     const parsed = parseResponseHead(bytes.toString("latin1", from, end), isHead);
-    if (parsed.status === 101) throw malformed("it switches protocols without having been asked");
-    if (parsed.status < 200) interimBytes += end - from;
+    if (parsed.status === 101 && (!isUpgrade || parsed.upgrade !== "websocket"))
+      throw malformed(`it switches to the protocol "${parsed.upgrade}" without having been asked`);
+    if (parsed.status === 101) head = asSwitched(parsed);
+    else if (parsed.status < 200) interimBytes += end - from;
     else head = parsed;
     return end + headEnd.length;
   };

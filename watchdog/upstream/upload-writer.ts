@@ -20,6 +20,46 @@ export interface UploadWriter {
 const wrongLength = (announced: number, what: string): BuskerError =>
   new BuskerError("invalid_request", `the body must have the ${announced} bytes that its Content-Length says; ${what}`);
 
+/** What a caller writes into a WebSocket. */
+export interface SocketWriter extends UploadWriter {
+  /** The function has answered: with 101 it gets what has come so far and all that follows, else nothing of it. */
+  settle(isAccepted: boolean): void;
+}
+
+/** A writer of bytes as they are, that begins when the function has taken the upgrade; `endWriting` closes its half. */
+export const createSocketWriter = (
+  rest: IncomingBody,
+  write: (bytes: Uint8Array, sent: (error?: Error | null) => void) => void,
+  endWriting: () => void,
+): SocketWriter => {
+  // No more than the caller's first credit: none is renewed before these are written.
+  let held: Uint8Array[] = [];
+  let state: "waiting" | "accepted" | "refused" = "waiting";
+  let isEnded = false;
+  const pass = (chunk: Uint8Array): void =>
+    write(chunk, (error) => {
+      if (!error) rest.consumed(chunk.length);
+    });
+  return {
+    write(chunk) {
+      if (state === "accepted") pass(chunk);
+      else if (state === "waiting") held.push(chunk);
+    },
+    end() {
+      isEnded = true;
+      if (state === "accepted") endWriting();
+    },
+    settle(isAccepted) {
+      state = isAccepted ? "accepted" : "refused";
+      const early = held;
+      held = [];
+      if (!isAccepted) return;
+      for (const chunk of early) pass(chunk);
+      if (isEnded) endWriting();
+    },
+  };
+};
+
 /** A writer over a socket: `write` hands bytes on and calls back when the kernel has taken them. */
 export const createUploadWriter = (
   { rest, bytes }: UploadParts,

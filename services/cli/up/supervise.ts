@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { allocatorSettings } from "../../runtime/allocator.ts";
 import { nextWaitMs } from "./back-off.ts";
 import { formatLogLine } from "./log-line.ts";
 
@@ -47,7 +48,7 @@ const spawnService = ({ file, env }: ServiceSpec): ChildProcess =>
   spawn(process.execPath, [file], {
     detached: true,
     stdio: ["pipe", "pipe", "pipe"],
-    env: { ...env, BUSKER_PARENT: "stdin" },
+    env: { ...allocatorSettings, ...env, BUSKER_PARENT: "stdin" },
   });
 
 /** Starts a service and keeps it running; `report` gets its lines and one line whenever it is started again. */

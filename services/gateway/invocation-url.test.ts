@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { isInvocation, splitUrl } from "./invoke-route.ts";
+import { isInvocation, splitUrl } from "./invocation-url.ts";
 
 describe("splitUrl()", () => {
   const cases = [
