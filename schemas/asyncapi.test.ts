@@ -137,10 +137,11 @@ describe("asyncapi.yaml", () => {
   });
 
   it("has every header of the invocation's wire protocol, every head and every code of the catalogue", () => {
-    const { InvocationHeaders, ReplyHeaders } = document.components.schemas;
+    const { InvocationHeaders, ReplyHeaders, KeptFrameHeaders } = document.components.schemas;
     const properties = {
       ...(InvocationHeaders?.["properties"] as object),
       ...(ReplyHeaders?.["properties"] as object),
+      ...(KeptFrameHeaders?.["properties"] as object),
     };
     expect(properties).to.include.keys(...Object.values(wireHeaders));
     expect(document.components.schemas).to.include.keys(...Object.keys(wireSchemas));
@@ -183,7 +184,7 @@ describe("asyncapi.yaml", () => {
 
 describe("toAddress()", () => {
   it("leaves no stand-in behind in the document", () =>
-    expect(text).to.not.match(/\bp-(namespace|function|replica|call|user|connection)\b/));
+    expect(text).to.not.match(/\bp-(namespace|function|replica|call|user|connection|stream)\b/));
 
   it("puts parameters where the stand-ins were", () => {
     expect(toAddress(subjects.invokeSubject("p-namespace", "p-function"))).to.equal(

@@ -13,6 +13,7 @@ export const errorCatalogue = {
   method_not_allowed: { status: 405, retryable: false },
   function_exists: { status: 409, retryable: false },
   conflict: { status: 409, retryable: true },
+  stream_gone: { status: 410, retryable: false },
   body_too_large: { status: 413, retryable: false },
   replica_busy: { status: 429, retryable: true },
   line_full: { status: 429, retryable: true },

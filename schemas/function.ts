@@ -74,6 +74,13 @@ export const bundlePrefix = `${bundleScheme}sha256:`;
 /** The hex digest of a bundle reference; undefined for an image reference. */
 export const bundleDigest = (image: string): string | undefined => /^bundle:sha256:([0-9a-f]{64})$/.exec(image)?.[1];
 
+/** The annotation by which a function's event streams are kept for readers who come back: `true` or `false`. */
+export const resumeAnnotation = "com.busker.stream.resume";
+
+/** Whether a function's event streams are kept. */
+export const keepsEvents = (spec: Pick<FunctionSpec, "annotations">): boolean =>
+  spec.annotations?.[resumeAnnotation] === "true";
+
 /** The most replicas of one function: what is beyond is a mistyped number. */
 export const maxReplicas = 10_000;
 

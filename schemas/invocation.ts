@@ -27,6 +27,12 @@ export const wireHeaders = {
   frame: "Busker-Frame",
   /** In a replica's first frame: where the caller's own frames of this call go. */
   inbox: "Busker-Inbox",
+  /** In a request, always `events`: an answer that is a stream of events shall be kept, so that its readers may come back. */
+  keep: "Busker-Keep",
+  /** In a replica's first frame, and in the HTTP response: the id under which the answer is kept; it has no data here. */
+  stream: "Busker-Stream",
+  /** In the head of a kept answer: the replica that it comes from. */
+  replica: "Busker-Replica",
 } as const;
 
 /**
@@ -48,6 +54,33 @@ export const wireHeaders = {
  */
 export const frameKinds = ["head", "data", "end", "abort", "credit", "ping"] as const;
 export type FrameKind = (typeof frameKinds)[number];
+
+/**
+ * A kept answer (`busker.stream.…`) has the same frames, without credit: `head 0` on a subject of its own, then one
+ * event each in `data 1`, `data 2` …, at last `end n` or `abort n`. Each event's id is `<id>.<n>`, and after a colon the
+ * function's own id, where it has given one: what a reader names to go on behind it.
+ */
+export interface EventPosition {
+  /** The kept answer's id. */
+  readonly stream: string;
+  /** The last event that the reader has; 0: none. */
+  readonly number: number;
+}
+
+/** The id of an event of a kept answer, without the function's own. */
+export const formatEventId = (stream: string, number: number): string => `${stream}.${number}`;
+
+/** Reads a `Last-Event-ID`: an event's id, or a kept answer's id alone. Undefined when it is none of Busker's. */
+export const parseEventId = (text: string): EventPosition | undefined => {
+  const match = /^([0-9a-f]{32})(?:\.(\d{1,15})(?::.*)?)?$/s.exec(text);
+  return match?.[1] === undefined ? undefined : { stream: match[1], number: Number(match[2] ?? 0) };
+};
+
+/** How long after its call's deadline a kept answer may still have no end, in milliseconds; then it has none. */
+export const keptGraceMs = 5000;
+
+/** Most bytes of one event of a kept answer. */
+export const maxEventBytes = 256 * 1024;
 
 /**
  * Most bytes of payload in one frame. A longer one costs nats-server more, because it comes in several reads and is put

@@ -116,6 +116,23 @@ const cases: readonly Case[] = [
     foundBy: [subjects.logFilter(ns, "fn"), subjects.logFilter(ns, "fn", "r-1"), subjects.logAnyFilter],
   },
   {
+    name: "keptPartsSubject",
+    call: subjects.keptPartsSubject,
+    args: [ns, "fn", "s1"],
+    tokens: [2],
+    gives: "busker.stream.openfaas-fn.fn.s1",
+    foundBy: [subjects.keptFilter(ns, "fn"), subjects.keptPartsAnyFilter],
+  },
+  {
+    name: "keptHeadSubject",
+    call: subjects.keptHeadSubject,
+    args: [ns, "fn", "s1"],
+    tokens: [2],
+    gives: "busker.stream.openfaas-fn.fn.s1.head",
+    foundBy: [subjects.keptFilter(ns, "fn"), subjects.keptHeadAnyFilter],
+  },
+  { name: "keptFilter", call: subjects.keptFilter, args: [ns, "fn"], gives: "busker.stream.openfaas-fn.fn.>" },
+  {
     name: "replicaControlSubject",
     call: subjects.replicaControlSubject,
     args: ["r-1"],

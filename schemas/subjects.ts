@@ -139,6 +139,23 @@ export const logFilter = (namespace: string, name: string, replica = "*"): strin
 /** Every log line. */
 export const logAnyFilter = `${prefix}.log.*.*.*`;
 
+/** The parts of one kept answer, kept by stream STREAMS: an event each, and its end. The id is not to be guessed. */
+export const keptPartsSubject = (namespace: string, name: string, id: string): string =>
+  `${ofFunction("stream", namespace, name)}.${checkToken("stream id", id)}`;
+
+/** The head of one kept answer: by itself, so that the newest parts cannot push it out. */
+export const keptHeadSubject = (namespace: string, name: string, id: string): string =>
+  `${keptPartsSubject(namespace, name, id)}.head`;
+
+/** Heads and parts of every kept answer of one function. */
+export const keptFilter = (namespace: string, name: string): string => `${ofFunction("stream", namespace, name)}.>`;
+
+/** The parts of every kept answer. */
+export const keptPartsAnyFilter = `${prefix}.stream.*.*.*`;
+
+/** The head of every kept answer. */
+export const keptHeadAnyFilter = `${prefix}.stream.*.*.*.head`;
+
 /** To one replica, from callers: cancel a call, reserve or give back a slot. */
 export const replicaControlSubject = (replica: string): string =>
   `${prefix}.replica-control.${checkToken("replica id", replica)}`;

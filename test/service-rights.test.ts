@@ -59,6 +59,7 @@ const allowed: readonly Case[] = [
   ]),
   { user: "gateway", what: "read the audit log", act: (nc) => readOrdered(nc, "OPERATIONS") },
   { user: "gateway", what: "read logs", act: (nc) => readOrdered(nc, "LOGS") },
+  { user: "gateway", what: "read kept events", act: (nc) => readOrdered(nc, "STREAMS") },
   { user: "gateway", what: "put and put again a bundle", act: (nc) => putObject(nc, "bundles") },
   {
     user: "gateway",
@@ -126,6 +127,7 @@ const refused: readonly {
   { user: "gateway", what: "read secrets", subject: "$JS.API.DIRECT.GET.KV_secrets.$KV.secrets.a", publishes: true },
   { user: "gateway", what: "remove a stream", subject: "$JS.API.STREAM.DELETE.INVOCATIONS", publishes: true },
   { user: "gateway", what: "forge an outcome", subject: "busker.function.deployed.openfaas-fn.fn", publishes: true },
+  { user: "gateway", what: "forge an event", subject: "busker.stream.openfaas-fn.fn.abc", publishes: true },
   { user: "gateway", what: "take calls", subject: "busker.invoke.>", publishes: false },
   {
     user: "queue-worker",
@@ -157,6 +159,7 @@ describe("platformPermissions", () => {
     await (await kv(admin.nc, "functions")).put("fn.openfaas-fn", "{}");
     await jetstream(admin.nc).publish("busker.function.deployed.openfaas-fn.fn", "{}");
     admin.nc.publish("busker.log.openfaas-fn.fn.r1", "{}");
+    admin.nc.publish("busker.stream.openfaas-fn.fn.abc", "");
     await admin.nc.flush();
     for (const user of platformUsers)
       clients.set(user, await connectWatched(nats, await readFile(nats.credsFile(user), "utf8"), inboxPrefix(user)));

@@ -79,6 +79,12 @@ const attempts: readonly Attempt[] = [
   publishing("a success of a durable call", "busker.call.succeeded.openfaas-fn.mine"),
   publishing("another function's sample", "busker.metric.openfaas-fn.other.other-1"),
   publishing("another function's log", "busker.log.openfaas-fn.other.other-1"),
+  publishing("another function's kept events", "busker.stream.openfaas-fn.other.abc"),
+  publishing("the head of another function's kept answer", "busker.stream.openfaas-fn.other.abc.head"),
+  subscribing("another function's kept events", "busker.stream.openfaas-fn.other.>"),
+  subscribing("its own function's kept events", "busker.stream.openfaas-fn.mine.>"),
+  publishing("a read of kept events", "$JS.API.STREAM.MSG.GET.STREAMS"),
+  publishing("a consumer of kept events", "$JS.API.CONSUMER.CREATE.STREAMS"),
   publishing("a demand", "busker.demand.openfaas-fn.other"),
   publishing("a reply to a call of another function", "_BUSKER.gateway.call.openfaas-fn.other.abc.1"),
   publishing("an answer of JetStream to the gateway", "_BUSKER.gateway.abc.1"),
@@ -92,6 +98,7 @@ const replicaOnly: readonly Attempt[] = [
   subscribing("demands", "busker.demand.openfaas-fn.mine"),
   publishing("a sample", "busker.metric.openfaas-fn.mine.mine-1"),
   publishing("a log line", "busker.log.openfaas-fn.mine.mine-1"),
+  publishing("an event that is kept", "busker.stream.openfaas-fn.mine.abc"),
   publishing("a replica's readiness", "busker.replica.ready.openfaas-fn.mine.mine-1"),
   publishing("a reply", "_BUSKER.gateway.call.openfaas-fn.mine.abc.1"),
   publishing("a plain reply", "_INBOX.abc.1"),
@@ -175,6 +182,8 @@ describe("operator mode", () => {
         (nc) => nc.publish(subjects.replicaSubject("ready", own.namespace, own.name, own.replica)),
       ],
       ["record its finished calls", (nc) => nc.publish(subjects.callSubject("done", own.namespace, own.name))],
+      ["keep its events", (nc) => nc.publish(subjects.keptPartsSubject(own.namespace, own.name, "abc"))],
+      ["keep the head of an answer", (nc) => nc.publish(subjects.keptHeadSubject(own.namespace, own.name, "abc"))],
       ["pass a call on", (nc) => nc.publish(subjects.invokeSubject(own.namespace, own.name))],
       ["listen to its control", (nc) => void nc.subscribe(subjects.replicaControlSubject(own.replica), { max: 1 })],
       [
@@ -220,6 +229,7 @@ describe("operator mode", () => {
       ["LOGS", subjects.logSubject(own.namespace, own.name, own.replica)],
       ["REPLICAS", subjects.replicaSubject("ready", own.namespace, own.name, own.replica)],
       ["RECORD", subjects.callSubject("done", own.namespace, own.name)],
+      ["STREAMS", subjects.keptPartsSubject(own.namespace, own.name, "def")],
     ] as const)
       it(`cannot write a key by the acknowledgement of stream ${stream}, because there is none`, async () => {
         const kv = await new Kvm(jetstream(admin.nc)).open("functions");

@@ -25,8 +25,13 @@ export interface Answering {
   readonly read: (message: BusMessage) => ReceivedRequest | undefined;
   /** `offer` says that a slot is held for this caller. */
   readonly answer: (message: BusMessage, callId: string, answer: Answer, offer: boolean) => void;
-  /** The first frame of a streamed answer; `inbox` is where the caller's frames go. */
-  readonly head: (message: BusMessage, callId: string, answer: Answer, inbox: string) => void;
+  /** The first frame of a streamed answer: where the caller's frames go, and the id under which it is kept, if it is. */
+  readonly head: (
+    message: BusMessage,
+    callId: string,
+    answer: Answer,
+    more: { readonly inbox: string; readonly stream?: string },
+  ) => void;
   /** Its last frame. */
   readonly last: (message: BusMessage, frame: LastFrame) => void;
   readonly refuse: (message: BusMessage, error: BuskerError, callId?: string) => void;
@@ -45,7 +50,12 @@ export const errorAnswerOf = (error: BuskerError): Answer => ({
 /** Creates the side of a replica that speaks with its callers. */
 export const createAnswering = (bus: Bus, keeper: SlotKeeper): Answering => {
   const loadOf = (message: BusMessage) => ({ inFlight: keeper.loadFor(callerOf(message)), slots: keeper.slots });
-  const send = (message: BusMessage, callId: string, given: Answer, more: { offer: boolean; inbox?: string }): void => {
+  const send = (
+    message: BusMessage,
+    callId: string,
+    given: Answer,
+    more: { offer: boolean; inbox?: string; stream?: string },
+  ): void => {
     if (!message.reply) return;
     const { status, headers, body, error } = given;
     const block = encodeReply({
@@ -64,7 +74,7 @@ export const createAnswering = (bus: Bus, keeper: SlotKeeper): Answering => {
   return {
     answer,
     refuse,
-    head: (message, callId, given, inbox) => send(message, callId, given, { offer: false, inbox }),
+    head: (message, callId, given, more) => send(message, callId, given, { offer: false, ...more }),
     last: (message, { kind, number, error, offer }) => {
       if (!message.reply) return;
       const headers = encodeLastFrame(kind, number, { ...loadOf(message), offer }, error?.code);

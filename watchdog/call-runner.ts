@@ -11,6 +11,7 @@ import { stopError } from "./answers.ts";
 import type { CallStream, CallStreams } from "./call-streams.ts";
 import { collectRest } from "./collect-rest.ts";
 import { answerProbe } from "./health.ts";
+import { isEventStream, type KeptAnswers } from "./kept-answers.ts";
 import type { Answer, Mode, StopCall, StopCause } from "./mode.ts";
 import type { Reporter } from "./reporter.ts";
 import type { SlotKeeper } from "./slot-keeper.ts";
@@ -30,6 +31,7 @@ export interface RunnerParts {
   readonly reporter: Reporter;
   readonly answering: Answering;
   readonly streams: CallStreams;
+  readonly kept: KeptAnswers;
   /** The function's one timeout, in milliseconds. */
   readonly timeoutMs: number;
   /** Path of the function's own readiness, where it has one; else empty. */
@@ -141,24 +143,50 @@ export const createCallRunner = (parts: RunnerParts): CallRunner => {
       if (answer.error === "function_unreachable") parts.onUnreachable();
       answering.answer(message, call.id, withDuration(answer, durationMs), offer);
     };
+    const canStream = request.windowBytes > 0 && message.reply !== undefined;
+    const endStream = (kind: "end" | "abort", number: number, status: number, error: BuskerError | undefined): void => {
+      if (error?.code === "function_unreachable") parts.onUnreachable();
+      answering.last(message, { kind, number, error, offer: end(error?.status ?? status) });
+    };
+    const toldOf = (error: BuskerError | undefined): BuskerError | undefined => error && (call.fault ?? error);
+    /** Its events go where they are kept, and to the caller only that they do, and the end. */
+    const keep = (answer: Answer): void => {
+      const stream = openStream(call, message);
+      const given = withDuration(answer, Date.now() - startedMs);
+      const { id, sink } = parts.kept.open({
+        callId: call.id,
+        head: { status: given.status, headers: given.headers },
+        deadlineMs,
+        toldOf,
+        onFault: (fault) => {
+          call.fault ??= fault;
+          if (answer.stream) stopCall(call, "cancelled");
+          sink.abort(fault);
+        },
+        onLast: (error) => endStream(error ? "abort" : "end", 1, answer.status, error),
+      });
+      answering.head(message, call.id, { ...given, body: "" }, { inbox: stream.inbox, stream: id });
+      stream.goOnAlone();
+      answer.stream?.(sink);
+      sink.write(typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body);
+      if (!answer.stream) sink.end();
+    };
     const finish = (answer: Answer): void => {
       if (call.fault) return finishWhole(errorAnswerOf(call.fault));
+      if (request.keepsEvents && canStream && isEventStream(answer)) return keep(answer);
       if (!answer.stream) return finishWhole(answer);
       const stream = openStream(call, message);
       const { body, status } = answer;
       const bytes = typeof body === "string" ? Buffer.from(body) : body;
       const first = bytes.subarray(0, Math.min(maxFrameBytes, request.windowBytes));
       const head = withDuration({ ...answer, body: first }, Date.now() - startedMs);
-      answering.head(message, call.id, head, stream.inbox);
-      const sink = stream.answer(first.length, request.windowBytes, (kind, number, error) => {
-        const told = error && (call.fault ?? error);
-        if (told?.code === "function_unreachable") parts.onUnreachable();
-        answering.last(message, { kind, number, error: told, offer: end(told?.status ?? status) });
-      });
+      answering.head(message, call.id, head, { inbox: stream.inbox });
+      const sink = stream.answer(first.length, request.windowBytes, (kind, number, error) =>
+        endStream(kind, number, status, toldOf(error)),
+      );
       sink.write(bytes.subarray(first.length));
       answer.stream(sink);
     };
-    const canStream = request.windowBytes > 0 && message.reply !== undefined;
     const begin = (body: Uint8Array, rest?: IncomingBody, upgrade?: "websocket"): void => {
       const { method, path, headers } = request.head;
       call.stop = mode.begin(

@@ -20,6 +20,8 @@ export interface CallStream {
   readonly upload: (receivedBytes: number) => IncomingBody;
   /** Where the answer's body goes; `sentBytes` went with its head. */
   readonly answer: (sentBytes: number, creditBytes: number, last: SendLast) => BodySink;
+  /** The answer is kept: it goes on when the caller is gone, unless that still owes a part of the request. */
+  readonly goOnAlone: () => void;
   /** The call has ended. */
   readonly close: () => void;
 }
@@ -51,6 +53,8 @@ const createStream = (
   let upload: BodyReceiver | undefined;
   let sender: BodySender | undefined;
   let isOver = false;
+  let needsCaller = true;
+  let hasCaller = true;
   windows.take();
   const close = (): void => {
     if (isOver) return;
@@ -62,6 +66,10 @@ const createStream = (
     if (isOver) return;
     parts.onLost(error);
     upload?.fail(error);
+  };
+  const loseCaller = (): void => {
+    hasCaller = false;
+    if (needsCaller || upload?.isOver === false) lose(callerGone);
   };
   // The first one also says where the caller's frames go: it may come long before a head.
   const grant = (totalBytes: number): void => {
@@ -89,10 +97,15 @@ const createStream = (
         sentBytes,
         creditBytes,
       )),
-    ping: () => bus.nc.publish(reply, nothing, { headers: encodeFrame("ping", 0), reply: inbox }),
+    goOnAlone: () => {
+      needsCaller = false;
+    },
+    ping: () => {
+      if (hasCaller) bus.nc.publish(reply, nothing, { headers: encodeFrame("ping", 0), reply: inbox });
+    },
     take: (message) => {
       const headers = headerText(message);
-      if (headerStatus(headers) === 503) return lose(callerGone);
+      if (headerStatus(headers) === 503) return loseCaller();
       const frame = decodeFrame(headers);
       if (frame?.kind === "credit") sender?.grant(frame.number);
       else if (frame?.kind === "abort") lose(abortError(headers, message));

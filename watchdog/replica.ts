@@ -18,6 +18,7 @@ import { encodePassedOn } from "../services/bus/invocation-wire.ts";
 import { callerOf, createAnswering } from "./answer-calls.ts";
 import { createCallRunner } from "./call-runner.ts";
 import { createCallStreams } from "./call-streams.ts";
+import { createKeptAnswers } from "./kept-answers.ts";
 import type { Mode } from "./mode.ts";
 import type { Reporter } from "./reporter.ts";
 import { SlotKeeper } from "./slot-keeper.ts";
@@ -103,6 +104,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     reporter,
     answering,
     streams,
+    kept: createKeptAnswers(bus, { namespace, name, replica: id }),
     timeoutMs,
     readyPath,
     onUnreachable: pause,

@@ -14,12 +14,13 @@ export const standIns = {
   callId: "p-call",
   user: "p-user",
   connection: "p-connection",
+  stream: "p-stream",
 } as const;
 
 /** A parameter of an address. */
 export type Parameter = keyof typeof standIns | "state" | "token";
 
-const { namespace, function: name, replica, callId, user, connection } = standIns;
+const { namespace, function: name, replica, callId, user, connection, stream } = standIns;
 
 /** Puts parameters where the stand-ins are. */
 export const toAddress = (subject: string): string =>
@@ -212,5 +213,27 @@ const telling: Readonly<Record<string, Channel>> = {
   },
 };
 
+const keeping: Readonly<Record<string, Channel>> = {
+  streamParts: {
+    subject: subjects.keptPartsSubject(namespace, name, stream),
+    description: "The parts of one kept answer: an event each, numbered from 1 on, and its end",
+    messages: ["keptFrame"],
+    code: {
+      keptPartsSubject: subjects.keptPartsSubject(namespace, name, stream),
+      keptFilter: subjects.keptFilter(namespace, name),
+      keptPartsAnyFilter: subjects.keptPartsAnyFilter,
+    },
+  },
+  streamHead: {
+    subject: subjects.keptHeadSubject(namespace, name, stream),
+    description: "The head of one kept answer, by itself, so that its newest parts cannot push it out",
+    messages: ["keptFrame"],
+    code: {
+      keptHeadSubject: subjects.keptHeadSubject(namespace, name, stream),
+      keptHeadAnyFilter: subjects.keptHeadAnyFilter,
+    },
+  },
+};
+
 /** Every channel by its name in the document. */
-export const channels: Readonly<Record<string, Channel>> = { ...invoking, ...durable, ...telling };
+export const channels: Readonly<Record<string, Channel>> = { ...invoking, ...durable, ...telling, ...keeping };

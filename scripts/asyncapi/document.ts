@@ -20,6 +20,7 @@ const parameters: Readonly<Record<string, string>> = {
   callId: "Id of the call: 1 to 128 of A-Z, a-z, 0-9, _ and -",
   user: "User of the platform, or a replica's id",
   connection: "One connection of that user",
+  stream: "Id of the kept answer: 32 of 0-9 and a-f",
   token: "Which expected answer it is",
   state: "What became of the invocation",
 };

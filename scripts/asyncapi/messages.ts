@@ -1,7 +1,7 @@
 import { errorCatalogue } from "../../schemas/errors.ts";
 import { eventExamples } from "../../schemas/event-examples.ts";
 import { type EventType, eventSchemas, invokeType, replyType } from "../../schemas/events.ts";
-import { frameKinds, maxFrameBytes, wireHeaders } from "../../schemas/invocation.ts";
+import { frameKinds, maxEventBytes, maxFrameBytes, wireHeaders } from "../../schemas/invocation.ts";
 import type { JsonSchema } from "../../schemas/json-schema.ts";
 import { maxBodyBytes } from "../../schemas/topology.ts";
 import { controlSchemas, wireSchemas } from "../../schemas/wire-schemas.ts";
@@ -51,6 +51,9 @@ const callHeaders = {
   [wireHeaders.body]: attribute("The payload is only the beginning of the body; the rest comes in frames", {
     const: "stream",
   }),
+  [wireHeaders.keep]: attribute("A stream of events in the answer shall be kept, so that its readers may come back", {
+    const: "events",
+  }),
 };
 
 const frame = attribute("A part of a streamed body: its kind and its number; for credit the bytes granted in all", {
@@ -68,6 +71,9 @@ const replyHeaders = {
   }),
   [wireHeaders.frame]: frame,
   [wireHeaders.inbox]: attribute("Where the caller's frames of this call go"),
+  [wireHeaders.stream]: attribute("The id under which the answer is kept; its data is there and not here", {
+    pattern: "^[0-9a-f]{32}$",
+  }),
 };
 
 /** Schemas of headers, by the name they have in the document. */
@@ -101,6 +107,18 @@ export const headerSchemas: Readonly<Record<string, JsonSchema>> = {
     type: "object",
     required: [wireHeaders.frame],
     properties: { [wireHeaders.frame]: frame, [wireHeaders.error]: replyHeaders[wireHeaders.error] },
+  },
+  KeptFrameHeaders: {
+    type: "object",
+    required: [wireHeaders.frame],
+    properties: {
+      [wireHeaders.frame]: frame,
+      [wireHeaders.error]: replyHeaders[wireHeaders.error],
+      "ce-id": attributes["ce-id"],
+      [wireHeaders.http]: jsonText("In a head: the HTTP head of the response", "ResponseHead"),
+      [wireHeaders.deadline]: callHeaders[wireHeaders.deadline],
+      [wireHeaders.replica]: attribute("In a head: the id of the replica that answers"),
+    },
   },
 };
 
@@ -160,6 +178,13 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     contentType: "application/octet-stream",
     headers: ref("FrameHeaders"),
     payload: { description: `At most ${maxFrameBytes} bytes`, type: "string", format: "binary" },
+  },
+  keptFrame: {
+    name: "keptFrame",
+    summary: "Of a kept answer: its head, one event as the client gets it, or its end",
+    contentType: "text/event-stream",
+    headers: ref("KeptFrameHeaders"),
+    payload: { description: `At most ${maxEventBytes} bytes and the event's id`, type: "string", format: "binary" },
   },
   callState: {
     name: "io.busker.call",

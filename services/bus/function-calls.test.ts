@@ -84,7 +84,7 @@ let serial = 0;
 const open = (
   world: { nowMs: number },
   body = "x",
-  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade">> = {},
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade" | "keepsEvents">> = {},
 ): { call: OpenCall; results: CallResult[] } => {
   const results: CallResult[] = [];
   const call: OpenCall = {
@@ -96,6 +96,8 @@ const open = (
     done: (result) => results.push(result),
     windowBytes: 0,
     upload: undefined,
+    keepsEvents: false,
+    isKept: false,
     isUpgrade: false,
     stream: undefined,
     abandoned: false,
@@ -395,7 +397,11 @@ describe("FunctionCalls", () => {
 
 const inbox = "busker.invoke.openfaas-fn.f.a.T1";
 
-const headFrame = (body = "he", named = inbox, status = 200): Msg =>
+const headFrame = (
+  body = "he",
+  named = inbox,
+  { status = 200, stream }: { readonly status?: number; readonly stream?: string } = {},
+): Msg =>
   messageOf(
     encodeReply({
       callId: "c",
@@ -404,6 +410,7 @@ const headFrame = (body = "he", named = inbox, status = 200): Msg =>
       inFlight: 1,
       slots: 1,
       inbox: named,
+      stream,
     }),
     body,
   );
@@ -422,7 +429,7 @@ const lastFrame = (kind: "end" | "abort", number: number, body = ""): Msg =>
 /** A call that takes a streamed answer, its first credit 8 bytes, and what has come of it. */
 const openStreamed = (
   world: { nowMs: number },
-  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade">> = {},
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade" | "keepsEvents">> = {},
 ) => {
   const heard: string[] = [];
   const { call, results } = open(world, "x", { windowBytes: 8, ...more });
@@ -462,6 +469,22 @@ describe("FunctionCalls with streamed answers", () => {
     expect(world.listeners.size, "the standing reply and the second call's").to.equal(2);
   });
 
+  const stream = "0123456789abcdef0123456789abcdef";
+  for (const [keepsEvents, kinds] of [
+    [true, []],
+    [false, ["cancel"]],
+  ] as const)
+    it(`${keepsEvents ? "leaves a kept answer" : "stops an answer that it did not ask to be kept"} when the bus goes away`, () => {
+      const { world, calls } = createWorld();
+      calls.onReady("a", 1, 0);
+      const { call, heard } = openStreamed(world, { keepsEvents });
+      calls.add(call);
+      at(world.sent, 0).answer(headFrame("", inbox, { stream }));
+      calls.onDisconnected();
+      expect(heard).to.deep.equal(["", "bus_unavailable"]);
+      expect(world.controls.map(({ message }) => message.kind)).to.deep.equal(kinds);
+    });
+
   for (const [isUpgrade, status] of [
     [true, 101],
     [false, 502],
@@ -471,7 +494,7 @@ describe("FunctionCalls with streamed answers", () => {
       calls.onReady("a", 1, 0);
       const { call, results } = openStreamed(world, { isUpgrade });
       calls.add(call);
-      at(world.sent, 0).answer(headFrame("he", inbox, 101));
+      at(world.sent, 0).answer(headFrame("he", inbox, { status: 101 }));
       const [result] = results;
       expect(result?.kind === "streaming" && result.reply.head.status).to.equal(status);
     });

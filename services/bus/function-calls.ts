@@ -45,6 +45,10 @@ export interface OpenCall extends BagItem {
   readonly windowBytes: number;
   /** Writes the rest of a streamed request, begun when the replica grants the first credit; undefined for a whole one. */
   readonly upload: ((sink: BodySink) => void) | undefined;
+  /** The caller takes an answer that is kept. */
+  readonly keepsEvents: boolean;
+  /** The answer is kept: it goes on without this caller. */
+  isKept: boolean;
   /** Its request asks for a WebSocket: a streamed answer may have status 101. */
   readonly isUpgrade: boolean;
   /** What makes this call a stream, from its first frame on. */
@@ -254,7 +258,7 @@ export class FunctionCalls {
 
   #finish(call: OpenCall, result: CallResult): void {
     const replica = this.#release(call, false);
-    if (call.stream && replica)
+    if (call.stream && replica && !call.isKept)
       // The replica may be well and sending: it is told that nobody listens.
       this.#transport.control(replica.controlSubject, { kind: "cancel", callId: call.callId });
     this.#settle(call, result);
@@ -319,6 +323,7 @@ export class FunctionCalls {
   #onHead(call: OpenCall, stream: CallStream, message: Msg, headers: string): void {
     if (call.abandoned) return;
     const reply = readReply(headers, call.isUpgrade);
+    call.isKept = call.keepsEvents && reply.stream !== undefined;
     const rest = stream.open(message.data.length);
     call.done({ kind: "streaming", reply, body: message.data, rest });
   }

@@ -19,6 +19,8 @@ export interface RequestParts {
   readonly windowBytes?: number | undefined;
   /** The body goes on in frames. */
   readonly isStreamed?: boolean;
+  /** A streamed answer that is one of events shall be kept. */
+  readonly keepsEvents?: boolean;
 }
 
 /** What a replica reads. */
@@ -33,6 +35,8 @@ export interface ReceivedRequest {
   readonly windowBytes: number;
   /** `body` is only the beginning; the rest comes in frames. */
   readonly isStreamed: boolean;
+  /** A stream of events in the answer shall be kept. */
+  readonly keepsEvents: boolean;
 }
 
 const constantLines = (type: string): string => `ce-specversion: 1.0\r\nce-type: ${type}\r\n`;
@@ -46,6 +50,7 @@ export const encodeRequest = (parts: RequestParts): MsgHdrs => {
   if (parts.traceparent !== undefined) lines += headerLine("ce-traceparent", encodeAttribute(parts.traceparent));
   if (parts.windowBytes !== undefined) lines += `${wireHeaders.window}: ${parts.windowBytes}\r\n`;
   if (parts.isStreamed) lines += `${wireHeaders.body}: stream\r\n`;
+  if (parts.keepsEvents) lines += `${wireHeaders.keep}: events\r\n`;
   lines += `${wireHeaders.deadline}: ${parts.deadlineMs}\r\n${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n`;
   return HeaderBlock.of(lines);
 };
@@ -122,12 +127,14 @@ export const decodeRequest = (message: Msg): ReceivedRequest => {
       hops: 0,
       windowBytes: 0,
       isStreamed: false,
+      keepsEvents: false,
     };
   const common = {
     deadlineMs: wholeNumber(headerValue(headers, wireHeaders.deadline)),
     hops: wholeNumber(headerValue(headers, wireHeaders.hops)) ?? 0,
     windowBytes: wholeNumber(headerValue(headers, wireHeaders.window)) ?? 0,
     isStreamed: headerValue(headers, wireHeaders.body) === "stream",
+    keepsEvents: headerValue(headers, wireHeaders.keep) === "events",
   };
   const json = headerValue(headers, wireHeaders.http);
   if (json === undefined && isStructured(headers)) return { ...decodeStructured(message), ...common };
@@ -170,6 +177,8 @@ export interface ReplyParts extends LoadParts {
   readonly error?: ErrorCode | undefined;
   /** The answer is streamed: where the caller's frames go. */
   readonly inbox?: string | undefined;
+  /** The id under which the answer is kept. */
+  readonly stream?: string | undefined;
 }
 
 /** The header block of a reply, or of a streamed one's `head` frame. */
@@ -177,6 +186,7 @@ export const encodeReply = (parts: ReplyParts): MsgHdrs => {
   let lines = `${replyLines}ce-source: ${parts.source}\r\nce-id: ${encodeAttribute(parts.callId)}\r\n`;
   lines += loadLine(parts);
   if (parts.inbox !== undefined) lines += frameLine("head", 0) + headerLine(wireHeaders.inbox, parts.inbox);
+  if (parts.stream !== undefined) lines += `${wireHeaders.stream}: ${parts.stream}\r\n`;
   if (parts.error !== undefined) lines += `${wireHeaders.error}: ${parts.error}\r\n`;
   return HeaderBlock.of(`${lines}${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n`);
 };
@@ -188,6 +198,8 @@ export interface ReceivedReply {
   readonly inFlight: number;
   readonly slots: number;
   readonly offer: boolean;
+  /** The id under which the answer is kept: its body is there, and not in what follows. */
+  readonly stream?: string;
 }
 
 // What HTTP allows in a header (RFC 9110, 5.1 and 5.5): a caller that writes another gets an exception from Node.
@@ -219,11 +231,13 @@ export const decodeReply = (headers: string, isUpgrade = false): ReceivedReply =
   const json = headerValue(headers, wireHeaders.http);
   const error = headerValue(headers, wireHeaders.error);
   const [inFlight, slots, offer] = (headerValue(headers, wireHeaders.load) ?? "0/0").split("/");
+  const stream = headerValue(headers, wireHeaders.stream);
   return {
     head: json === undefined ? { status: 200, headers: [] } : parseResponseHead(json, isUpgrade),
     error: error !== undefined && isErrorCode(error) ? error : undefined,
     inFlight: Number(inFlight),
     slots: Number(slots),
     offer: offer === "offer",
+    ...(stream !== undefined && /^[0-9a-f]{32}$/.test(stream) ? { stream } : {}),
   };
 };

@@ -33,6 +33,8 @@ export interface Invocation {
   readonly deadlineMs: number;
   /** Whether `done` takes a result of kind "streaming"; else the answer comes whole, however long it takes. */
   readonly canStream?: boolean;
+  /** An answer that is a stream of events shall be kept: its head names the id, and its body is to be read there. */
+  readonly keepsEvents?: boolean;
   /** `body` is only the beginning: called once, with where to write the rest, when a replica has taken the call. */
   readonly upload?: ((sink: BodySink) => void) | undefined;
 }
@@ -181,6 +183,7 @@ const startCall = (
       deadlineMs: invocation.deadlineMs,
       windowBytes: windowBytes === 0 ? undefined : windowBytes,
       isStreamed: invocation.upload !== undefined,
+      keepsEvents: invocation.keepsEvents === true,
     });
     assertFits(bus, headerBytes(headers) + invocation.body.length);
     const call: OpenCall = {
@@ -192,6 +195,8 @@ const startCall = (
       done,
       windowBytes,
       upload: invocation.upload,
+      keepsEvents: invocation.keepsEvents === true,
+      isKept: false,
       isUpgrade: invocation.head.upgrade !== undefined,
       stream: undefined,
       abandoned: false,

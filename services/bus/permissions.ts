@@ -40,6 +40,7 @@ const gateway: Permissions = {
       streams.RESULTS,
       streams.LOGS,
       streams.METRICS,
+      streams.STREAMS,
     ].flatMap((stream) => js.readStream(stream.name)),
     ...js.writeStore(stores.bundles.name),
     ...js.writeStore(stores.payloads.name),
@@ -146,6 +147,7 @@ export const replicaPermissions = ({ namespace, name, replica }: ReplicaName): P
     subjects.logSubject(namespace, name, replica),
     subjects.replicaOwnFilter(namespace, name, replica),
     subjects.callSubject("done", namespace, name),
+    subjects.keptFilter(namespace, name),
   ],
   subscribe: [
     // With the queue group's name the server allows the subscription in that group only.

@@ -1,5 +1,5 @@
 import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
-import { functionTimeoutMs } from "../../schemas/function.ts";
+import { functionTimeoutMs, keepsEvents } from "../../schemas/function.ts";
 import { type FunctionName, formatFunctionName, parseFunctionName } from "../../schemas/names.ts";
 import { buckets } from "../../schemas/topology.ts";
 import type { Bus } from "../bus/connection.ts";
@@ -10,6 +10,8 @@ export interface FunctionEntry {
   readonly function: FunctionName;
   readonly record: FunctionRecord;
   readonly timeoutMs: number;
+  /** Its streams of events are kept for readers who come back. */
+  readonly keepsEvents: boolean;
 }
 
 /** The local copy of the buckets `functions`, `status` and `namespaces`: nobody is asked on the way of a call. */
@@ -54,7 +56,12 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
       await openBucket(bus, buckets.functions),
       (key, record) => {
         const { namespace, name } = record.spec;
-        functions.set(key, { function: { namespace, name }, record, timeoutMs: functionTimeoutMs(record.spec) });
+        functions.set(key, {
+          function: { namespace, name },
+          record,
+          timeoutMs: functionTimeoutMs(record.spec),
+          keepsEvents: keepsEvents(record.spec),
+        });
       },
       (key) => {
         const gone = functions.get(key);

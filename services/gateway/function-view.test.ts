@@ -7,6 +7,7 @@ const createdAt = "2026-01-01T00:00:00.000Z";
 
 const entryOf = (more: object, replicas: number): FunctionEntry => ({
   function: { namespace: "openfaas-fn", name: "f" },
+  keepsEvents: false,
   timeoutMs: 60_000,
   record: {
     spec: { name: "f", namespace: "openfaas-fn", image: "i", ...more },

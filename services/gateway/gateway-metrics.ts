@@ -14,7 +14,11 @@ export interface GatewayMetrics {
   /** Drops a removed function's series. */
   readonly forget: (name: FunctionName) => void;
   /** Adds the gauges that are read when somebody scrapes. */
-  readonly observe: (directory: Directory, counts: (name: FunctionName) => CallCounts) => void;
+  readonly observe: (
+    directory: Directory,
+    counts: (name: FunctionName) => CallCounts,
+    readers: (name: FunctionName) => number,
+  ) => void;
 }
 
 interface Series {
@@ -89,11 +93,14 @@ export const createGatewayMetrics = (): GatewayMetrics => {
       }
       series.delete(label);
     },
-    observe: (directory, counts) => addGauges(registry, directory, counts),
+    observe: (...sources) => addGauges(registry, ...sources),
   };
 };
 
-const addGauges = (registry: Registry, directory: Directory, counts: (name: FunctionName) => CallCounts): void => {
+const addGauges = (
+  registry: Registry,
+  ...[directory, counts, readers]: Parameters<GatewayMetrics["observe"]>
+): void => {
   const perFunction = (name: string, help: string, value: (of: FunctionName, replicas: number) => number): Gauge =>
     new Gauge({
       name,
@@ -120,4 +127,5 @@ const addGauges = (registry: Registry, directory: Directory, counts: (name: Func
     "Calls that wait in line for a free slot",
     (of) => counts(of).waiting,
   );
+  perFunction("gateway_function_stream_readers", "Clients that read kept event streams", readers);
 };

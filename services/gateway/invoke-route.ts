@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
+import { parseEventId } from "../../schemas/invocation.ts";
 import type { Invoker } from "../bus/invoker.ts";
+import type { KeptReader } from "../bus/kept-reader.ts";
 import { type ClientSocket, openClientSocket } from "./client-socket.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { sendError } from "./error-reply.ts";
@@ -9,6 +11,7 @@ import { readCallHead } from "./http-head.ts";
 import { splitUrl } from "./invocation-url.ts";
 import { takeBody } from "./read-body.ts";
 import { trySendResult } from "./send-result.ts";
+import { sendKeptFrom, sendNewKept, type Viewer } from "./send-kept.ts";
 import { joinSocket } from "./send-socket.ts";
 import { sendStream } from "./send-stream.ts";
 import { openResponse, type Upgraded } from "./upgrade.ts";
@@ -17,6 +20,7 @@ import { openResponse, type Upgraded } from "./upgrade.ts";
 export interface InvokeParts {
   readonly directory: Directory;
   readonly invoker: Invoker;
+  readonly kept: KeptReader;
   readonly metrics: GatewayMetrics;
   readonly maxBodyBytes: number;
 }
@@ -55,7 +59,7 @@ const takeCallBody = ({ request, client }: Exchange, limit: number, done: Parame
 };
 
 /** Creates the routes. */
-export const createInvokeRoute = ({ directory, invoker, metrics, maxBodyBytes }: InvokeParts): InvokeRoute => {
+export const createInvokeRoute = ({ directory, invoker, kept, metrics, maxBodyBytes }: InvokeParts): InvokeRoute => {
   const answer = (exchange: Exchange): void => {
     const { request, response, client } = exchange;
     const startMs = Date.now();
@@ -73,6 +77,14 @@ export const createInvokeRoute = ({ directory, invoker, metrics, maxBodyBytes }:
     }
     const startNs = `${startMs}000000`;
     const call = readCallHead(request, path, startNs);
+    const keepsEvents = entry.keepsEvents && !client && request.method !== "HEAD";
+    const viewerOf = (): Viewer => ({ response, call, startNs, reader: kept, function: entry.function });
+    const position = keepsEvents ? parseEventId(request.headers["last-event-id"]?.toString() ?? "") : undefined;
+    if (position) {
+      // Nobody reads what it may have sent: its call has been begun before.
+      request.resume();
+      return void sendKeptFrom(viewerOf(), position);
+    }
     metrics.started(entry.function);
     const settle = (status: number): void => metrics.finished(entry.function, status, (Date.now() - startMs) / 1000);
     takeCallBody(exchange, maxBodyBytes, (taken) => {
@@ -83,6 +95,7 @@ export const createInvokeRoute = ({ directory, invoker, metrics, maxBodyBytes }:
       const isWhole = taken instanceof Uint8Array;
       // A call may be refused before invoke() has returned: then there is nothing to cancel any more.
       let isOver = false;
+      let isKept = false;
       const end = (status: number): void => {
         isOver = true;
         settle(status);
@@ -96,6 +109,7 @@ export const createInvokeRoute = ({ directory, invoker, metrics, maxBodyBytes }:
           upload: isWhole ? undefined : taken.writeTo,
           deadlineMs: startMs + entry.timeoutMs,
           canStream: true,
+          keepsEvents,
         },
         (result) => {
           if (client && result.kind === "streaming" && result.reply.head.status === 101) {
@@ -107,12 +121,17 @@ export const createInvokeRoute = ({ directory, invoker, metrics, maxBodyBytes }:
           if (!isWhole && result.kind !== "streaming") request.resume();
           if (result.kind !== "streaming")
             return end(trySendResult(response, request.method === "HEAD", call, startNs, result));
+          if (keepsEvents && result.reply.stream !== undefined) {
+            isKept = true;
+            return void sendNewKept(viewerOf(), result.reply.stream, result.rest, end);
+          }
           sendStream({ response, call, startNs, result, cancel: () => cancel(), end });
         },
       );
       if (!isOver)
         (client?.socket ?? response).once("close", () => {
-          if (isOver) return;
+          // A kept answer goes on for whoever comes back.
+          if (isOver || isKept) return;
           cancel();
           end(499);
         });

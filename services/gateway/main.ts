@@ -1,6 +1,7 @@
 import { stores } from "../../schemas/topology.ts";
 import { openBus } from "../bus/connection.ts";
 import { openInvoker } from "../bus/invoker.ts";
+import { openKeptReader } from "../bus/kept-reader.ts";
 import { openStore } from "../bus/objects.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import { runService } from "../runtime/lifecycle.ts";
@@ -37,11 +38,13 @@ await runService("gateway", async (scope) => {
   const bundles = await retryUntilReady(() => openStore(bus, stores.bundles));
   const limits = { maxCalls: config.maxLine, maxBytes: 256 * 1024 * 1024 };
   const invoker = openInvoker(bus, { limits });
+  const kept = openKeptReader(bus);
+  scope.onStop("readers", async () => kept.close());
   const wishes = openWishes(bus, config.wishTimeoutMs);
   const metrics = createGatewayMetrics();
-  metrics.observe(directory, invoker.counts);
+  metrics.observe(directory, invoker.counts, kept.count);
   directory.onRemoved(metrics.forget);
-  const invoke = createInvokeRoute({ directory, invoker, metrics, maxBodyBytes: config.maxBodyBytes });
+  const invoke = createInvokeRoute({ directory, invoker, kept, metrics, maxBodyBytes: config.maxBodyBytes });
   const api = createApp(authorize, [
     createFunctionsRoute({ directory, wishes, metrics }),
     createBundlesRoute(bundles, config.maxBundleBytes),

@@ -16,9 +16,11 @@ export interface StreamedAnswer {
   readonly end: (status: number) => void;
 }
 
-// An answer that breaks off must not look complete. A client tells by the missing last chunk or the missing bytes; where
-// neither is there (HTTP/1.0), a closed connection would be the end, and only a reset tells.
-const breakOff = (response: ServerResponse, length: number | undefined): void => {
+/**
+ * Breaks an answer off, which must not look complete. A client tells by the missing last chunk or the missing bytes; where
+ * neither is there (HTTP/1.0), a closed connection would be the end, and only a reset tells.
+ */
+export const breakOff = (response: ServerResponse, length: number | undefined): void => {
   if (response.chunkedEncoding || length !== undefined) response.destroy();
   else response.socket?.resetAndDestroy();
 };

@@ -12,6 +12,8 @@ describe("checkSpec()", () => {
     { envVars: { exec_timeout: "1m30s", max_inflight: "4", log_callid: "TRUE", mode: "" } },
     { limits: { memory: "128Mi", cpu: "100m" }, requests: { cpu: "0.5" } },
     { labels: { "com.openfaas.scale.min": "2", "com.openfaas.scale.max": "2" } },
+    { annotations: { "com.busker.stream.resume": "true" } },
+    { annotations: { "com.busker.stream.resume": "false", any: "other" } },
   ];
   for (const more of fine)
     it(`takes ${JSON.stringify(more)}`, () => {
@@ -41,6 +43,10 @@ describe("checkSpec()", () => {
     [{ ...good, limits: { memory: "lots" } }, 'limits.memory must be an amount of bytes such as 128Mi; got "lots"'],
     [{ ...good, requests: { cpu: "half" } }, "requests.cpu must be an amount of cores"],
     [{ ...good, labels: { "com.openfaas.scale.min": "one" } }, "label com.openfaas.scale.min must be a whole number"],
+    [
+      { ...good, annotations: { "com.busker.stream.resume": "yes" } },
+      'annotation com.busker.stream.resume must be true or false; got "yes"',
+    ],
     [
       { ...good, labels: { "com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2" } },
       "must be at least com.openfaas.scale.min, 3",

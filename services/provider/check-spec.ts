@@ -1,5 +1,5 @@
 import { BuskerError } from "../../schemas/errors.ts";
-import { bundleScheme, type FunctionSpec } from "../../schemas/function.ts";
+import { bundleScheme, type FunctionSpec, resumeAnnotation } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
 import { checkCommand, checkEnvironment } from "./check-environment.ts";
@@ -59,6 +59,11 @@ const checkLabels = (labels: Readonly<Record<string, string>>): readonly string[
   return faults;
 };
 
+const checkAnnotations = ({ [resumeAnnotation]: resume }: Readonly<Record<string, string>>): readonly string[] =>
+  resume === undefined || resume === "true" || resume === "false"
+    ? []
+    : [`annotation ${resumeAnnotation} must be true or false; got ${JSON.stringify(resume)}`];
+
 const checkAmounts = (
   field: "limits" | "requests",
   { memory, cpu }: { memory?: string; cpu?: string },
@@ -75,6 +80,7 @@ const checkContent = (spec: FunctionSpec): readonly string[] => [
   ...checkEnvironment(spec.envVars ?? {}),
   ...(spec.image.startsWith(bundleScheme) ? checkCommand(spec.envVars ?? {}, spec.envProcess) : []),
   ...checkLabels(spec.labels ?? {}),
+  ...checkAnnotations(spec.annotations ?? {}),
   ...checkAmounts("limits", spec.limits ?? {}),
   ...checkAmounts("requests", spec.requests ?? {}),
 ];

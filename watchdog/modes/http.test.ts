@@ -90,6 +90,10 @@ describe("mode http", () => {
     expect((await opened.call()).error).to.equal("function_unreachable");
   });
 
+  it("takes a server for ready that answers with a stream without end", async () => {
+    await open(server(), { ready_path: "/endless" });
+  });
+
   it("waits for 2xx on ready_path", async () => {
     const beganMs = Date.now();
     await open(server(), { ready_path: "/ready" });

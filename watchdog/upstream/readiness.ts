@@ -1,3 +1,4 @@
+import { maxWholeBytes } from "../../schemas/invocation.ts";
 import { createUpstreamClient, type UpstreamAddress } from "./client.ts";
 
 /** How a function is asked whether it is ready. */
@@ -12,12 +13,9 @@ export interface ReadinessQuestion {
 /** How long one question may stay open: a server that accepts early may answer late. */
 const questionTimeoutMs = 5000;
 
-/** A probe's answer is small; a function that pours out more there is ready too, but is not read. */
-const maxProbeBytes = 1024 * 1024;
-
 const ask = (address: UpstreamAddress, path: string): Promise<number | undefined> =>
   new Promise((resolve) => {
-    const client = createUpstreamClient(address, maxProbeBytes);
+    const client = createUpstreamClient(address, maxWholeBytes);
     const settle = (status: number | undefined): void => {
       clearTimeout(timer);
       resolve(status);
@@ -26,9 +24,11 @@ const ask = (address: UpstreamAddress, path: string): Promise<number | undefined
     const timer = setTimeout(() => settle(undefined), questionTimeoutMs);
     const host = address.host.includes(":") ? `[${address.host}]` : address.host;
     const head = `GET ${path} HTTP/1.1\r\nHost: ${host}:${address.port}\r\nUser-Agent: busker-watchdog\r\nConnection: close\r\n\r\n`;
-    client.exchange({ head, body: new Uint8Array(), isHead: false }, false, (outcome) =>
-      settle(outcome.kind === "answered" ? outcome.response.head.status : undefined),
-    );
+    // One that is long, or has no end as a stream of events, counts from its head on and is not read.
+    client.exchange({ head, body: new Uint8Array(), isHead: false, canStream: true }, false, (outcome) => {
+      if (outcome.kind === "streaming") settle(outcome.head.status);
+      else settle(outcome.kind === "answered" ? outcome.response.head.status : undefined);
+    });
   });
 
 /** The address that answers as it should; undefined when none does yet. */
