@@ -94,8 +94,16 @@ export const maxWholeBytes = 256 * 1024;
 /** "In time": how long an answer that has begun is waited for, so that it travels whole, in milliseconds. */
 export const wholeWaitMs = 3;
 
-/** What all streams of one process may have on the way together, and the bounds of one stream's share, in bytes. */
-export const windowBytes = { all: 32 * 1024 * 1024, least: 64 * 1024, most: 1024 * 1024 } as const;
+/**
+ * Windows in bytes: what all streams of one process may have on the way together, the least of one stream, what it begins
+ * with and what it grows to while its reader is fast and the others leave room.
+ */
+export const windowBytes = {
+  all: 32 * 1024 * 1024,
+  least: 64 * 1024,
+  first: 1024 * 1024,
+  most: 8 * 1024 * 1024,
+} as const;
 
 /** How often a replica asks whether the caller of an open stream is still there, in milliseconds. */
 export const streamPingMs = 1000;

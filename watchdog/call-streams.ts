@@ -84,7 +84,8 @@ const createStream = (
     upload: (receivedBytes) => {
       const windowBytes = windows.next();
       const grantedBytes = receivedBytes + windowBytes;
-      upload = new BodyReceiver({ receivedBytes, grantedBytes, windowBytes, grant });
+      const mostBytes = (): number => windows.most();
+      upload = new BodyReceiver({ receivedBytes, grantedBytes, windowBytes, mostBytes, grant });
       grant(grantedBytes);
       return upload;
     },

@@ -15,12 +15,18 @@ export interface IncomingBody {
   readonly consumed: (bytes: number) => void;
 }
 
+// Half a window of 1 MiB in this time is 50 MB/s, which needs no longer one.
+const fastMs = 10;
+
 /** Why a body that came in frames cannot be trusted. */
 const broken = (what: string): BuskerError => new BuskerError("internal", `the streamed body is broken: ${what}`);
 
 /** The receiving side of a streamed body: notices what is lost, doubled or sent without credit, and renews the credit. */
 export class BodyReceiver implements IncomingBody {
-  readonly #windowBytes: number;
+  readonly #mostBytes: () => number;
+  #windowBytes: number;
+  readonly #nowMs: () => number;
+  #renewedMs: number;
   readonly #grant: (totalBytes: number) => void;
   #listener: BodyListener | undefined;
   #number = 0;
@@ -34,8 +40,14 @@ export class BodyReceiver implements IncomingBody {
     readonly receivedBytes: number;
     readonly grantedBytes: number;
     readonly windowBytes: number;
+    /** What the window may grow to now. */
+    readonly mostBytes: () => number;
     readonly grant: (totalBytes: number) => void;
+    readonly nowMs?: () => number;
   }) {
+    this.#nowMs = parts.nowMs ?? Date.now;
+    this.#renewedMs = this.#nowMs();
+    this.#mostBytes = parts.mostBytes;
     this.#receivedBytes = parts.receivedBytes;
     this.#grantedBytes = parts.grantedBytes;
     this.#windowBytes = parts.windowBytes;
@@ -54,8 +66,20 @@ export class BodyReceiver implements IncomingBody {
   consumed(bytes: number): void {
     this.#consumedBytes += bytes;
     if (this.#isOver || this.#grantedBytes - this.#consumedBytes > this.#windowBytes / 2) return;
-    this.#grantedBytes = this.#consumedBytes + this.#windowBytes;
+    this.#fitWindow();
+    this.#grantedBytes = Math.max(this.#grantedBytes, this.#consumedBytes + this.#windowBytes);
     this.#grant(this.#grantedBytes);
+  }
+
+  /**
+   * A reader that takes half a window in no time waits for the sender more than the other way round: it gets a longer one.
+   * A slow one keeps what it has, so that what waits for slow readers stays little.
+   */
+  #fitWindow(): void {
+    const now = this.#nowMs();
+    const isFast = now - this.#renewedMs <= fastMs;
+    this.#renewedMs = now;
+    this.#windowBytes = Math.min(isFast ? this.#windowBytes * 2 : this.#windowBytes, this.#mostBytes());
   }
 
   /** Takes a `data` frame; gives the error when it shows that the body is broken, which the owner makes its end. */

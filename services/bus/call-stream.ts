@@ -60,7 +60,8 @@ export class CallStream {
     const grant = (totalBytes: number): void => {
       if (!this.#isClosed) this.#transport.frame(this.#inbox, encodeFrame("credit", totalBytes), nothing);
     };
-    this.#answer = new BodyReceiver({ receivedBytes, grantedBytes: windowBytes, windowBytes, grant });
+    const mostBytes = (): number => this.#transport.windows.most();
+    this.#answer = new BodyReceiver({ receivedBytes, grantedBytes: windowBytes, windowBytes, mostBytes, grant });
     return this.#answer;
   }
 

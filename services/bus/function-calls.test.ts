@@ -499,7 +499,7 @@ describe("FunctionCalls with streamed answers", () => {
       expect(result?.kind === "streaming" && result.reply.head.status).to.equal(status);
     });
 
-  it("grants more when half of the window is consumed, the sum of all bytes so far and one window", () => {
+  it("grants more when half of the window is consumed, the sum of all bytes so far and one window, twice as long for a fast reader", () => {
     const { world, calls } = createWorld();
     calls.onReady("a", 1, 0);
     const { call, results } = openStreamed(world);
@@ -512,7 +512,7 @@ describe("FunctionCalls with streamed answers", () => {
     at(world.sent, 0).answer(frame("data", 1, "3456"));
     result.rest.consumed(4);
     expect(world.frames.map(({ subject, text }) => [subject, /Busker-Frame: (.*)\r/.exec(text)?.[1]])).to.deep.equal([
-      [inbox, "credit 14"],
+      [inbox, "credit 22"],
     ]);
   });
 

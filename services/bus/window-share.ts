@@ -9,10 +9,18 @@ export class WindowShare {
     return this.#open;
   }
 
-  /** The window of one more stream, in bytes. */
+  /** The first window of one more stream, in bytes. */
   next(): number {
-    const share = Math.floor(windowBytes.all / (this.#open + 1));
-    return Math.min(windowBytes.most, Math.max(windowBytes.least, share));
+    return Math.min(windowBytes.first, this.#share(this.#open + 1));
+  }
+
+  /** What the window of a stream that is open may grow to, in bytes. */
+  most(): number {
+    return Math.min(windowBytes.most, this.#share(this.#open));
+  }
+
+  #share(streams: number): number {
+    return Math.max(windowBytes.least, Math.floor(windowBytes.all / Math.max(1, streams)));
   }
 
   /** A stream has opened. */

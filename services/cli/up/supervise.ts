@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { allocatorSettings } from "../../runtime/allocator.ts";
 import { nextWaitMs } from "./back-off.ts";
 import { formatLogLine } from "./log-line.ts";
 
@@ -42,13 +41,17 @@ const gone = (child: ChildProcess): Promise<void> =>
 const causeOf = (code: number | null, signal: NodeJS.Signals | null): string =>
   signal === null ? `with code ${code}` : `by ${signal}`;
 
+// Large bodies pass as memory outside V8's heap. V8 counts it with a heap that is small, and without this it marks that
+// heap anew for every 16 MB that go by: half of the gateway's time (4.4 against 2.0 ms of CPU per MB).
+const heapFlags = ["--initial-old-space-size=64"];
+
 // A process group of its own, so that Ctrl-C in a terminal reaches the supervisor only, which then stops things in
 // order; a pipe as standard input, whose end tells the service that the supervisor is gone.
 const spawnService = ({ file, env }: ServiceSpec): ChildProcess =>
-  spawn(process.execPath, [file], {
+  spawn(process.execPath, [...heapFlags, file], {
     detached: true,
     stdio: ["pipe", "pipe", "pipe"],
-    env: { ...allocatorSettings, ...env, BUSKER_PARENT: "stdin" },
+    env: { ...env, BUSKER_PARENT: "stdin" },
   });
 
 /** Starts a service and keeps it running; `report` gets its lines and one line whenever it is started again. */
