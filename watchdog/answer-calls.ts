@@ -19,19 +19,24 @@ export interface LastFrame {
   readonly offer: boolean;
 }
 
+/** What an answer says besides what the function said. */
+export interface AboutAnswer {
+  /** A slot is held for this caller. */
+  readonly offer: boolean;
+  /** How long the function had the call; absent where it never did. */
+  readonly durationMs?: number;
+  /** The answer is streamed: where the caller's frames go. */
+  readonly inbox?: string;
+  /** The id under which it is kept. */
+  readonly stream?: string;
+}
+
 /** Reads calls and answers them, each answer with the replica's load. */
 export interface Answering {
   /** Undefined when it could not be read; the caller has been told so. */
   readonly read: (message: BusMessage) => ReceivedRequest | undefined;
-  /** `offer` says that a slot is held for this caller. */
-  readonly answer: (message: BusMessage, callId: string, answer: Answer, offer: boolean) => void;
-  /** The first frame of a streamed answer: where the caller's frames go, and the id under which it is kept, if it is. */
-  readonly head: (
-    message: BusMessage,
-    callId: string,
-    answer: Answer,
-    more: { readonly inbox: string; readonly stream?: string },
-  ) => void;
+  /** A whole answer, or with `inbox` the first frame of a streamed one. */
+  readonly answer: (message: BusMessage, callId: string, answer: Answer, about: AboutAnswer) => void;
   /** Its last frame. */
   readonly last: (message: BusMessage, frame: LastFrame) => void;
   readonly refuse: (message: BusMessage, error: BuskerError, callId?: string) => void;
@@ -47,37 +52,35 @@ export const errorAnswerOf = (error: BuskerError): Answer => ({
   error: error.code,
 });
 
+const headersOf = ({ headers }: Answer, durationMs: number | undefined): readonly string[] =>
+  durationMs === undefined ? headers : headers.concat("X-Duration-Seconds", (durationMs / 1000).toFixed(6));
+
 /** Creates the side of a replica that speaks with its callers. */
 export const createAnswering = (bus: Bus, keeper: SlotKeeper): Answering => {
-  const loadOf = (message: BusMessage) => ({ inFlight: keeper.loadFor(callerOf(message)), slots: keeper.slots });
-  const send = (
-    message: BusMessage,
-    callId: string,
-    given: Answer,
-    more: { offer: boolean; inbox?: string; stream?: string },
-  ): void => {
+  const answer: Answering["answer"] = (message, callId, given, { offer, durationMs, inbox, stream }) => {
     if (!message.reply) return;
-    const { status, headers, body, error } = given;
-    const block = encodeReply({
+    const headers = encodeReply({
       callId,
       source: bus.source,
-      head: { status, headers },
-      ...loadOf(message),
-      ...more,
-      error,
+      head: { status: given.status, headers: headersOf(given, durationMs) },
+      inFlight: keeper.loadFor(callerOf(message)),
+      slots: keeper.slots,
+      offer,
+      inbox,
+      stream,
+      error: given.error,
     });
-    bus.nc.publish(message.reply, body, { headers: block });
+    bus.nc.publish(message.reply, given.body, { headers });
   };
-  const answer: Answering["answer"] = (message, callId, given, offer) => send(message, callId, given, { offer });
   const refuse: Answering["refuse"] = (message, error, callId = "") =>
-    answer(message, callId, errorAnswerOf(error), false);
+    answer(message, callId, errorAnswerOf(error), { offer: false });
   return {
     answer,
     refuse,
-    head: (message, callId, given, more) => send(message, callId, given, { offer: false, ...more }),
     last: (message, { kind, number, error, offer }) => {
       if (!message.reply) return;
-      const headers = encodeLastFrame(kind, number, { ...loadOf(message), offer }, error?.code);
+      const load = { inFlight: keeper.loadFor(callerOf(message)), slots: keeper.slots, offer };
+      const headers = encodeLastFrame(kind, number, load, error?.code);
       bus.nc.publish(message.reply, error?.message ?? "", { headers });
     },
     read: (message) => {

@@ -36,3 +36,13 @@ export const collectRest = (
   });
   rest.consumed(first.length);
 };
+
+/** Lets what follows a body go by, for a call that is answered without it. */
+export const ignoreRest = (body: Uint8Array, rest: IncomingBody): void => {
+  rest.listen({
+    onData: (chunk) => rest.consumed(chunk.length),
+    onEnd: () => undefined,
+    onError: () => undefined,
+  });
+  rest.consumed(body.length);
+};

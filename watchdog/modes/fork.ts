@@ -12,7 +12,8 @@ import { quoteAssignments, quoteWord } from "../shell/shell-words.ts";
 import { forkEnvironment, marshalCall } from "./fork-environment.ts";
 import { type PipedProcess, spawnPiped, withOwnPipes } from "./piped-process.ts";
 import { runProcess, type Ending, type RunParts } from "./run-process.ts";
-import { ignoreRest, withoutUpgrade } from "./write-input.ts";
+import { ignoreRest } from "../collect-rest.ts";
+import { withoutUpgrade } from "./write-input.ts";
 
 /** What the fork modes differ in. */
 export interface ForkRules {

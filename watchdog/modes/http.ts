@@ -8,7 +8,7 @@ import { resolveCommand } from "../resolve-command.ts";
 import { createUpstreamClient, type UpstreamClient } from "../upstream/client.ts";
 import type { ExchangeOutcome, ExchangeRequest } from "../upstream/connection.ts";
 import { buildRequestHead, type RequestTarget, streamedLength } from "../upstream/request-head.ts";
-import { ignoreRest } from "./write-input.ts";
+import { ignoreRest } from "../collect-rest.ts";
 import { startHttpChild, type HttpChild } from "./http-child.ts";
 
 /** Methods that may go out twice without doing their work twice (RFC 9110 section 9.2.2). */

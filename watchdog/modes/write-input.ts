@@ -1,5 +1,6 @@
 import type { Writable } from "node:stream";
 import type { Call } from "../mode.ts";
+import { ignoreRest } from "../collect-rest.ts";
 import type { IncomingBody } from "../../services/bus/body-receiver.ts";
 
 /** What a process reads, and what to do when it will never be complete. */
@@ -36,14 +37,4 @@ export const withoutUpgrade = (call: Call): Call => {
   if (!call.upgrade) return call;
   if (call.rest) ignoreRest(call.body, call.rest);
   return { ...call, rest: undefined, upgrade: undefined };
-};
-
-/** Lets what follows a body go by, for a call that is answered without it. */
-export const ignoreRest = (body: Uint8Array, rest: IncomingBody): void => {
-  rest.listen({
-    onData: (chunk) => rest.consumed(chunk.length),
-    onEnd: () => undefined,
-    onError: () => undefined,
-  });
-  rest.consumed(body.length);
 };
