@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { connect } from "nats";
 import { readCredentialsFile } from "../services/bus/credentials.ts";
-import type { CallResult } from "../services/bus/function-calls.ts";
+import type { CallResult } from "../services/bus/open-call.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
 import { type Invoker, openInvoker } from "../services/bus/invoker.ts";
 import { callReplyPrefix, replicaControlSubject } from "../schemas/subjects.ts";

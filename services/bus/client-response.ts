@@ -1,6 +1,6 @@
 import type { BuskerError } from "../../schemas/errors.ts";
 import type { IncomingBody } from "./body-receiver.ts";
-import type { CallResult } from "./function-calls.ts";
+import type { CallResult } from "./open-call.ts";
 
 /** A function's response. */
 export interface FunctionResponse {

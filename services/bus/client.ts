@@ -4,7 +4,7 @@ import { maxWholeBytes } from "../../schemas/invocation.ts";
 import { parseFunctionName } from "../../schemas/names.ts";
 import { type BusOptions, openBus } from "./connection.ts";
 import { type FunctionResponse, openResponse } from "./client-response.ts";
-import type { CallResult } from "./function-calls.ts";
+import type { CallResult } from "./open-call.ts";
 import { type Invocation, type Invoker, openInvoker } from "./invoker.ts";
 import { type BodyParts, writeParts } from "./write-parts.ts";
 

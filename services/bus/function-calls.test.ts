@@ -1,7 +1,8 @@
 import { expect } from "chai";
 import { headers as natsHeaders, type Msg, type MsgHdrs } from "nats";
 import type { FrameKind, ReplicaControl } from "../../schemas/invocation.ts";
-import { type CallResult, type CallTransport, FunctionCalls, type OpenCall } from "./function-calls.ts";
+import { FunctionCalls } from "./function-calls.ts";
+import type { CallResult, CallTransport, OpenCall } from "./open-call.ts";
 import { HeaderBlock } from "./headers.ts";
 import type { BodySink } from "./body-sender.ts";
 import { encodeFrame } from "./frames.ts";

@@ -1,100 +1,18 @@
-import type { Msg, MsgHdrs } from "nats";
+import type { Msg } from "nats";
 import { BuskerError } from "../../schemas/errors.ts";
-import { type ReplicaControl, type ReplicaLoad, wireHeaders } from "../../schemas/invocation.ts";
+import { type ReplicaLoad, wireHeaders } from "../../schemas/invocation.ts";
 import type { FunctionName } from "../../schemas/names.ts";
-import { Bag, type BagItem } from "./bag.ts";
-import type { IncomingBody } from "./body-receiver.ts";
-import type { BodySink } from "./body-sender.ts";
+import { Bag } from "./bag.ts";
+import { badFrame, inSeconds, lost, overdue, readAnswer, readReply } from "./call-ends.ts";
 import { CallStream } from "./call-stream.ts";
 import { decodeFrame, type Frame, isFrame } from "./frames.ts";
 import { headerStatus, headerText, headerValue } from "./headers.ts";
-import type { WindowShare } from "./window-share.ts";
-import { decodeReply, type ReceivedReply } from "./invocation-wire.ts";
-import { Line, type Place } from "./line.ts";
+import type { ReceivedReply } from "./invocation-wire.ts";
+import { Line } from "./line.ts";
+import type { CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
+import { Reservations } from "./reservations.ts";
 import { freeSlots, type ReplicaSlots, SlotTable } from "./slot-table.ts";
 
-/** How a call ended, as its caller learns it. */
-export type CallResult =
-  | { readonly kind: "answered"; readonly reply: ReceivedReply; readonly body: Uint8Array }
-  /** The head and the first bytes; `rest` tells the end, which may be an error. Only to callers that take it. */
-  | {
-      readonly kind: "streaming";
-      readonly reply: ReceivedReply;
-      readonly body: Uint8Array;
-      readonly rest: IncomingBody;
-    }
-  | { readonly kind: "failed"; readonly error: BuskerError };
-
-interface Binding {
-  readonly replica: ReplicaSlots;
-  readonly token: number;
-  readonly sequence: number;
-  /** How long the call waited in line before. */
-  readonly waitedMs: number;
-}
-
-/** A call on its way. */
-export interface OpenCall extends BagItem {
-  readonly callId: string;
-  readonly headers: MsgHdrs;
-  readonly body: Uint8Array;
-  readonly deadlineMs: number;
-  readonly sinceMs: number;
-  readonly done: (result: CallResult) => void;
-  /** First credit for the answer, in bytes; 0: the caller takes a whole one only. */
-  readonly windowBytes: number;
-  /** Writes the rest of a streamed request, begun when the replica grants the first credit; undefined for a whole one. */
-  readonly upload: ((sink: BodySink) => void) | undefined;
-  /** The caller takes an answer that is kept. */
-  readonly keepsEvents: boolean;
-  /** The answer is kept: it goes on without this caller. */
-  isKept: boolean;
-  /** Its request asks for a WebSocket: a streamed answer may have status 101. */
-  readonly isUpgrade: boolean;
-  /** What makes this call a stream, from its first frame on. */
-  stream: CallStream | undefined;
-  /** Nobody waits for the answer any more; the slot is still taken until the replica says so. */
-  abandoned: boolean;
-  place: Place<OpenCall> | undefined;
-  bound: Binding | undefined;
-}
-
-/** What the calls of one function need of the world; a test passes a literal. */
-export interface CallTransport {
-  /** Sends a call to a replica and hands every reply to `listener`. Gives the token to forget it by. */
-  readonly request: (subject: string, headers: MsgHdrs, body: Uint8Array, listener: (message: Msg) => void) => number;
-  /** Sends a control message, its answers to the subject given. */
-  readonly control: (subject: string, message: ReplicaControl, reply?: string) => void;
-  /** Sends a frame to a streamed call. */
-  readonly frame: (subject: string, headers: MsgHdrs, payload: Uint8Array) => void;
-  /** The share of memory that one more stream may take. */
-  readonly windows: WindowShare;
-  /** `isAnswered` says that the one reply expected has come, and nothing more will. */
-  readonly forget: (token: number, isAnswered: boolean) => void;
-  /** A reply subject for as long as this function is known, for offers and pings. */
-  readonly standingReply: (listener: (message: Msg) => void) => { readonly token: number; readonly subject: string };
-  /** Says that so many calls want a replica. The provider answers to the subject given when there is no such function. */
-  readonly demand: (waiting: number, reply: string) => void;
-  readonly nowMs: () => number;
-  readonly random: () => number;
-}
-
-/** Bounds of a line. */
-export interface LineLimits {
-  readonly maxCalls: number;
-  readonly maxBytes: number;
-}
-
-/** Messages beside request and reply, for the bench: what late binding costs. */
-export interface SideMessages {
-  reserve: number;
-  withdraw: number;
-  offer: number;
-  busy: number;
-}
-
-// How many replicas a waiting call asks for a slot: Sparrow's own probe ratio. The bench prints the tail and the messages.
-const probesPerCall = 2;
 // A replica that holds calls and has said nothing for this long is asked whether it is still there.
 const silenceMs = 1000;
 // The replica's own answer to an overrun comes first, if it lives: it frees the slot in the same message.
@@ -115,11 +33,11 @@ export class FunctionCalls {
   readonly #table: SlotTable;
   readonly #line = new Line<OpenCall>();
   readonly #bound = new Bag<OpenCall>();
+  readonly #reservations: Reservations;
   readonly #standing: { readonly token: number; readonly subject: string };
   #lineBytes = 0;
   /** Of the latest call sent: tells which of two was sent first. */
   #sequence = 0;
-  #reserved = 0;
   #demandedMs = 0;
 
   constructor(name: FunctionName, transport: CallTransport, limits: LineLimits) {
@@ -128,6 +46,7 @@ export class FunctionCalls {
     this.#limits = limits;
     this.#table = new SlotTable(name.namespace, name.name);
     this.#standing = transport.standingReply((message) => this.#onSideReply(message));
+    this.#reservations = new Reservations(transport, this.#table, this.side, this.#standing.subject);
   }
 
   /** Calls in line. */
@@ -294,11 +213,11 @@ export class FunctionCalls {
       replica.slots = reply.slots;
       replica.others = Math.max(0, reply.inFlight - replica.mine);
     }
-    if (reply.offer) this.#unreserve(replica);
+    if (reply.offer) this.#reservations.forget(replica);
   }
 
   #useFreed(replica: ReplicaSlots, reply: ReceivedReply): void {
-    if (reply.offer && this.#line.length === 0) this.#withdraw(replica);
+    if (reply.offer && this.#line.length === 0) this.#reservations.withdraw(replica);
     this.#pump(replica);
   }
 
@@ -390,43 +309,11 @@ export class FunctionCalls {
 
   #askForSlots(): void {
     if (this.#table.list.length === 0) return this.#askForReplicas();
-    // Slots that are all this caller's own come back with its own replies: only shared replicas need asking.
-    let wanted = Math.min(this.#line.length * probesPerCall, this.#table.list.length) - this.#reserved;
-    if (wanted <= 0) return;
-    const shared = this.#table.list.filter((replica) => replica.others > 0 && !replica.reserved);
-    for (; wanted > 0 && shared.length > 0; wanted -= 1) {
-      const at = Math.floor(this.#transport.random() * shared.length);
-      const [replica] = shared.splice(at, 1);
-      if (replica) this.#reserve(replica);
-    }
-  }
-
-  #reserve(replica: ReplicaSlots): void {
-    const since = this.#line.first?.sinceMs ?? this.#transport.nowMs();
-    replica.reserved = true;
-    this.#reserved += 1;
-    this.side.reserve += 1;
-    this.#transport.control(replica.controlSubject, { kind: "reserve", since }, this.#standing.subject);
-  }
-
-  #unreserve(replica: ReplicaSlots): void {
-    if (!replica.reserved) return;
-    replica.reserved = false;
-    this.#reserved -= 1;
-  }
-
-  #withdraw(replica: ReplicaSlots): void {
-    this.side.withdraw += 1;
-    this.#transport.control(replica.controlSubject, { kind: "withdraw" }, this.#standing.subject);
+    this.#reservations.ask(this.#line.length, this.#line.first?.sinceMs ?? this.#transport.nowMs());
   }
 
   #withdrawWhenNobodyWaits(): void {
-    if (this.#line.length > 0 || this.#reserved === 0) return;
-    for (const replica of this.#table.list)
-      if (replica.reserved) {
-        this.#unreserve(replica);
-        this.#withdraw(replica);
-      }
+    if (this.#line.length === 0) this.#reservations.withdrawAll();
   }
 
   #askForReplicas(): void {
@@ -456,11 +343,11 @@ export class FunctionCalls {
 
   #onOffer(replica: ReplicaSlots, load: ReplicaLoad): void {
     this.side.offer += 1;
-    this.#unreserve(replica);
+    this.#reservations.forget(replica);
     replica.slots = load.slots;
     // The slot held for this caller counts as in flight over there, and is free here.
     replica.others = Math.max(0, load.inFlight - 1 - replica.mine);
-    if (this.#line.length === 0) return this.#withdraw(replica);
+    if (this.#line.length === 0) return this.#reservations.withdraw(replica);
     this.#pump(replica);
     if (this.#line.length > 0) this.#askForSlots();
   }
@@ -485,7 +372,7 @@ export class FunctionCalls {
   #strike(id: string): void {
     const replica = this.#table.strike(id);
     if (!replica) return;
-    this.#unreserve(replica);
+    this.#reservations.forget(replica);
     this.#forgetPing(replica);
   }
 
@@ -505,46 +392,3 @@ export class FunctionCalls {
       : new BuskerError("deadline_exceeded", `${waited}, and no replica of ${name}.${namespace} had a free slot`);
   }
 }
-
-const lost = (replica: string, reason: string | undefined): BuskerError =>
-  new BuskerError(
-    "replica_lost",
-    `replica ${replica} went away in the middle of the call${reason ? `: ${reason}` : ""}`,
-  );
-
-// A shorter wait explains nothing.
-const toldWaitMs = 100;
-
-const overdue = ({ deadlineMs, sinceMs, bound }: OpenCall, waitedMs = bound?.waitedMs ?? 0): BuskerError => {
-  const waited =
-    waitedMs < toldWaitMs ? "" : `, of which it waited ${inSeconds(waitedMs)} in line for a replica with a free slot`;
-  const whole = inSeconds(deadlineMs - sinceMs);
-  return new BuskerError("deadline_exceeded", `the function did not answer within the call's ${whole}${waited}`);
-};
-
-/** What a reply means to the caller. A replica that stops a call at its deadline does not know how long it waited before. */
-const readAnswer = (call: OpenCall, waitedMs: number, reply: ReceivedReply, body: Uint8Array): CallResult =>
-  reply.error === "deadline_exceeded" && waitedMs >= toldWaitMs
-    ? { kind: "failed", error: overdue(call, waitedMs) }
-    : { kind: "answered", reply, body };
-
-const badFrame = (replica: string): BuskerError =>
-  new BuskerError("internal", `replica ${replica} sent a part of a body of a kind that this version does not know`);
-
-const inSeconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
-
-const unreadable = {
-  head: { status: 502, headers: [] },
-  error: "function_unreachable",
-  inFlight: 0,
-  slots: 0,
-  offer: false,
-} as const;
-
-const readReply = (headers: string, isUpgrade = false): ReceivedReply => {
-  try {
-    return decodeReply(headers, isUpgrade);
-  } catch {
-    return unreadable;
-  }
-};

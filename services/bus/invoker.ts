@@ -7,14 +7,8 @@ import { demandSubject, parseReplicaSubject, replicaAnyFilter } from "../../sche
 import type { BodySink } from "./body-sender.ts";
 import type { Bus } from "./connection.ts";
 import { publishEvent } from "./events.ts";
-import {
-  type CallResult,
-  type CallTransport,
-  FunctionCalls,
-  type LineLimits,
-  type OpenCall,
-  type SideMessages,
-} from "./function-calls.ts";
+import { FunctionCalls } from "./function-calls.ts";
+import type { CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
 import { headerBytes } from "./headers.ts";
 import { encodeRequest } from "./invocation-wire.ts";
 import { openReplyInbox } from "./reply-inbox.ts";

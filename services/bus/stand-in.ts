@@ -3,7 +3,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { invokeSubject, isReplySubject, replicaQueueGroup } from "../../schemas/subjects.ts";
 import type { Bus } from "./connection.ts";
-import type { CallResult } from "./function-calls.ts";
+import type { CallResult } from "./open-call.ts";
 import { headerText, headerValue } from "./headers.ts";
 import { decodeAttribute } from "./cloud-events.ts";
 import { decodeRequest, encodeReply, type ReplyParts } from "./invocation-wire.ts";

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
-import type { CallResult } from "../bus/function-calls.ts";
+import type { CallResult } from "../bus/open-call.ts";
 import type { ReceivedReply } from "../bus/invocation-wire.ts";
 import { sendError } from "./error-reply.ts";
 import { type CallHead, endsHere } from "./http-head.ts";

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from "node:http";
-import type { CallResult } from "../bus/function-calls.ts";
+import type { CallResult } from "../bus/open-call.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import type { CallHead } from "./http-head.ts";
 import { responseHeaders } from "./send-result.ts";

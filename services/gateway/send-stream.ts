@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
-import type { CallResult } from "../bus/function-calls.ts";
+import type { CallResult } from "../bus/open-call.ts";
 import { sendError } from "./error-reply.ts";
 import type { CallHead } from "./http-head.ts";
 import { responseHeaders } from "./send-result.ts";
