@@ -16,13 +16,21 @@ export interface StreamedAnswer {
   readonly end: (status: number) => void;
 }
 
+// What was written before has this long to reach a client that does not read.
+const breakingMs = 1000;
+
 /**
- * Breaks an answer off, which must not look complete. A client tells by the missing last chunk or the missing bytes; where
- * neither is there (HTTP/1.0), a closed connection would be the end, and only a reset tells.
+ * Breaks an answer off, which must not look complete. What is there still goes out; a client tells by the missing last
+ * chunk or the missing bytes. Where neither is there (HTTP/1.0), a closed connection would be the end, and only a reset
+ * tells.
  */
 export const breakOff = (response: ServerResponse, length: number | undefined): void => {
-  if (response.chunkedEncoding || length !== undefined) response.destroy();
-  else response.socket?.resetAndDestroy();
+  const { socket } = response;
+  if (!socket) response.destroy();
+  else if (response.chunkedEncoding || length !== undefined) {
+    socket.destroySoon();
+    setTimeout(() => socket.destroy(), breakingMs).unref();
+  } else socket.resetAndDestroy();
 };
 
 const lengthOf = (headers: readonly string[]): number | undefined => {
