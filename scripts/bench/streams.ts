@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
-import { cpuSeconds, privateMebibytes } from "./load.ts";
+import { cpuSeconds, load, privateMebibytes } from "./load.ts";
 import { distribution } from "./statistics.ts";
 import { startBareFunction, streamFunction } from "./stream-function.ts";
 import { judge, printTable } from "./table.ts";
@@ -153,34 +153,41 @@ const openWebSocket = async (url: string): Promise<Socket> => {
   return socket;
 };
 
-const benchIdle = async (platform: TestPlatform, count: number): Promise<void> => {
-  const url = `${platform.url}/function/streams`;
-  const kinds: Readonly<Record<string, () => Promise<() => void>>> = {
-    "server-sent events": async () => {
-      const response = await open(`${url}/idle`);
-      response.resume();
-      return () => void response.destroy();
-    },
-    WebSockets: async () => {
-      const socket = await openWebSocket(`${url}/socket`);
-      return () => void socket.destroy();
-    },
-  };
+const idleKinds: Readonly<Record<string, (url: string) => Promise<() => void>>> = {
+  "server-sent events": async (url) => {
+    const response = await open(`${url}/idle`);
+    response.resume();
+    return () => void response.destroy();
+  },
+  WebSockets: async (url) => {
+    const socket = await openWebSocket(`${url}/socket`);
+    return () => void socket.destroy();
+  },
+};
+
+const openIdle = async (count: number, openOne: () => Promise<() => void>): Promise<(() => void)[]> => {
+  const all: (() => void)[] = [];
+  for (let at = 0; at < count; at += 50) all.push(...(await Promise.all(Array.from({ length: 50 }, openOne))));
+  await wait(5000);
+  return all;
+};
+
+/** On a platform of its own for each kind, because memory that was given back inside a process is used again. */
+const benchIdle = async (count: number): Promise<void> => {
   const rows: (string | number)[][] = [];
-  for (const [name, openOne] of Object.entries(kinds)) {
-    // What the first ones make the processes load and grow to is not the cost of one more.
-    const warm = await Promise.all(Array.from({ length: 100 }, openOne));
-    await wait(3000);
-    const before = mapProcesses(platform, privateMebibytes);
-    const all: (() => void)[] = [];
-    for (let at = 0; at < count; at += 50) all.push(...(await Promise.all(Array.from({ length: 50 }, openOne))));
-    await wait(5000);
-    const after = mapProcesses(platform, privateMebibytes);
-    const each = Object.keys(after).map((role) => (((after[role] ?? 0) - (before[role] ?? 0)) * 1024) / count);
-    rows.push([name, count, ...each, 30, judge(each[0] ?? Number.NaN, 30, 30, "lower")]);
-    for (const close of [...warm, ...all]) close();
-    await wait(3000);
-  }
+  for (const [name, openOne] of Object.entries(idleKinds))
+    await withStreams(async (platform) => {
+      const url = `${platform.url}/function/streams`;
+      // A process that has worked has a heap of some size already; that is not the cost of one more stream.
+      await load(`${url}/up`, 32, 5);
+      const warm = await openIdle(100, () => openOne(url));
+      const before = mapProcesses(platform, privateMebibytes);
+      const all = await openIdle(count, () => openOne(url));
+      const after = mapProcesses(platform, privateMebibytes);
+      const each = Object.keys(after).map((role) => (((after[role] ?? 0) - (before[role] ?? 0)) * 1024) / count);
+      rows.push([name, count, ...each, 30, judge(each[0] ?? Number.NaN, 30, 30, "lower")]);
+      for (const close of [...warm, ...all]) close();
+    });
   printTable(
     "Idle streams, KiB each",
     ["what", "n", "gateway", "nats-server", "watchdog", "gateway must", "verdict"],
@@ -284,10 +291,9 @@ const benchEcho = async (platform: TestPlatform, isQuick: boolean): Promise<void
   );
 };
 
-/** Measures streamed bodies and prints it. */
-export const benchStreams = async (isQuick: boolean): Promise<void> => {
+/** Runs on a platform of its own with the function deployed. */
+const withStreams = async (work: (platform: TestPlatform) => Promise<void>): Promise<void> => {
   const platform = await startTestPlatform();
-  const bare = await startBareFunction(streamFunction);
   try {
     const response = await platform.deploy({
       name: "streams",
@@ -295,13 +301,24 @@ export const benchStreams = async (isQuick: boolean): Promise<void> => {
       envVars: { mode: "http", fprocess: "node server.mjs", exec_timeout: "10m" },
     });
     if (!response.ok) throw new Error(`could not deploy: ${await response.text()}`);
-    await benchThroughput(platform, bare.url, (isQuick ? 200 : 1000) * megabyte, isQuick ? 3 : 5);
-    await benchEvents(platform, bare.url, isQuick ? 300 : 2000);
-    await benchIdle(platform, isQuick ? 200 : 1000);
-    await benchUploads(platform, isQuick ? 50 : 200);
-    await benchEcho(platform, isQuick);
+    await work(platform);
+  } finally {
+    await platform.stop();
+  }
+};
+
+/** Measures streamed bodies and prints it. */
+export const benchStreams = async (isQuick: boolean): Promise<void> => {
+  await benchIdle(isQuick ? 200 : 1000);
+  const bare = await startBareFunction(streamFunction);
+  try {
+    await withStreams(async (platform) => {
+      await benchThroughput(platform, bare.url, (isQuick ? 200 : 1000) * megabyte, isQuick ? 3 : 5);
+      await benchEvents(platform, bare.url, isQuick ? 300 : 2000);
+      await benchUploads(platform, isQuick ? 50 : 200);
+      await benchEcho(platform, isQuick);
+    });
   } finally {
     bare.stop();
-    await platform.stop();
   }
 };
