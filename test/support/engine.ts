@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -6,7 +6,6 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
-import { execFile } from "node:child_process";
 import Docker from "dockerode";
 import { eventually } from "./platform.ts";
 
@@ -131,6 +130,7 @@ const removeContainers = async (docker: Docker): Promise<void> => {
 
 /** Starts one; to be stopped in `after`. Needs root and Debian's `docker.io`, which `scripts/test` installs. */
 export const startTestEngine = async (): Promise<TestEngine> => {
+  if (process.getuid?.() !== 0) throw new Error("an engine of a test's own can only be started by root");
   if (!hasProgram("dockerd")) throw new Error("there is no dockerd; scripts/test installs it (docker.io on Debian)");
   const folder = await mkdtemp(join(tmpdir(), "busker-engine-"));
   const socket = join(folder, "engine.sock");

@@ -1,3 +1,5 @@
+import { closeSync, openSync, readSync } from "node:fs";
+
 /** What an ELF file says of how it is loaded. */
 export interface ElfFile {
   /** Path of the loader that the file asks for; undefined for a library, and for a program linked statically. */
@@ -23,11 +25,17 @@ interface Segment {
   readonly bytes: number;
 }
 
-const readSegments = (data: Buffer): readonly Segment[] => {
-  const start = Number(data.readBigUInt64LE(32));
-  const size = data.readUInt16LE(54);
-  return Array.from({ length: data.readUInt16LE(56) }, (_, index) => {
-    const at = start + index * size;
+/** Gives bytes of a file; fewer at its end. */
+type ReadAt = (offset: number, bytes: number) => Buffer;
+
+const headBytes = 64;
+
+const readSegments = (read: ReadAt, head: Buffer): readonly Segment[] => {
+  const size = head.readUInt16LE(54);
+  const count = head.readUInt16LE(56);
+  const data = read(Number(head.readBigUInt64LE(32)), size * count);
+  return Array.from({ length: count }, (_, index) => {
+    const at = index * size;
     return {
       type: data.readUInt32LE(at),
       offset: Number(data.readBigUInt64LE(at + 8)),
@@ -37,12 +45,18 @@ const readSegments = (data: Buffer): readonly Segment[] => {
   });
 };
 
-const readText = (data: Buffer, at: number): string => data.toString("latin1", at, data.indexOf(0, at));
+// Longer than any path or name of a library may be.
+const maxTextBytes = 4096;
 
-const readDynamic = (data: Buffer, { offset, bytes }: Segment): readonly (readonly [tag: bigint, value: bigint])[] => {
+const readText = (read: ReadAt, at: number): string => {
+  const data = read(at, maxTextBytes);
+  return data.toString("latin1", 0, data.indexOf(0));
+};
+
+const readDynamic = (read: ReadAt, { offset, bytes }: Segment): readonly (readonly [tag: bigint, value: bigint])[] => {
+  const data = read(offset, bytes);
   const entries: (readonly [bigint, bigint])[] = [];
-  for (let at = offset; at < offset + bytes; at += 16)
-    entries.push([data.readBigUInt64LE(at), data.readBigUInt64LE(at + 8)]);
+  for (let at = 0; at < bytes; at += 16) entries.push([data.readBigUInt64LE(at), data.readBigUInt64LE(at + 8)]);
   return entries;
 };
 
@@ -55,24 +69,38 @@ const fileOffset = (segments: readonly Segment[], address: bigint): number => {
   return holder.offset + Number(address - holder.address);
 };
 
-/** Reads a 64-bit little-endian ELF file, whole. Throws RangeError saying what it is not. */
-export const readElf = (data: Buffer): ElfFile => {
-  if (data.toString("latin1", 0, 4) !== "\x7fELF") throw new RangeError("it is no ELF file");
-  if (data[4] !== 2 || data[5] !== 1) throw new RangeError("it is no 64-bit little-endian ELF file");
-  const segments = readSegments(data);
+/** Reads what a 64-bit little-endian ELF file says, and not the rest of it. Throws RangeError saying what it is not. */
+const readElf = (read: ReadAt): ElfFile => {
+  const head = read(0, headBytes);
+  if (head.toString("latin1", 0, 4) !== "\x7fELF") throw new RangeError("it is no ELF file");
+  if (head[4] !== 2 || head[5] !== 1) throw new RangeError("it is no 64-bit little-endian ELF file");
+  const segments = readSegments(read, head);
   const interpreter = segments.find(({ type }) => type === programInterpreter);
   const dynamic = segments.find(({ type }) => type === programDynamic);
-  const entries = dynamic ? readDynamic(data, dynamic) : [];
+  const entries = dynamic ? readDynamic(read, dynamic) : [];
   const strings = entries.find(([tag]) => tag === dynamicStringTable)?.[1];
   const textsOf = (wanted: bigint): readonly string[] =>
     strings === undefined
       ? []
       : entries
           .filter(([tag]) => tag === wanted)
-          .map(([, value]) => readText(data, fileOffset(segments, strings) + Number(value)));
+          .map(([, value]) => readText(read, fileOffset(segments, strings) + Number(value)));
   return {
-    interpreter: interpreter && readText(data, interpreter.offset),
+    interpreter: interpreter && readText(read, interpreter.offset),
     soname: textsOf(dynamicSoname)[0],
     needed: textsOf(dynamicNeeded),
   };
+};
+
+/** `readElf` of a file. Throws also what the system says of it. */
+export const readElfFile = (path: string): ElfFile => {
+  const file = openSync(path, "r");
+  try {
+    return readElf((offset, bytes) => {
+      const data = Buffer.alloc(bytes);
+      return data.subarray(0, readSync(file, data, 0, bytes, offset));
+    });
+  } finally {
+    closeSync(file);
+  }
 };

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BuskerError } from "../../../schemas/errors.ts";
-import { type ElfFile, readElf } from "./elf.ts";
+import { type ElfFile, readElfFile } from "./elf.ts";
 
 /** What Node consists of on this machine. */
 export interface NodeFiles {
@@ -25,7 +25,7 @@ const fault = (node: string, why: string, cause?: unknown): BuskerError =>
 
 const readFile = (node: string, path: string): ElfFile => {
   try {
-    return readElf(readFileSync(path));
+    return readElfFile(path);
   } catch (cause) {
     throw fault(node, `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
   }
