@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
 import { type CredentialSource, holdCredentials, openCredentialsFile } from "../services/bus/credentials.ts";
@@ -9,6 +8,7 @@ import { createEnding, type Ending } from "./ending.ts";
 import { watchMemory } from "./memory-limit.ts";
 import type { Mode } from "./mode.ts";
 import { processTree } from "./process-tree.ts";
+import { readLaunch } from "./read-launch.ts";
 import { createReplica } from "./replica.ts";
 import { createReporter } from "./reporter.ts";
 import { scheduleRenewal } from "./renewal.ts";
@@ -77,22 +77,8 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   await replica.open();
 };
 
-/** The function's environment with what the engine has set for the container. */
-const inheritEnvironment = (launch: ReplicaLaunch): ReplicaLaunch => {
-  const given = (launch.inherit ?? []).flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
-  return { ...launch, env: { ...Object.fromEntries(given), ...launch.env } };
-};
-
-const readLaunch = (path: string | undefined): ReplicaLaunch => {
-  if (path === undefined) throw new Error("usage: watchdog LAUNCH-FILE, or - for standard input");
-  // Read to its end, so that nothing of it is left for whoever opens the same pipe.
-  const text = readFileSync(path === "-" ? 0 : path, "utf8");
-  if (text === "") throw new Error(`the launch is empty: nothing came by ${path === "-" ? "standard input" : path}`);
-  return inheritEnvironment(JSON.parse(text) as ReplicaLaunch);
-};
+// The provider sends the launch as soon as the container runs.
+const launchMs = 10_000;
 
 /** A handler runs in this process and sees its environment; what it forks from `process.execPath` must start. */
 const becomeFunction = ({ env, inherit, loaderArguments }: ReplicaLaunch): void => {
@@ -104,7 +90,8 @@ const becomeFunction = ({ env, inherit, loaderArguments }: ReplicaLaunch): void 
 };
 
 try {
-  const launch = readLaunch(process.argv[2]);
+  const sources = { openInput: () => process.stdin, env: process.env, withinMs: launchMs };
+  const launch = await readLaunch(process.argv[2], sources);
   const config = readWatchdogConfig(launch.env, launch.command);
   if (config.mode === "handler") becomeFunction(launch);
   await run(launch, config);

@@ -76,7 +76,7 @@ export const containerOptions = (
 
 /** Starts a container made with `containerOptions` and hands it its launch. */
 export const startWithLaunch = async (container: Container, launch: ReplicaLaunch): Promise<void> => {
-  // Attached before the start, because the input of a container that nobody is attached to ends at once.
+  // Attached before the start, so that an attachment that fails leaves nothing that runs.
   const input = await container.attach({ stream: true, stdin: true, hijack: true });
   // A container that ends early takes the connection with it: its exit says more than a broken pipe.
   input.on("error", () => undefined);
