@@ -175,6 +175,7 @@ describe("a function of any image", function () {
 
   it("says what is not there when the command is not, as the replica's end on the bus", async () => {
     const replica = await start("bare", { envProcess: "nowhere" });
+    expect(await replica.reason()).to.match(/cannot start the function's command "nowhere": not found in \/usr/);
     expect(((await replica.container.wait()) as { StatusCode: number }).StatusCode).to.equal(1);
   });
 

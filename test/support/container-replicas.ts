@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type Docker from "dockerode";
-import { replicaOrderSubject } from "../../schemas/subjects.ts";
+import { replicaAnyFilter, replicaOrderSubject } from "../../schemas/subjects.ts";
 import type { FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaOrder } from "../../schemas/invocation.ts";
 import { type Bus, openBus } from "../../services/bus/connection.ts";
@@ -20,6 +20,7 @@ import { makeWatchdogFolder, type WatchdogFolder } from "../../services/provider
 import { bundleWatchdog } from "../../services/provider/fixtures/watchdog-bundle.ts";
 import type { TestEngine } from "./engine.ts";
 import type { TestNats } from "./nats.ts";
+import { eventually } from "./platform.ts";
 import { invocationOf } from "./replicas.ts";
 
 /** A replica in a container, as a test uses it. */
@@ -34,6 +35,8 @@ export interface ContainerReplica {
   ) => Promise<{ readonly status: number | string; readonly body: string }>;
   /** What the watchdog itself has written. */
   readonly logs: () => Promise<string>;
+  /** Why it ended, as it has told the bus; asks until it has. */
+  readonly reason: () => Promise<string>;
   /** The order `renew`, with credentials that run out after `ttlMs`. */
   readonly renew: (ttlMs: number) => Promise<void>;
 }
@@ -74,6 +77,14 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
     openBus({ url: nats.url, credentialsFile: nats.credsFile(user), user, name: "test" });
   const provider = await openAs("provider");
   await ensureTopology(provider);
+  const reasons = new Map<string, string>();
+  provider.nc.subscribe(replicaAnyFilter, {
+    callback: (error, message) => {
+      const { reason } = error ? {} : message.json<{ reason?: string }>();
+      if (reason !== undefined) reasons.set(message.subject.split(".").at(-1) ?? "", reason);
+    },
+  });
+  await provider.nc.flush();
   const gateway = await openAs("gateway");
   const invoker = openInvoker(gateway);
 
@@ -113,7 +124,14 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
       provider.nc.publish(replicaOrderSubject(id), JSON.stringify({ kind: "renew", jwt } satisfies ReplicaOrder));
       await provider.nc.flush();
     };
-    return { container, credentials, call, logs: () => readLogs(container), renew };
+    return {
+      container,
+      credentials,
+      call,
+      logs: () => readLogs(container),
+      reason: () => eventually(`${id} says why it ended`, () => reasons.get(id)),
+      renew,
+    };
   };
 
   return {

@@ -28,7 +28,8 @@ export const mountPoint = "/.busker";
  * The loader may be executed but not read. Of a program that its user may not read, the kernel keeps the memory, the
  * environment and the open files from other processes of that user (execve(2), proc(5) on the "dumpable" attribute), and
  * so the watchdog's credentials from the function that runs beside it. That holds for root too once it has lost
- * CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE; a root that has kept them may read everything.
+ * CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE; a root that has kept them may read everything. It does not
+ * hold in mode handler either, where the function's code is in the watchdog itself.
  */
 
 interface Part {
