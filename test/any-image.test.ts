@@ -279,5 +279,4 @@ describe("a function of any image", function () {
       return Processes.every((fields) => !fields.join(" ").includes("spy")) || undefined;
     });
   });
-  });
 });
