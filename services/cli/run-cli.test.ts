@@ -146,14 +146,15 @@ describe("runCli()", () => {
       mkdirSync(join(folder, "hello"));
       writeFileSync(join(folder, "hello/handler.mjs"), "export default () => 'hi';");
     });
-    const deployed = (): unknown => JSON.parse(gateway.seen.at(-1)?.body.toString() ?? "");
+    const sent = () => gateway.seen.filter(({ method }) => method !== "GET");
+    const deployed = (): unknown => JSON.parse(sent().at(-1)?.body.toString() ?? "");
 
     it("uploads a folder, updates, and creates on 404, because faas-cli's order makes deploying twice no error", async () => {
       await start({ ...bundles, "PUT /system/functions": { status: 404 }, "POST /system/functions": { status: 202 } });
       const { code, stdout } = await run(["deploy", join(folder, "hello"), "-e", "A=b=c", "-l", "team=x"]);
       expect(code).to.equal(0);
       expect(stdout.toString()).to.contain(`hello.openfaas-fn created: ${gateway.url}/function/hello\n`);
-      expect(gateway.seen.map(({ method, url }) => `${method} ${url}`)).to.deep.equal([
+      expect(sent().map(({ method, url }) => `${method} ${url}`)).to.deep.equal([
         "POST /system/bundles",
         "PUT /system/functions",
         "POST /system/functions",
@@ -178,7 +179,7 @@ describe("runCli()", () => {
         0,
         { name: "greet", namespace: "dev", image, url: `${gateway.url}/function/greet.dev`, done: "updated" },
       ]);
-      expect(gateway.seen[2]?.body.equals(readFileSync(archive))).to.equal(true);
+      expect(sent()[2]?.body.equals(readFileSync(archive))).to.equal(true);
     });
 
     it("reads function.yaml, and lets an option win over it", async () => {
@@ -208,6 +209,17 @@ describe("runCli()", () => {
       expect(stderr).to.match(
         /hello\.openfaas-fn is deployed, but no replica is ready after \d+ s \(0\/1\); .*describe hello.*\nbusker: exit code 1\n$/,
       );
+    });
+
+    it("warns of what the platform does not do for it, because the deploy succeeds all the same", async () => {
+      const warnings = ["limits.cpu 1 is not enforced: this machine has no cgroups"];
+      await start({
+        ...bundles,
+        "PUT /system/functions": json(202, { replicas: 1, availableReplicas: 1 }),
+        "GET /system/function/hello": json(200, { name: "hello", image, warnings }),
+      });
+      const { code, stderr } = await run(["deploy", join(folder, "hello")]);
+      expect([code, stderr]).to.deep.equal([0, `busker: warning: ${warnings[0]}\n`]);
     });
 
     it("shows no nats command for a platform whose address it does not know, because it would fail", async () => {
