@@ -3,9 +3,6 @@ import { BuskerError } from "./errors.ts";
 /** Largest value of a secret, in bytes. */
 export const maxSecretBytes = 1024 * 1024;
 
-/** Where a container finds its secrets, a file each. */
-export const secretMountPath = "/var/openfaas/secrets";
-
 /** The variable that tells a function the folder of its secrets, by the name that OpenFaaS's own programs read. */
 export const secretMountVariable = "secret_mount_path";
 
