@@ -30,7 +30,7 @@ import type { SecretStore } from "./secret-store.ts";
 /** What answering requests about secrets needs. */
 export interface SecretRequestsParts {
   readonly bus: Bus;
-  readonly store: Pick<SecretStore, "list" | "create" | "update" | "remove" | "read">;
+  readonly store: Pick<SecretStore, "list" | "create" | "update" | "remove">;
   readonly namespaces: NamespaceBucket;
   /** The specs of all functions that are wished for. */
   readonly inUse: () => readonly FunctionSpec[];

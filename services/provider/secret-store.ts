@@ -21,9 +21,9 @@ export interface SecretStore extends SecretReader {
   readonly has: (name: SecretName) => boolean;
   /** The names in a namespace, sorted. */
   readonly list: (namespace: string) => readonly string[];
-  /** Throws `secret_exists`. */
+  /** Throws `secret_exists`, and `internal` for a box that does not open: nobody would learn of it before the next start. */
   readonly create: (name: SecretName, sealed: SealedBox) => Promise<void>;
-  /** Throws `secret_not_found`, or `conflict` when somebody was faster. */
+  /** Throws `secret_not_found`, `internal` as above, or `conflict` when somebody was faster. */
   readonly update: (name: SecretName, sealed: SealedBox) => Promise<void>;
   /** Throws `secret_not_found`. */
   readonly remove: (name: SecretName) => Promise<void>;
@@ -86,6 +86,7 @@ export const openSecretStore = async (bucket: SecretBucket, unseal: Unseal): Pro
       return unseal(name, record.sealed);
     },
     create: async (name, sealed) => {
+      unseal(name, sealed);
       const key = formatSecretName(name);
       const now = new Date().toISOString();
       const record: SecretRecord = { ...name, sealed, version: 1, createdAt: now, updatedAt: now };
@@ -98,6 +99,7 @@ export const openSecretStore = async (bucket: SecretBucket, unseal: Unseal): Pro
       const key = formatSecretName(name);
       const before = known.get(key);
       if (!before?.record) throw notFound(name);
+      unseal(name, sealed);
       const version = before.record.version + 1;
       const record: SecretRecord = { ...before.record, sealed, version, updatedAt: new Date().toISOString() };
       take(key, record, await bucket.update(key, record, before.revision));
