@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
@@ -355,6 +356,18 @@ describe("secrets", function () {
       const manager = await jetstreamManager(admin.nc);
       const last = await manager.streams.getMessage("KV_secrets", { last_by_subj: `$KV.secrets.api-key.${namespace}` });
       expect(last?.data.length).to.equal(0);
+    });
+
+    it("nor are they left when the platform stops while its provider is dead", async () => {
+      await set("POST", "api-key", newValue());
+      await deploy("handler", "last", { secrets: ["api-key"] });
+      const left = (await call("last", "api-key")).folder;
+      expect(existsSync(left)).to.equal(true);
+      const exited = once(platform.process, "exit");
+      killProvider();
+      platform.process.kill("SIGTERM");
+      await exited;
+      expect(existsSync(dirname(dirname(left)))).to.equal(false);
     });
   });
 });

@@ -6,6 +6,7 @@ import { bundleDigest, type FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import { describeError, type Log } from "../runtime/log.ts";
+import { memoryFolder } from "../runtime/secret-memory.ts";
 import type { Backend, FoundReplica, ReplicaExit, ReplicaStart } from "./backend.ts";
 import { openBundleCache } from "./bundle-cache.ts";
 import {
@@ -81,7 +82,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
   const running = new Map<string, Running>();
   const renewal = keepCredentials(options.credentials);
   const cpuLimits = options.cpuLimits ?? findCpuLimits();
-  const { dataFolder, secrets, log, memoryFolder: memory = "/dev/shm" } = options;
+  const { dataFolder, secrets, log, memoryFolder: memory = memoryFolder } = options;
   const secretFolders = openSecretFolders({ dataFolder, replicas: root, memory, secrets, log });
   let listener: (exit: ReplicaExit) => void = () => {};
 

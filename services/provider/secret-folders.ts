@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   lstatSync,
   mkdirSync,
@@ -13,6 +12,7 @@ import {
 import { join } from "node:path";
 import type { SecretName } from "../../schemas/secret.ts";
 import { describeError, type Log } from "../runtime/log.ts";
+import { secretMemory } from "../runtime/secret-memory.ts";
 import type { SecretReader } from "./secret-store.ts";
 
 /*
@@ -59,10 +59,6 @@ export interface SecretFoldersOptions {
 // Linux' magic numbers of file systems that are in memory: tmpfs and ramfs (statfs(2)).
 const memoryTypes: readonly number[] = [0x01021994, 0x858458f6];
 
-/** A folder of this data folder's own in memory; several platforms may run on one machine, and as several users. */
-const memoryRoot = ({ dataFolder, memory }: SecretFoldersOptions): string =>
-  join(memory, `busker-${createHash("sha256").update(dataFolder).digest("hex").slice(0, 16)}`);
-
 const makeFolder = (folder: string): void => {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
 };
@@ -90,11 +86,12 @@ const removeIfEmpty = (folder: string): void => {
 };
 
 const whyNotMemory = (options: SecretFoldersOptions): string | undefined => {
-  const { memory } = options;
+  const { dataFolder, memory } = options;
+  const root = secretMemory(dataFolder, memory);
   try {
     if (!memoryTypes.includes(statfsSync(memory).type)) return `${memory} is not in memory (no tmpfs)`;
-    makeOwnFolder(memoryRoot(options));
-    removeIfEmpty(memoryRoot(options));
+    makeOwnFolder(root);
+    removeIfEmpty(root);
     return undefined;
   } catch (error) {
     return describeError(error);
@@ -121,9 +118,9 @@ const isSame = (file: string, value: Buffer): boolean => {
 
 /** Opens the folders; nothing of an earlier provider is touched before `adopt` and `sweep`. */
 export const openSecretFolders = (options: SecretFoldersOptions): SecretFolders => {
-  const { secrets, log, replicas } = options;
+  const { dataFolder, memory, secrets, log, replicas } = options;
   const onDisk = whyNotMemory(options);
-  const root = memoryRoot(options);
+  const root = secretMemory(dataFolder, memory);
   const owners = new Map<string, SecretOwner>();
   const homeOf = (id: string): string => (onDisk === undefined ? join(root, id) : join(replicas, id, "private"));
   const folderOf = (id: string): string => join(homeOf(id), "secrets");
