@@ -70,7 +70,13 @@ describe("asyncapi.yaml", () => {
   it("has every function and constant of subjects.ts that makes a subject or a filter", () => {
     const named = new Set(channels.flatMap((channel) => Object.keys(channel["x-code"])));
     const exported = Object.keys(subjects).filter((name) => /(Subject|Filters?|Prefix|Group)$/.test(name));
-    const helpers = ["parseReplicaSubject", "parseFunctionSubject", "isReplySubject", "platformAnyFilter"];
+    const helpers = [
+      "parseReplicaSubject",
+      "parseFunctionSubject",
+      "isReplySubject",
+      "isAnswerSubject",
+      "platformAnyFilter",
+    ];
     expect(exported.filter((name) => !named.has(name) && !helpers.includes(name))).to.deep.equal([]);
     expect([...named].filter((name) => !exported.includes(name))).to.deep.equal([]);
     expect(document).to.have.property("x-everything", subjects.platformAnyFilter);
@@ -103,6 +109,8 @@ describe("asyncapi.yaml", () => {
     const addresses = channels.map(({ address }) => address);
     for (const verb of [...subjects.wishVerbs, ...subjects.outcomeVerbs])
       expect(addresses).to.include(`busker.function.${verb}.{namespace}.{function}`);
+    for (const verb of [...subjects.secretRequestVerbs, ...subjects.secretOutcomeVerbs])
+      expect(addresses).to.include(`busker.secret.${verb}.{namespace}`);
     for (const state of subjects.replicaStates)
       expect(addresses).to.include(`busker.replica.${state}.{namespace}.{function}.{replica}`);
     expect(document.channels["call"]?.parameters["state"]?.enum).to.deep.equal(
@@ -174,6 +182,9 @@ describe("asyncapi.yaml", () => {
     ]);
     expect(users("receive.invoke")).to.have.members(["provider", "admin", "replica"]);
     expect(users("send.function.deploy")).to.have.members(["gateway", "provider", "admin"]);
+    expect(users("send.secret.create")).to.have.members(["gateway", "provider", "admin"]);
+    expect(users("send.secret.created")).to.have.members(["provider", "admin"]);
+    expect(users("send.answer")).to.have.members(["provider", "admin"]);
     expect(users("receive.plainReply")).to.have.members(["admin", "invoke"]);
     expect(users("receive.callReply")).to.include.members(["gateway", "queue-worker", "triggers", "replica"]);
     expect(document.operations["receive.invoke"]?.bindings).to.deep.equal({

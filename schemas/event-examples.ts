@@ -51,6 +51,15 @@ const failed = {
   code: "start_failed",
   message: "resize.openfaas-fn did not start: exit code 1",
 } as const;
+const sealed = {
+  key: "9f86d081884c7d65",
+  ephemeral: "3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=",
+  ciphertext: "q83vASNFZ4mrze8BI0VniavN7wEjRWeJ",
+};
+const secretWish = { name: "api-key", sealed };
+const secretWishes = { full: secretWish, bare: secretWish };
+const secretOutcome = { wish, name: "api-key" };
+const secretOutcomes = { full: secretOutcome, bare: secretOutcome };
 const sample = { started: 12, durationSeconds: 0.31, inFlight: 1, slots: 4, cpuSeconds: 0.08, memoryBytes: 41_943_040 };
 const finished = {
   replica: "resize-1",
@@ -68,6 +77,13 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   "io.busker.function.removed": outcomes,
   "io.busker.function.scaled": outcomes,
   "io.busker.function.failed": { full: failed, bare: failed },
+  "io.busker.secret.create": secretWishes,
+  "io.busker.secret.update": secretWishes,
+  "io.busker.secret.remove": { full: { name: "api-key" }, bare: { name: "api-key" } },
+  "io.busker.secret.list": { full: {}, bare: {} },
+  "io.busker.secret.created": secretOutcomes,
+  "io.busker.secret.updated": secretOutcomes,
+  "io.busker.secret.removed": secretOutcomes,
   "io.busker.replica.starting": replicas,
   "io.busker.replica.ready": replicas,
   "io.busker.replica.draining": replicas,

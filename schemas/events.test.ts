@@ -1,10 +1,17 @@
 import { expect } from "chai";
 import { compileSchema } from "./fixtures/compile-schema.ts";
 import { eventExamples } from "./event-examples.ts";
-import { type EventType, eventSchemas, functionEventType, replicaEventType } from "./events.ts";
+import { type EventType, eventSchemas, functionEventType, replicaEventType, secretEventType } from "./events.ts";
 import { closeSchema, mutate, requireAll } from "./fixtures/schema-mutations.ts";
 import { functionDeploymentSchema } from "./function-schema.ts";
-import { outcomeOf, outcomeVerbs, replicaStates, wishVerbs } from "./subjects.ts";
+import {
+  outcomeOf,
+  outcomeVerbs,
+  replicaStates,
+  secretOutcomeVerbs,
+  secretRequestVerbs,
+  wishVerbs,
+} from "./subjects.ts";
 
 const types = Object.keys(eventExamples) as readonly EventType[];
 
@@ -14,7 +21,11 @@ describe("eventSchemas", () => {
   });
 
   it("have a type for every verb and state that has a subject", () => {
-    const named = [...[...wishVerbs, ...outcomeVerbs].map(functionEventType), ...replicaStates.map(replicaEventType)];
+    const named = [
+      ...[...wishVerbs, ...outcomeVerbs].map(functionEventType),
+      ...replicaStates.map(replicaEventType),
+      ...[...secretRequestVerbs, ...secretOutcomeVerbs].map(secretEventType),
+    ];
     for (const type of named) expect(eventSchemas, type).to.have.property(type);
   });
 

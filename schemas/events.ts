@@ -2,7 +2,17 @@ import type { ErrorCode } from "./errors.ts";
 import type { FunctionSpec } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
 import { amount, type JsonSchema, listOf, mapOf, object, string, time, whole } from "./json-schema.ts";
-import { callStates, outcomeVerbs, replicaStates, wishVerbs, type WishVerb } from "./subjects.ts";
+import type { SealedBox } from "./secret.ts";
+import { sealedBoxSchema } from "./secret-schema.ts";
+import {
+  callStates,
+  outcomeVerbs,
+  replicaStates,
+  type SecretOutcomeVerb,
+  type SecretRequestVerb,
+  wishVerbs,
+  type WishVerb,
+} from "./subjects.ts";
 
 /** Data of `deploy` and `update`. */
 export interface DeployWish {
@@ -32,6 +42,24 @@ export interface FailedOutcome {
   readonly verb: WishVerb;
   readonly code: ErrorCode;
   readonly message: string;
+}
+
+/** Data of `secret.create` and `secret.update`. No message ever holds the value itself. */
+export interface SecretWish {
+  readonly name: string;
+  readonly sealed: SealedBox;
+}
+
+/** Data of `secret.remove`. */
+export interface SecretRemoval {
+  readonly name: string;
+}
+
+/** Data of `secret.created`, `secret.updated` and `secret.removed`: neither value nor sealed value. */
+export interface SecretOutcome {
+  /** `ce-id` of the request. */
+  readonly wish: string;
+  readonly name: string;
 }
 
 /** Data of every `busker.replica.…` event. */
@@ -103,6 +131,13 @@ export interface EventData {
   "io.busker.function.removed": Outcome;
   "io.busker.function.scaled": Outcome;
   "io.busker.function.failed": FailedOutcome;
+  "io.busker.secret.create": SecretWish;
+  "io.busker.secret.update": SecretWish;
+  "io.busker.secret.remove": SecretRemoval;
+  "io.busker.secret.list": Readonly<Record<string, never>>;
+  "io.busker.secret.created": SecretOutcome;
+  "io.busker.secret.updated": SecretOutcome;
+  "io.busker.secret.removed": SecretOutcome;
   "io.busker.replica.starting": ReplicaEvent;
   "io.busker.replica.ready": ReplicaEvent;
   "io.busker.replica.draining": ReplicaEvent;
@@ -131,6 +166,12 @@ const outcome = object({
 
 const deployWish = object({ spec: functionSpecSchema });
 
+const secretName = string({ description: "The secret's name" });
+
+const secretWish = object({ name: secretName, sealed: sealedBoxSchema });
+
+const secretOutcome = object({ wish: string({ description: "ce-id of the request" }), name: secretName });
+
 const replica = object(
   {
     revision: string({ description: "ce-id of the wish that made this replica's spec" }),
@@ -156,6 +197,13 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
     code: string({ description: "A code of the error catalogue" }),
     message: string({ description: "What could not be done, and why" }),
   }),
+  "io.busker.secret.create": secretWish,
+  "io.busker.secret.update": secretWish,
+  "io.busker.secret.remove": object({ name: secretName }),
+  "io.busker.secret.list": object({}),
+  "io.busker.secret.created": secretOutcome,
+  "io.busker.secret.updated": secretOutcome,
+  "io.busker.secret.removed": secretOutcome,
   "io.busker.replica.starting": replica,
   "io.busker.replica.ready": replica,
   "io.busker.replica.draining": replica,
@@ -196,6 +244,10 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
 export const functionEventType = <V extends (typeof wishVerbs)[number] | (typeof outcomeVerbs)[number]>(
   verb: V,
 ): `io.busker.function.${V}` => `io.busker.function.${verb}`;
+
+/** The event type of a request about secrets, or of what was done. */
+export const secretEventType = <V extends SecretRequestVerb | SecretOutcomeVerb>(verb: V): `io.busker.secret.${V}` =>
+  `io.busker.secret.${verb}`;
 
 /** The event type of a replica's state. */
 export const replicaEventType = <S extends (typeof replicaStates)[number]>(state: S): `io.busker.replica.${S}` =>

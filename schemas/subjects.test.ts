@@ -83,6 +83,16 @@ const cases: readonly Case[] = [
     gives: `busker.function.${verb}.openfaas-fn.fn`,
     foundBy: [subjects.functionVerbFilter(verb), subjects.functionAnyFilter],
   })),
+  ...[...subjects.secretRequestVerbs, ...subjects.secretOutcomeVerbs].map((verb) => ({
+    name: "secretSubject" as const,
+    call: (namespace: string) => subjects.secretSubject(verb, namespace),
+    args: [ns],
+    gives: `busker.secret.${verb}.openfaas-fn`,
+    foundBy: [
+      subjects.secretVerbFilter(verb),
+      ...subjects.secretOutcomeFilters.filter((each) => each.includes(`.${verb}.`)),
+    ],
+  })),
   ...subjects.replicaStates.map((state) => ({
     name: "replicaSubject" as const,
     call: (namespace: string, name: string, replica: string) =>
@@ -169,6 +179,12 @@ const cases: readonly Case[] = [
     args: [],
     gives: "busker.function.deploy.*.*",
   },
+  {
+    name: "secretVerbFilter",
+    call: () => subjects.secretVerbFilter("created"),
+    args: [],
+    gives: "busker.secret.created.*",
+  },
 ];
 
 const replyCases: readonly Case[] = [
@@ -181,6 +197,13 @@ const replyCases: readonly Case[] = [
   },
   { name: "inboxPrefix", call: subjects.inboxPrefix, args: ["gateway"], tokens: [0], gives: "_BUSKER.gateway" },
   { name: "inboxFilter", call: subjects.inboxFilter, args: ["gateway"], tokens: [0], gives: "_BUSKER.gateway.>" },
+  {
+    name: "answerSubject",
+    call: subjects.answerSubject,
+    args: ["gateway", "t1"],
+    tokens: [0, 1],
+    gives: "_BUSKER.gateway.answer.t1",
+  },
   {
     name: "callReplyPrefix",
     call: subjects.callReplyPrefix,
@@ -236,7 +259,7 @@ describe("subjects", () => {
     const functions = Object.entries(subjects).filter(
       ([name, value]) => typeof value === "function" && /(Subject|Filter|Prefix)$/.test(name),
     );
-    const others = ["parseReplicaSubject", "parseFunctionSubject", "isReplySubject"];
+    const others = ["parseReplicaSubject", "parseFunctionSubject", "isReplySubject", "isAnswerSubject"];
     expect(
       functions.map(([name]) => name).filter((name) => !inTables.has(name) && !others.includes(name)),
     ).to.deep.equal([]);
@@ -358,6 +381,21 @@ describe("isReplySubject()", () => {
   for (const [subject, expected] of table)
     it(`says ${String(expected)} for ${JSON.stringify(subject)}`, () =>
       expect(subjects.isReplySubject(subject)).to.equal(expected));
+});
+
+describe("isAnswerSubject()", () => {
+  const table: readonly (readonly [string, boolean])[] = [
+    ["_INBOX.abc.1", true],
+    [subjects.answerSubject("gateway", "abc"), true],
+    [`${subjects.callReplyPrefix("gateway", ns, "fn")}.c1.1`, false],
+    ["_BUSKER.gateway.abc.1", false],
+    ["_BUSKER.gateway.answer.a.b", false],
+    ["$KV.secrets.x", false],
+    ["", false],
+  ];
+  for (const [subject, expected] of table)
+    it(`says ${String(expected)} for ${JSON.stringify(subject)}`, () =>
+      expect(subjects.isAnswerSubject(subject)).to.equal(expected));
 });
 
 describe("names", () => {

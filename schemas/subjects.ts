@@ -100,6 +100,30 @@ export const functionVerbFilter = (verb: WishVerb | OutcomeVerb): string => `${p
 /** Every wish and every outcome. */
 export const functionAnyFilter = `${prefix}.function.*.*.*`;
 
+/** What the provider is asked about secrets. */
+export const secretRequestVerbs = ["create", "update", "remove", "list"] as const;
+export type SecretRequestVerb = (typeof secretRequestVerbs)[number];
+
+/** What was done to a secret. */
+export const secretOutcomeVerbs = ["created", "updated", "removed"] as const;
+export type SecretOutcomeVerb = (typeof secretOutcomeVerbs)[number];
+
+/**
+ * A request about a namespace's secrets, answered by one provider and kept nowhere; or what was done, kept by stream
+ * OPERATIONS. The secret's name, which may hold dots, is in the data.
+ */
+export const secretSubject = (verb: SecretRequestVerb | SecretOutcomeVerb, namespace: string): string =>
+  `${prefix}.secret.${verb}.${checkName("namespace", namespace)}`;
+
+/** Every secret event with this verb. */
+export const secretVerbFilter = (verb: SecretRequestVerb | SecretOutcomeVerb): string => `${prefix}.secret.${verb}.*`;
+
+/** Everything that was done to secrets. */
+export const secretOutcomeFilters: readonly string[] = secretOutcomeVerbs.map(secretVerbFilter);
+
+/** The queue group of providers: one of them answers a request. */
+export const providerQueueGroup = "providers";
+
 /** States of a replica. */
 export const replicaStates = ["starting", "ready", "draining", "frozen", "exited"] as const;
 export type ReplicaState = (typeof replicaStates)[number];
@@ -206,6 +230,13 @@ export const inboxPrefix = (user: string): string => `_BUSKER.${checkToken("user
 /** Everything that comes back to one user. */
 export const inboxFilter = (user: string): string => `${inboxPrefix(user)}.>`;
 
+/** Where one answer of the provider to a request of `user` comes; no function may publish there. */
+export const answerSubject = (user: string, token: string): string =>
+  `${inboxPrefix(user)}.answer.${checkToken("answer token", token)}`;
+
+/** Every answer of the provider, whoever asked. */
+export const answerAnyFilter = "_BUSKER.*.answer.*";
+
 /** Where NATS' own clients take replies when nobody tells them otherwise. */
 export const plainInboxFilter = "_INBOX.>";
 
@@ -235,3 +266,7 @@ export const callReplyAnyFilter = "_BUSKER.*.call.*.*.>";
  */
 export const isReplySubject = (subject: string): boolean =>
   subject.startsWith("_INBOX.") || /^_BUSKER\.[A-Za-z0-9_-]+\.call\./.test(subject);
+
+/** Whether the provider may answer a request there: as `isReplySubject`, or where a service takes answers. */
+export const isAnswerSubject = (subject: string): boolean =>
+  subject.startsWith("_INBOX.") || isSubjectMatch(answerAnyFilter, subject);

@@ -10,6 +10,7 @@ import {
   metricAnyFilter,
   replicaAnyFilter,
   resultAnyFilter,
+  secretOutcomeFilters,
 } from "./subjects.ts";
 
 /** A stream as Busker makes it. Ages in milliseconds, sizes in bytes; all use limits retention (design §2). */
@@ -98,8 +99,8 @@ export const streams = {
   },
   OPERATIONS: {
     name: "OPERATIONS",
-    description: "Wishes about functions and their outcomes: the audit log",
-    subjects: [functionAnyFilter],
+    description: "Wishes about functions, their outcomes, and what was done to secrets, without values: the audit log",
+    subjects: [functionAnyFilter, ...secretOutcomeFilters],
     storage: "file",
     maxAgeMs: 30 * day,
     maxBytes: 256 * mebibyte,
@@ -171,7 +172,7 @@ export const buckets = {
   functions: { name: "functions", description: "The wish: one function per key", history: 5, ttlMs: 0 },
   status: { name: "status", description: "What was observed: one function per key", history: 1, ttlMs: 0 },
   namespaces: { name: "namespaces", description: "One namespace per key", history: 1, ttlMs: 0 },
-  secrets: { name: "secrets", description: "Encrypted secrets", history: 1, ttlMs: 0 },
+  secrets: { name: "secrets", description: "Sealed secrets: one secret per key", history: 1, ttlMs: 0 },
   leases: { name: "leases", description: "Who is the one holder of a role", history: 1, ttlMs: 10_000 },
 } as const satisfies Record<string, BucketDefinition>;
 

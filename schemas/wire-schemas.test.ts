@@ -10,6 +10,8 @@ const deploy = eventExamples["io.busker.function.deploy"];
 const record = { replicas: 1, revision: "w1", createdAt: at, updatedAt: at };
 const replica = { id: "fn-1", state: "ready", revision: "w1", since: at } as const;
 const problem = { message: "exit code 1", at, failures: 2 };
+const secret = { ...eventExamples["io.busker.secret.create"].full, namespace: "openfaas-fn", version: 2 };
+const stored = { ...secret, createdAt: at, updatedAt: at };
 const request = { method: "GET", path: "/a?b=c", headers: ["Accept", "text/html"] };
 const response = { status: 200, headers: ["Content-Type", "text/html"] };
 const load = { replica: "fn-1", inFlight: 1, slots: 4 };
@@ -25,6 +27,8 @@ const examples: {
     full: { replicas: [replica], warnings: ["limits.cpu 1 is not enforced"], problem: { ...problem, nextTryAt: at } },
     bare: { replicas: [replica] },
   },
+  SecretRecord: { full: stored, bare: stored },
+  SecretAnswer: { full: { names: ["api-key"], error: { code: "secret_exists", message: "it exists" } }, bare: {} },
 };
 
 const controls: { readonly [K in ReplicaMessage["kind"]]: Extract<ReplicaMessage, { kind: K }> } = {

@@ -2,6 +2,8 @@ import type { FunctionRecord, FunctionStatusRecord } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
 import type { ReplicaControl, ReplicaLoad, ReplicaOrder, RequestHead, ResponseHead } from "./invocation.ts";
 import { type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
+import type { SecretAnswer, SecretRecord } from "./secret.ts";
+import { sealedBoxSchema } from "./secret-schema.ts";
 import { replicaStates } from "./subjects.ts";
 
 /*
@@ -15,6 +17,8 @@ export interface WireData {
   readonly ReplicaLoad: ReplicaLoad;
   readonly FunctionRecord: FunctionRecord;
   readonly FunctionStatusRecord: FunctionStatusRecord;
+  readonly SecretRecord: SecretRecord;
+  readonly SecretAnswer: SecretAnswer;
 }
 
 const headers = { ...listOf(string()), description: "Names and values in turn, in the order sent" };
@@ -58,6 +62,21 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
     updatedAt: time("When its wish was last changed"),
   }),
   FunctionStatusRecord: object({ replicas: listOf(replicaRecord) }, { warnings, problem }),
+  SecretRecord: object({
+    name: string(),
+    namespace: string(),
+    sealed: sealedBoxSchema,
+    version: whole("How many values it has had, this one included", 1),
+    createdAt: time("When the secret was created"),
+    updatedAt: time("When it got this value"),
+  }),
+  SecretAnswer: object(
+    {},
+    {
+      names: { ...listOf(string()), description: "The names there are, sorted: of list only" },
+      error: object({ code: string({ description: "A code of the error catalogue" }), message: string() }),
+    },
+  ),
 };
 
 /** What a replica is told on its control subject and its order subject. */

@@ -159,6 +159,16 @@ describe("the client module", function () {
     expect((await client.invoke("c")).status).to.equal(418);
   });
 
+  it("gives up connecting where no server answers, and calling when it is closed", async () => {
+    const credentialsFile = `${platform.dataFolder}/creds/invoke.creds`;
+    expect(await codeOf(connect({ url: "nats://127.0.0.1:1", credentialsFile, timeoutMs: 300 }))).to.equal(
+      "bus_unavailable",
+    );
+    const closed = await connect({ url: platform.natsUrl, credentialsFile });
+    await closed.close();
+    expect(await codeOf(closed.invoke("c"))).to.equal("bus_unavailable");
+  });
+
   it("gives a call up at its deadline", async () => {
     const silent = client.invoke("c", {
       path: "/echo",

@@ -94,7 +94,8 @@ describe("README.md", function () {
   });
 
   it("its examples run as they stand, one after the other, and give what they promise", () => {
-    const [first = "", overNats = "", byClient = "", samples = "", life = "", ...rest] = blocks("sh").map(run);
+    const [first = "", overNats = "", byClient = "", samples = "", life = "", secrets = "", ...rest] =
+      blocks("sh").map(run);
     expect(rest).to.deep.equal([]);
     expect(first).to.match(/^\d+ lines, \d+ words, \d+ bytes\n[^]*Hello, you!\n$/);
     expect(overNats).to.equal("Hello, bus!\n\n");
@@ -102,6 +103,9 @@ describe("README.md", function () {
     expect(samples).to.match(/<h1>Busker<\/h1>[^]*"text":"buy strings"[^]*slept for 0\.5 s\n[^]*sleeping for 0\.5 s/);
     expect(life).to.match(
       /hello +1\/1[^]*3 replicas wished for[^]*0 replicas wished for[^]*Hello, from zero!\n[^]*slow\.openfaas-fn removed\n$/,
+    );
+    expect(secrets).to.match(
+      /^secret password\.openfaas-fn created\n[^]*\nwelcome\nsecret password\.openfaas-fn updated\nwelcome\nNAME\npassword\n$/,
     );
   });
 

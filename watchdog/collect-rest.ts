@@ -27,7 +27,7 @@ export const collectRest = (
       settle(
         new BuskerError(
           "body_too_large",
-          `the request body is larger than ${maxBytes} bytes, the most that a function of this mode takes`,
+          `the request body is larger than ${maxBytes} bytes, the most that this function takes whole; modes http, streaming and pool take any length, and a handler with "export const streamBody = true"`,
         ),
       );
     },

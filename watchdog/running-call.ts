@@ -100,11 +100,18 @@ export class RunningCall implements BagItem {
   stop(cause: StopCause): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
+    if (cause === "deadline") this.#logOverrun();
     this.#stop?.(cause);
   }
 
   get #canStream(): boolean {
     return this.#request.windowBytes > 0 && this.#message.reply !== undefined;
+  }
+
+  /** Whoever looks why a function's work ended in the middle finds it in the log. */
+  #logOverrun(): void {
+    const seconds = ((this.deadlineMs - this.#startedMs) / 1000).toFixed(1);
+    this.#parts.reporter.log("stderr", `the call was stopped at its deadline, after ${seconds} s`, this.id);
   }
 
   #run(body: Uint8Array, rest?: IncomingBody): void {

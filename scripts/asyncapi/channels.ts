@@ -1,4 +1,4 @@
-import { type EventType, functionEventType, replicaEventType } from "../../schemas/events.ts";
+import { type EventType, functionEventType, replicaEventType, secretEventType } from "../../schemas/events.ts";
 import * as subjects from "../../schemas/subjects.ts";
 
 /*
@@ -103,10 +103,19 @@ const invoking: Readonly<Record<string, Channel>> = {
     messages: ["jetStreamAnswer"],
     code: { inboxPrefix: subjects.inboxPrefix(user), inboxFilter: subjects.inboxFilter(user) },
   },
+  answer: {
+    subject: `${subjects.inboxPrefix(user)}.answer.{token}`,
+    description: "Answers of the provider to one user of the platform; no function may publish there",
+    messages: ["secretAnswer"],
+    code: {
+      answerSubject: subjects.answerSubject(user, "token").replace(/token$/, "{token}"),
+      answerAnyFilter: subjects.answerAnyFilter,
+    },
+  },
   plainReply: {
     subject: "_INBOX.{token}",
     description: "Where NATS' own clients take replies when nobody tells them otherwise",
-    messages: ["reply"],
+    messages: ["reply", "secretAnswer"],
     code: { plainInboxFilter: subjects.plainInboxFilter },
   },
   replicaControl: {
@@ -167,6 +176,29 @@ const durable: Readonly<Record<string, Channel>> = {
     messages: ["invocation"],
     code: { deadSubject: subjects.deadSubject(namespace, name), deadAnyFilter: subjects.deadAnyFilter },
   },
+};
+
+const secretCode = (verb: subjects.SecretRequestVerb | subjects.SecretOutcomeVerb) => ({
+  secretSubject: subjects.secretSubject(verb, namespace),
+  secretVerbFilter: subjects.secretVerbFilter(verb),
+  secretOutcomeFilters: subjects.secretOutcomeFilters,
+});
+
+const secrets: Readonly<Record<string, Channel>> = {
+  ...eventChannels(subjects.secretRequestVerbs, (verb) => ({
+    type: secretEventType(verb),
+    subject: subjects.secretSubject(verb, namespace),
+    description: `A request to one provider: ${verb} ${verb === "list" ? "a namespace's secrets" : "a secret"}`,
+    queue: subjects.providerQueueGroup,
+    reply: { channel: "answer", messages: ["secretAnswer"] },
+    code: { ...secretCode(verb), providerQueueGroup: subjects.providerQueueGroup },
+  })),
+  ...eventChannels(subjects.secretOutcomeVerbs, (verb) => ({
+    type: secretEventType(verb),
+    subject: subjects.secretSubject(verb, namespace),
+    description: `A secret was ${verb}`,
+    code: secretCode(verb),
+  })),
 };
 
 const telling: Readonly<Record<string, Channel>> = {
@@ -236,4 +268,10 @@ const keeping: Readonly<Record<string, Channel>> = {
 };
 
 /** Every channel by its name in the document. */
-export const channels: Readonly<Record<string, Channel>> = { ...invoking, ...durable, ...telling, ...keeping };
+export const channels: Readonly<Record<string, Channel>> = {
+  ...invoking,
+  ...durable,
+  ...telling,
+  ...secrets,
+  ...keeping,
+};

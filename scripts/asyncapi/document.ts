@@ -80,6 +80,7 @@ const mapEntries = <T, R>(record: Readonly<Record<string, T>>, to: (value: T, ke
 const bucketValues: Readonly<Record<string, JsonSchema>> = {
   functions: { $ref: "#/components/schemas/FunctionRecord" },
   status: { $ref: "#/components/schemas/FunctionStatusRecord" },
+  secrets: { $ref: "#/components/schemas/SecretRecord" },
 };
 
 const jetStream = {
@@ -107,8 +108,11 @@ no replica is ready it publishes demand. Plain clients use invoke, in whose queu
 full one passes the call on. No stream captures invoke: its interest would answer for missing replicas and hide that
 there are no responders.
 
-A service answers only on reply subjects of the forms of callReply and plainReply, because the sender chooses them and
-has fewer rights than the service.
+A service answers only on reply subjects of the forms of callReply, answer and plainReply, because the sender chooses
+them and has fewer rights than the service.
+
+No message holds the value of a secret. The gateway seals it for the key in the provider's data folder, and asks the
+provider to keep it; the requests are kept by no stream, what was done is kept without even the sealed value.
 
 Generated from schemas/ by npm run asyncapi; a test keeps it equal to the code.
 `;

@@ -198,6 +198,12 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     contentType: "application/json",
     payload: ref("ReplicaLoad"),
   },
+  secretAnswer: {
+    name: "secretAnswer",
+    summary: "The provider's answer to a request about secrets: done, the names there are, or why not",
+    contentType: "application/json",
+    payload: ref("SecretAnswer"),
+  },
   jetStreamAnswer: {
     name: "jetStreamAnswer",
     summary: "An answer of JetStream's API (nats-architecture-and-design, ADR-1)",

@@ -59,6 +59,7 @@ const benchThroughput = async (
   await writeFile(file, "");
   await truncate(file, bytes);
   const rows: (string | number)[][] = [];
+  const memory = watchMemory(platform);
   for (const [name, transfer] of Object.entries(transfers)) {
     const direct: number[] = [];
     const through: number[] = [];
@@ -81,11 +82,14 @@ const benchThroughput = async (
     ]);
   }
   await rm(folder, { recursive: true });
+  const most = memory.stop();
   printTable(
     `One body of ${(bytes / megabyte).toFixed(0)} MB: medians; CPU in milliseconds per MB`,
     ["what", "n", "direct MB/s", "MB/s", "gateway", "nats-server", "watchdog", "must MB/s", "verdict"],
     rows,
   );
+  const sizes = Object.entries(most).map(([role, size]) => `${role} ${size.toFixed(0)}`);
+  console.log(`\nMost memory above idle meanwhile, in MiB: ${sizes.join(", ")} (must stay below 100 each)`);
 };
 
 /** Starts a request and gives its response. */
@@ -105,22 +109,33 @@ const readAll = async (response: IncomingMessage): Promise<Buffer> => {
   return Buffer.concat(chunks);
 };
 
-const benchUploads = async (platform: TestPlatform, count: number): Promise<void> => {
-  const piece = Buffer.alloc(100_000, "u");
-  const pieces = Array.from({ length: 100 }, () => piece);
+/** Takes what each process has at most beyond what it has now, in MiB, until it is stopped. */
+const watchMemory = (platform: TestPlatform): { readonly stop: () => Readonly<Record<string, number>> } => {
   const before = mapProcesses(platform, privateMebibytes);
   const most: Record<string, number> = {};
   const timer = setInterval(() => {
     for (const [role, size] of Object.entries(mapProcesses(platform, privateMebibytes)))
       most[role] = Math.max(most[role] ?? 0, size - (before[role] ?? 0));
   }, 100);
+  return {
+    stop: () => {
+      clearInterval(timer);
+      return most;
+    },
+  };
+};
+
+const benchUploads = async (platform: TestPlatform, count: number): Promise<void> => {
+  const piece = Buffer.alloc(100_000, "u");
+  const pieces = Array.from({ length: 100 }, () => piece);
+  const memory = watchMemory(platform);
   const startMs = performance.now();
   const answers = await Promise.allSettled(
     Array.from({ length: count }, async () =>
       (await readAll(await open(`${platform.url}/function/streams/up`, pieces))).toString(),
     ),
   );
-  clearInterval(timer);
+  const most = memory.stop();
   const good = answers.filter((answer) => answer.status === "fulfilled" && answer.value === "10000000").length;
   printTable(
     `${count} uploads of 10 MB at once; memory above idle, in MiB`,

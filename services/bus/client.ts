@@ -8,6 +8,9 @@ import type { CallResult } from "./open-call.ts";
 import { type Invocation, type Invoker, openInvoker } from "./invoker.ts";
 import { type BodyParts, writeParts } from "./write-parts.ts";
 
+export { BuskerError, type ErrorCode } from "../../schemas/errors.ts";
+export type { FunctionResponse } from "./client-response.ts";
+
 /*
  * Calling functions from any program, over the bus: `const client = await connect({ url, credentialsFile })`,
  * `await client.invoke("hello", { body: "you" })`. The invoker below it is the one the gateway uses, so a call goes
@@ -18,6 +21,8 @@ import { type BodyParts, writeParts } from "./write-parts.ts";
 export interface ConnectOptions extends Pick<BusOptions, "url" | "credentialsFile"> {
   /** Name shown by the server's connection list and as the calls' CloudEvents source; `client` where absent. */
   readonly name?: string;
+  /** Milliseconds to wait for a server that answers; 10,000 where absent. */
+  readonly timeoutMs?: number;
 }
 
 /** One call; everything may be left out. */
@@ -50,6 +55,7 @@ export interface Client {
   readonly close: () => Promise<void>;
 }
 
+const defaultConnectMs = 10_000;
 const defaultTimeoutMs = 60_000;
 const none = new Uint8Array();
 
@@ -90,7 +96,7 @@ const invocationOf = (name: string, options: InvokeOptions): Invocation => {
 const aborted = (signal: AbortSignal): BuskerError =>
   new BuskerError("cancelled", "the call was ended by its caller", { cause: signal.reason });
 
-const call = (invoker: Invoker, invocation: Invocation, signal: AbortSignal | undefined): Promise<FunctionResponse> =>
+const start = (invoker: Invoker, invocation: Invocation, signal: AbortSignal | undefined): Promise<FunctionResponse> =>
   new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(aborted(signal));
     let stopBody: (error: BuskerError) => void = () => {};
@@ -116,13 +122,25 @@ const call = (invoker: Invoker, invocation: Invocation, signal: AbortSignal | un
     const cancel = invoker.invoke(invocation, (result) => done(result));
   });
 
-/** Connects; rejects with `bus_unavailable` or `unauthorized` when the credentials are refused or cannot be read. */
-export const connect = async ({ url, credentialsFile, name = "client" }: ConnectOptions): Promise<Client> => {
-  const bus = await openBus({ url, credentialsFile, user: "invoke", name });
+/**
+ * Connects. Rejects with `bus_unavailable` when no server answers in time or it refuses the credentials, with
+ * `unauthorized` when these cannot be read. Once connected, it comes back by itself from whatever happens to the server.
+ */
+export const connect = async (options: ConnectOptions): Promise<Client> => {
+  const { url, credentialsFile, name = "client", timeoutMs: giveUpMs = defaultConnectMs } = options;
+  const bus = await openBus({ url, credentialsFile, user: "invoke", name, giveUpMs });
   const invoker = openInvoker(bus);
+  let isClosed = false;
+  const assertOpen = (): void => {
+    if (isClosed) throw new BuskerError("bus_unavailable", "this client has been closed");
+  };
   return {
-    invoke: async (functionName, options = {}) => call(invoker, invocationOf(functionName, options), options.signal),
+    invoke: async (functionName, call = {}) => {
+      assertOpen();
+      return start(invoker, invocationOf(functionName, call), call.signal);
+    },
     close: async () => {
+      isClosed = true;
       invoker.close();
       await bus.close();
     },

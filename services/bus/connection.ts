@@ -20,6 +20,8 @@ export interface BusOptions {
   readonly user: string;
   /** Name shown by the server's connection list. */
   readonly name: string;
+  /** Milliseconds after which to give up when no server has answered; absent: never. */
+  readonly giveUpMs?: number;
 }
 
 /** A connection that comes back by itself. JetStream is built on it by `streams.ts`, KV by `kv.ts`, calls by `invoker.ts`. */
@@ -82,11 +84,12 @@ const attempt = (options: BusOptions, authenticator: Authenticator): Promise<Nat
 const connectPatiently = async (options: BusOptions): Promise<NatsConnection> => {
   const { credentialsFile: source } = options;
   const authenticator = typeof source === "string" ? readCredentialsFile(source) : source.authenticate;
+  const endMs = Date.now() + (options.giveUpMs ?? Number.POSITIVE_INFINITY);
   for (;;) {
     try {
       return await attempt(options, authenticator);
     } catch (cause) {
-      if (!isAway(cause)) {
+      if (!isAway(cause) || Date.now() >= endMs) {
         const reason = cause instanceof Error ? cause.message : String(cause);
         throw new BuskerError("bus_unavailable", `could not connect to ${options.url} as ${options.user}: ${reason}`, {
           cause,
@@ -98,8 +101,8 @@ const connectPatiently = async (options: BusOptions): Promise<NatsConnection> =>
 };
 
 /**
- * Connects, trying again for ever while no server answers. Rejects with `bus_unavailable` when the server refuses the
- * credentials, with `unauthorized` when their file cannot be read.
+ * Connects, trying again while no server answers, for ever or for `giveUpMs`. Rejects with `bus_unavailable` then and when the
+ * server refuses the credentials, with `unauthorized` when their file cannot be read.
  */
 export const openBus = async (options: BusOptions): Promise<Bus> => {
   const nc = await connectPatiently(options);

@@ -31,6 +31,7 @@ const gateway: Permissions = {
     ...callFunctions,
     subjects.asyncAnyFilter,
     ...subjects.wishVerbs.map(subjects.functionVerbFilter),
+    ...subjects.secretRequestVerbs.map(subjects.secretVerbFilter),
     ...readWish,
     ...[
       streams.OPERATIONS,
@@ -60,6 +61,7 @@ const provider: Permissions = {
     subjects.platformAnyFilter,
     ...js.administerJetStream,
     subjects.callReplyAnyFilter,
+    subjects.answerAnyFilter,
     subjects.plainInboxFilter,
   ],
   subscribe: [subjects.inboxFilter("provider"), subjects.platformAnyFilter],

@@ -12,6 +12,10 @@ export interface TrustPaths {
   readonly accountSeed: string;
   /** The account's signing key with the account's name: all that the provider needs. */
   readonly signer: string;
+  /** What secrets are opened with: the provider alone reads it. */
+  readonly sealingKey: string;
+  /** What secrets are sealed with. */
+  readonly sealingPublic: string;
   /** Folder of account JWTs: nats-server's resolver. */
   readonly accounts: string;
 }
@@ -24,6 +28,8 @@ export const trustFiles = (folder: string): TrustPaths => ({
   systemSeed: join(folder, "system.seed"),
   accountSeed: join(folder, "account.seed"),
   signer: join(folder, "signer.json"),
+  sealingKey: join(folder, "sealing.key"),
+  sealingPublic: join(folder, "sealing.pub"),
   accounts: join(folder, "accounts"),
 });
 
@@ -41,9 +47,12 @@ export const makePrivateFolder = (folder: string): Promise<string | undefined> =
 export const writePrivately = (file: string, text: string): Promise<void> =>
   writeFile(file, text, { mode: 0o600, flush: true });
 
+/** A name beside a file, for what is to become it. */
+export const draftOf = (file: string): string => `${file}.${randomUUID()}.new`;
+
 /** Puts a private file in another's place: a reader sees the old or the new, whole. */
 export const replacePrivately = async (file: string, text: string): Promise<void> => {
-  const draft = `${file}.${randomUUID()}.new`;
+  const draft = draftOf(file);
   await writePrivately(draft, text);
   await rename(draft, file);
 };

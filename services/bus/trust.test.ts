@@ -5,6 +5,7 @@ import { expect } from "chai";
 import { BuskerError } from "../../schemas/errors.ts";
 import { openSigner } from "./mint.ts";
 import { platformUsers } from "./permissions.ts";
+import { openSeal, openUnseal } from "./sealing-keys.ts";
 import { openTrust } from "./trust.ts";
 
 const failure = async (work: Promise<unknown>): Promise<BuskerError> => {
@@ -79,7 +80,7 @@ describe("openTrust()", () => {
     expect(one.signer.key.getPublicKey()).to.equal(other.signer.key.getPublicKey());
   });
 
-  for (const name of ["operator.jwt", "operator.seed", "system.seed", "account.seed", "signer.json"]) {
+  for (const name of ["operator.jwt", "operator.seed", "system.seed", "account.seed", "signer.json", "sealing.key"]) {
     it(`names ${name} when it is damaged, because somebody must know what to restore`, async () => {
       await openTrust(data);
       await writeFile(join(data, "trust", name), "damaged");
@@ -95,6 +96,34 @@ describe("openTrust()", () => {
       expect(error.message).to.include(join(data, "trust", name));
     });
   }
+
+  it("makes the key of secrets for a data folder of an earlier version, because that has none", async () => {
+    const { paths } = await openTrust(data);
+    await rm(paths.sealingKey);
+    await rm(paths.sealingPublic);
+    await openTrust(data);
+    expect(await readFile(paths.sealingKey, "utf8")).to.include("BEGIN PRIVATE KEY");
+  });
+
+  it("makes a lost or damaged public half anew, because it follows from the private one", async () => {
+    const { paths } = await openTrust(data);
+    const before = await readFile(paths.sealingPublic, "utf8");
+    await writeFile(paths.sealingPublic, "damaged");
+    await openTrust(data);
+    expect(await readFile(paths.sealingPublic, "utf8")).to.equal(before);
+  });
+
+  it("gives two starts at once the same key of secrets, because what one seals the other must open", async () => {
+    const { paths } = await openTrust(data);
+    await rm(paths.sealingKey);
+    await rm(paths.sealingPublic);
+    await Promise.all(Array.from({ length: 8 }, () => openTrust(data)));
+    const seal = await openSeal(paths.sealingPublic);
+    const unseal = await openUnseal(paths.sealingKey);
+    const secret = { namespace: "openfaas-fn", name: "a" };
+    expect(unseal(secret, seal(secret, Buffer.from("x"))).toString()).to.equal("x");
+    expect((await readdir(paths.folder)).filter((name) => name.endsWith(".new"))).to.deep.equal([]);
+  });
 
   it("names an account's JWT that another operator signed, because nats-server would refuse it without a word", async () => {
     const { paths, signer } = await openTrust(data);

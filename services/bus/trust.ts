@@ -5,6 +5,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { parseCredentials } from "./credentials.ts";
 import { mintPlatformUser, type Signer } from "./mint.ts";
 import { platformPermissions, type PlatformUser, platformUsers } from "./permissions.ts";
+import { ensureSealingKeys } from "./sealing-keys.ts";
 import {
   credentialsPath,
   makeFolderWhole,
@@ -61,14 +62,15 @@ const openOrMake = async (dataFolder: string): Promise<Trust> => {
   await removeStaleDrafts(paths.folder);
   if (!(await exists(paths.folder))) await makeFolderWhole(paths.folder, makeKeys);
   const signer = await readKeys(paths);
+  await ensureSealingKeys(paths);
   await makePrivateFolder(dirname(credentialsFile("admin")));
   for (const user of platformUsers) await ensureCredentials(credentialsFile(user), signer, user);
   return { paths, signer, credentialsFile };
 };
 
 /**
- * Opens the keys of a data folder, made at the first start: operator, system account, account BUSKER in `trust/`, and
- * credentials of the platform's users in `creds/`. All files are 0600 in folders 0700. The keys appear as a whole or
+ * Opens the keys of a data folder, made at the first start: operator, system account, account BUSKER and the key of
+ * secrets in `trust/`, and credentials of the platform's users in `creds/`. All files are 0600 in folders 0700. The keys appear as a whole or
  * not at all. Throws `internal`, naming the file, when they cannot be read back or written.
  */
 export const openTrust = async (dataFolder: string): Promise<Trust> => {

@@ -23,7 +23,7 @@ export const withGateway = (command: Command): Command =>
 
 /** Adds `-g, --gateway` and `-n, --namespace`. */
 export const withNamespace = (command: Command): Command =>
-  withGateway(command).option("-n, --namespace <name>", `the function's namespace (default: ${defaultNamespace})`);
+  withGateway(command).option("-n, --namespace <name>", `the namespace (default: ${defaultNamespace})`);
 
 /** Adds `--json`. */
 export const withJson = (command: Command): Command => command.option("--json", "print JSON for another program");

@@ -28,9 +28,10 @@ describe("runCli()", () => {
 
   describe("help and usage", () => {
     const commands = ["up", "deploy", "invoke", "list", "describe", "logs", "scale", "remove", "login", "version"];
-    for (const command of commands)
+    const secretCommands = ["secret", ...["create", "update", "list", "remove"].map((verb) => `secret ${verb}`)];
+    for (const command of [...commands, ...secretCommands])
       it(`shows an example in the help of ${command} and exits 0, because an example teaches fastest`, async () => {
-        const { code, stdout } = await runInMemory([command, "--help"]);
+        const { code, stdout } = await runInMemory([...command.split(" "), "--help"]);
         expect([code, /Example:\n {2}.*busker /.test(stdout.toString())]).to.deep.equal([0, true]);
       });
 
@@ -47,6 +48,10 @@ describe("runCli()", () => {
       { args: ["invoke", "fn", "-H", "no colon"], says: "NAME: VALUE" },
       { args: ["deploy", ".", "-e", "novalue"], says: "KEY=VALUE" },
       { args: ["logs", "fn", "--since", "yesterday"], says: "duration such as 5m" },
+      { args: ["secret", "create", "a/b", "--from-literal", "x"], says: "the secret's name must be 1 to 253" },
+      { args: ["secret", "create", "a", "--from-literal", "x", "--from-file", "y"], says: "exclude each other" },
+      { args: ["secret", "update", "a", "--from-literal", " \n"], says: "the value is empty" },
+      { args: ["secret", "remove"], says: "missing required argument 'name'" },
       { args: ["list", "-g", "ftp://x"], says: "http:// or https://" },
     ];
     for (const { args, says } of misuses)
@@ -146,14 +151,15 @@ describe("runCli()", () => {
       mkdirSync(join(folder, "hello"));
       writeFileSync(join(folder, "hello/handler.mjs"), "export default () => 'hi';");
     });
-    const deployed = (): unknown => JSON.parse(gateway.seen.at(-1)?.body.toString() ?? "");
+    const sent = () => gateway.seen.filter(({ method }) => method !== "GET");
+    const deployed = (): unknown => JSON.parse(sent().at(-1)?.body.toString() ?? "");
 
     it("uploads a folder, updates, and creates on 404, because faas-cli's order makes deploying twice no error", async () => {
       await start({ ...bundles, "PUT /system/functions": { status: 404 }, "POST /system/functions": { status: 202 } });
       const { code, stdout } = await run(["deploy", join(folder, "hello"), "-e", "A=b=c", "-l", "team=x"]);
       expect(code).to.equal(0);
       expect(stdout.toString()).to.contain(`hello.openfaas-fn created: ${gateway.url}/function/hello\n`);
-      expect(gateway.seen.map(({ method, url }) => `${method} ${url}`)).to.deep.equal([
+      expect(sent().map(({ method, url }) => `${method} ${url}`)).to.deep.equal([
         "POST /system/bundles",
         "PUT /system/functions",
         "POST /system/functions",
@@ -178,7 +184,7 @@ describe("runCli()", () => {
         0,
         { name: "greet", namespace: "dev", image, url: `${gateway.url}/function/greet.dev`, done: "updated" },
       ]);
-      expect(gateway.seen[2]?.body.equals(readFileSync(archive))).to.equal(true);
+      expect(sent()[2]?.body.equals(readFileSync(archive))).to.equal(true);
     });
 
     it("reads function.yaml, and lets an option win over it", async () => {
@@ -208,6 +214,17 @@ describe("runCli()", () => {
       expect(stderr).to.match(
         /hello\.openfaas-fn is deployed, but no replica is ready after \d+ s \(0\/1\); .*describe hello.*\nbusker: exit code 1\n$/,
       );
+    });
+
+    it("warns of what the platform does not do for it, because the deploy succeeds all the same", async () => {
+      const warnings = ["limits.cpu 1 is not enforced: this machine has no cgroups"];
+      await start({
+        ...bundles,
+        "PUT /system/functions": json(202, { replicas: 1, availableReplicas: 1 }),
+        "GET /system/function/hello": json(200, { name: "hello", image, warnings }),
+      });
+      const { code, stderr } = await run(["deploy", join(folder, "hello")]);
+      expect([code, stderr]).to.deep.equal([0, `busker: warning: ${warnings[0]}\n`]);
     });
 
     it("shows no nats command for a platform whose address it does not know, because it would fail", async () => {
@@ -302,6 +319,77 @@ describe("runCli()", () => {
       });
       const { code, stderr } = await run(["invoke", "fn"], { stdin: "x" });
       expect([code, stderr.includes("fn.openfaas-fn broke off before its end")]).to.deep.equal([1, true]);
+    });
+  });
+
+  describe("secret", () => {
+    const path = "/system/secrets";
+    const bodies = (): unknown[] => gateway.seen.map(({ body }) => JSON.parse(body.toString()));
+    const secret = { name: "key", namespace: "openfaas-fn" };
+
+    it("create sends standard input without the white space around it, and does not show it", async () => {
+      await start({ [`POST ${path}`]: { status: 201 } });
+      const { code, stdout, stderr } = await run(["secret", "create", "key"], { stdin: " hunter2\n" });
+      expect([code, stdout.toString(), stderr]).to.deep.equal([0, "secret key.openfaas-fn created\n", ""]);
+      expect(bodies()).to.deep.equal([{ ...secret, value: "hunter2" }]);
+    });
+
+    it("create takes a text, and a file as it is: white space with --no-trim, and bytes that are no text", async () => {
+      await start({ [`POST ${path}`]: { status: 201 } });
+      const file = join(folder, "value");
+      const write = async (bytes: Buffer, ...more: readonly string[]): Promise<void> => {
+        writeFileSync(file, bytes);
+        expect((await run(["secret", "create", "key", "--from-file", file, ...more])).code).to.equal(0);
+      };
+      await run(["secret", "create", "key", "-n", "dev", "--from-literal", "hunter2"]);
+      await write(Buffer.from("a\n"), "--no-trim");
+      await write(Buffer.from([10, 255, 10]));
+      expect(bodies()).to.deep.equal([
+        { name: "key", namespace: "dev", value: "hunter2" },
+        { ...secret, value: "a\n" },
+        { ...secret, rawValue: "Cv8K" },
+      ]);
+    });
+
+    it("create says that the secret exists, and updates it with --replace", async () => {
+      await start({ [`POST ${path}`]: { status: 409, body: "it exists" }, [`PUT ${path}`]: { status: 202 } });
+      const args = ["secret", "create", "key", "--from-literal", "hunter2"];
+      const refused = await run(args);
+      expect([refused.code, refused.stderr]).to.deep.equal([
+        1,
+        "busker: cannot create secret key.openfaas-fn: it exists (HTTP 409)\n",
+      ]);
+      const replaced = await run([...args, "--replace"]);
+      expect([replaced.code, replaced.stdout.toString()]).to.deep.equal([0, "secret key.openfaas-fn updated\n"]);
+      expect(gateway.seen.map(({ method }) => method)).to.deep.equal(["POST", "POST", "PUT"]);
+    });
+
+    it("update and remove name the secret in the body, as OpenFaaS clients do", async () => {
+      await start({ [`PUT ${path}`]: { status: 202 }, [`DELETE ${path}`]: { status: 202 } });
+      const updated = await run(["secret", "update", "key", "--from-literal", "new"]);
+      const removed = await run(["secret", "remove", "key"]);
+      expect(updated.stdout.toString() + removed.stdout.toString()).to.equal(
+        "secret key.openfaas-fn updated\nsecret key.openfaas-fn removed\n",
+      );
+      expect(bodies()).to.deep.equal([{ ...secret, value: "new" }, secret]);
+    });
+
+    it("list shows names, and says on standard error that there are none", async () => {
+      await start({ [`GET ${path}`]: json(200, [secret, { ...secret, name: "tls.crt" }]) });
+      expect((await run(["secret", "list"])).stdout.toString()).to.equal("NAME\nkey\ntls.crt\n");
+      expect(gateway.seen[0]?.url).to.equal(`${path}?namespace=openfaas-fn`);
+      await gateway.close();
+      await start({ [`GET ${path}`]: json(200, []) });
+      expect((await run(["secret", "list"])).stderr).to.equal("busker: no secrets in openfaas-fn\n");
+    });
+
+    it("names a file that cannot be read", async () => {
+      await start({});
+      const { code, stderr } = await run(["secret", "create", "key", "--from-file", join(folder, "nothing")]);
+      expect([code, stderr]).to.satisfy(
+        ([c, text]: [number, string]) => c === 1 && text.includes(join(folder, "nothing")) && text.includes("ENOENT"),
+      );
+      expect(gateway.seen).to.deep.equal([]);
     });
   });
 

@@ -10,6 +10,7 @@ import { addRemoveCommand } from "./commands/remove.ts";
 import { addScaleCommand } from "./commands/scale.ts";
 import { addUpCommand } from "./commands/up.ts";
 import { addVersionCommand, ownVersion } from "./commands/version.ts";
+import { addSecretCommand } from "./commands/secret.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Terminal } from "./terminal.ts";
 import { usageExitCode } from "./usage-error.ts";
@@ -25,6 +26,7 @@ const commands: readonly AddCommand[] = [
   addLogsCommand,
   addScaleCommand,
   addRemoveCommand,
+  addSecretCommand,
   addLoginCommand,
   addVersionCommand,
 ];

@@ -44,6 +44,12 @@ export const functionOf = (name: string | undefined, namespace: string | undefin
   return parseFunctionName(namespace && !name.includes(".") ? `${name}.${namespace}` : name);
 };
 
+/** A body that must be a JSON object. Throws `invalid_request` without repeating it. */
+export const asObject = (body: unknown): Readonly<Record<string, unknown>> => {
+  if (typeof body === "object" && body !== null && !Array.isArray(body)) return body as Record<string, unknown>;
+  throw new BuskerError("invalid_request", "the body must be a JSON object");
+};
+
 /** A query parameter's only or first value. */
 export const queryText = (value: string | string[] | undefined): string | undefined =>
   (Array.isArray(value) ? value[0] : value) || undefined;

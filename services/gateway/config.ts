@@ -11,7 +11,7 @@ import {
 
 /** What a gateway is told by its environment. */
 export interface GatewayConfig {
-  /** Folder with `secrets/basic-auth-user` and `secrets/basic-auth-password`. */
+  /** Folder with `secrets/basic-auth-user`, `secrets/basic-auth-password` and `trust/sealing.pub`. */
   readonly dataFolder: string;
   readonly natsUrl: string;
   readonly credentialsFile: string;

@@ -2,7 +2,7 @@ import Router from "@koa/router";
 import { BuskerError } from "../../schemas/errors.ts";
 import { maxReplicas } from "../../schemas/function.ts";
 import { defaultNamespace, type FunctionName, formatFunctionName } from "../../schemas/names.ts";
-import { functionOf, queryText } from "./app.ts";
+import { asObject, functionOf, queryText } from "./app.ts";
 import { readDeployment } from "./deployment.ts";
 import type { Directory } from "./directory.ts";
 import type { GatewayMetrics } from "./gateway-metrics.ts";
@@ -19,11 +19,6 @@ export interface FunctionsParts {
 
 // A deployment is a page of JSON; a megabyte of it is a mistake.
 const maxJsonBytes = 1024 * 1024;
-
-const asObject = (body: unknown): Readonly<Record<string, unknown>> => {
-  if (typeof body === "object" && body !== null && !Array.isArray(body)) return body as Record<string, unknown>;
-  throw new BuskerError("invalid_request", "the body must be a JSON object");
-};
 
 const optionalText = (body: Readonly<Record<string, unknown>>, field: string): string | undefined => {
   const value = body[field];

@@ -4,6 +4,8 @@ import { openInvoker } from "../bus/invoker.ts";
 import { openKeptReader } from "../bus/kept-reader.ts";
 import { openStore } from "../bus/objects.ts";
 import { retryUntilReady } from "../bus/retry.ts";
+import { openSeal } from "../bus/sealing-keys.ts";
+import { trustPaths } from "../bus/trust-files.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { serveMetrics } from "../runtime/metrics.ts";
 import { createApp } from "./app.ts";
@@ -17,15 +19,20 @@ import { isInvocation } from "./invocation-url.ts";
 import { createInvokeRoute } from "./invoke-route.ts";
 import { createLogsRoute } from "./logs-route.ts";
 import { createPlatformRoute } from "./platform-route.ts";
+import { openSecrets } from "./secrets.ts";
+import { createSecretsRoute } from "./secrets-route.ts";
 import { serveHttp } from "./server.ts";
 import { openWishes } from "./wishes.ts";
 
 // Calls still open when the gateway is told to stop get this long.
 const stopGraceMs = 5000;
+// A provider that is there answers in milliseconds.
+const secretTimeoutMs = 10_000;
 
 await runService("gateway", async (scope) => {
   const config = readGatewayConfig(process.env);
   const authorize = createAuthorizer(await readCredentials(config.dataFolder));
+  const seal = await openSeal(trustPaths(config.dataFolder).sealingPublic);
   const bus = await openBus({
     url: config.natsUrl,
     credentialsFile: config.credentialsFile,
@@ -47,6 +54,7 @@ await runService("gateway", async (scope) => {
   const invoke = createInvokeRoute({ directory, invoker, kept, metrics, maxBodyBytes: config.maxBodyBytes });
   const api = createApp(authorize, [
     createFunctionsRoute({ directory, wishes, metrics }),
+    createSecretsRoute(openSecrets(bus, seal, secretTimeoutMs)),
     createBundlesRoute(bundles, config.maxBundleBytes),
     createLogsRoute(bus, directory),
     createPlatformRoute({ bus, directory, backend: config.backend }),

@@ -1,5 +1,6 @@
 import type { FunctionSpec } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
+import type { SecretName } from "../../schemas/secret.ts";
 
 /** A replica to be started. */
 export interface ReplicaStart {
@@ -41,6 +42,8 @@ export interface Backend {
   readonly listUnenforced: (spec: FunctionSpec) => readonly string[];
   /** Starts a replica; rejects when it could not even begin. Its end is told to `onExit`. */
   readonly start: (replica: ReplicaStart) => Promise<void>;
+  /** Puts a secret's new value into the replicas that have it. */
+  readonly renewSecret: (secret: SecretName) => void;
   /** Tells a replica to finish what it has and end; `kill` ends it at once, with all that it has started. */
   readonly stop: (id: string) => void;
   readonly kill: (id: string) => void;

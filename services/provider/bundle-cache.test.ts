@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -59,6 +60,8 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
     (error: unknown) => (error instanceof BuskerError ? `${error.code}: ${error.message}` : String(error)),
   );
 
+const bundlesIn = (folder: string): readonly string[] => readdirSync(folder).filter((name) => name !== "package.json");
+
 describe("bundles", () => {
   let folder: string;
   beforeEach(async () => {
@@ -74,6 +77,15 @@ describe("bundles", () => {
   ]);
 
   describe("openBundleCache()", () => {
+    it("is the edge of Node's world: a bundle's CommonJS runs, though Busker's own package.json says module", async () => {
+      writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+      await openBundleCache(join(folder, "bundles"), storeOf(new Map()));
+      mkdirSync(join(folder, "bundles/one"));
+      const file = join(folder, "bundles/one/index.js");
+      writeFileSync(file, 'module.exports = require("node:path").sep; console.log(module.exports);');
+      expect(execFileSync(process.execPath, [file]).toString()).to.equal("/\n");
+    });
+
     it("fetches a bundle once for many who ask, unpacked, executable and read-only", async () => {
       const reads: string[] = [];
       const cache = await openBundleCache(folder, storeOf(new Map([[hashOf(good), good]]), reads));
@@ -85,7 +97,7 @@ describe("bundles", () => {
       expect(statSync(join(first, "data.txt")).mode & 0o7777).to.equal(0o444);
       expect(statSync(first).mode & 0o7777).to.equal(0o555);
       expect(readFileSync(join(first, "link"), "utf8")).to.equal("#!/bin/sh\n");
-      expect(readdirSync(folder)).to.deep.equal([hashOf(good)]);
+      expect(bundlesIn(folder)).to.deep.equal([hashOf(good)]);
     });
 
     it("finds after a restart what was whole and removes what was not, because a provider may be killed while it fetches", async () => {
@@ -95,7 +107,7 @@ describe("bundles", () => {
       writeFileSync(join(folder, "x.part.tar.gz"), "half");
       const cache = await openBundleCache(folder, store);
       expect(cache.find(hashOf(good))).to.equal(join(folder, hashOf(good)));
-      expect(readdirSync(folder)).to.deep.equal([hashOf(good)]);
+      expect(bundlesIn(folder)).to.deep.equal([hashOf(good)]);
     });
 
     it("refuses a bundle that is not there, and one whose content is not its name's", async () => {
@@ -103,7 +115,7 @@ describe("bundles", () => {
       const cache = await openBundleCache(folder, storeOf(new Map([[wrong, good]])));
       expect(await codeOf(cache.fetch("0".repeat(64)))).to.match(/^invalid_request: there is no bundle/);
       expect(await codeOf(cache.fetch(wrong))).to.match(/^invalid_request: .*damaged.*hash/);
-      expect(readdirSync(folder)).to.deep.equal([]);
+      expect(bundlesIn(folder)).to.deep.equal([]);
     });
 
     it("removes what nobody uses, and keeps what is held, because it is about to be used", async () => {
@@ -120,14 +132,14 @@ describe("bundles", () => {
       const later = await openBundleCache(folder, store);
       const release = later.hold(hashOf(other));
       await later.collect(new Set());
-      expect(readdirSync(folder)).to.deep.equal([hashOf(other)]);
+      expect(bundlesIn(folder)).to.deep.equal([hashOf(other)]);
       release();
       await later.collect(new Set([hashOf(other)]));
-      expect(readdirSync(folder)).to.deep.equal([hashOf(other)]);
+      expect(bundlesIn(folder)).to.deep.equal([hashOf(other)]);
       const removal = later.collect(new Set());
       expect(later.find(hashOf(other))).to.equal(undefined);
       await Promise.all([removal, later.fetch(hashOf(other))]);
-      expect(readdirSync(folder)).to.deep.equal([hashOf(other)]);
+      expect(bundlesIn(folder)).to.deep.equal([hashOf(other)]);
     });
   });
 

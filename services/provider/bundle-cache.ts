@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createWriteStream, existsSync, renameSync } from "node:fs";
-import { chmod, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -57,6 +57,9 @@ const makeWritable = async (folder: string): Promise<void> => {
 /** Opens the cache in a folder that is its own. */
 export const openBundleCache = async (root: string, store: ObjectStore): Promise<BundleCache> => {
   await mkdir(root, { recursive: true, mode: 0o700 });
+  // Node looks for a package.json in the folders above: a bundle without one must not get that of Busker itself, which
+  // would make its CommonJS files ES modules.
+  await writeFile(join(root, "package.json"), "{}\n");
   const known = new Set<string>();
   const holds = new Set<{ readonly digest: string }>();
   for (const name of await readdir(root)) {

@@ -2,6 +2,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import type { FunctionSpec } from "../../schemas/function.ts";
 import { defaultNamespace } from "../../schemas/names.ts";
 import type { Bucket } from "../bus/kv.ts";
+import type { SecretStore } from "./secret-store.ts";
 
 /** A value of the bucket `namespaces`. */
 export interface NamespaceRecord {
@@ -19,25 +20,31 @@ export const ensureDefaultNamespace = async (namespaces: Pick<Bucket<NamespaceRe
     });
 };
 
-// A secret's name comes from a client; only one that can be a key can exist.
-const secretPattern = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+/** What is asked of the bucket `namespaces`. */
+export type NamespaceBucket = Pick<Bucket<NamespaceRecord>, "get">;
 
-/** Throws `invalid_request` when the namespace or a secret that a spec names does not exist. */
-export const assertNamedThings = async (
-  { namespace, secrets = [] }: FunctionSpec,
-  buckets: {
-    readonly namespaces: Pick<Bucket<NamespaceRecord>, "get">;
-    readonly secrets: Pick<Bucket<unknown>, "get">;
-  },
-): Promise<void> => {
-  if (!(await buckets.namespaces.get(namespace)))
+/** Throws `invalid_request` when there is no such namespace. */
+export const assertNamespace = async (namespaces: NamespaceBucket, namespace: string): Promise<void> => {
+  if (!(await namespaces.get(namespace)))
     throw new BuskerError(
       "invalid_request",
       `there is no namespace ${namespace}; make it first, or use ${defaultNamespace}`,
     );
-  const missing: string[] = [];
-  for (const secret of secrets)
-    if (!secretPattern.test(secret) || !(await buckets.secrets.get(`${secret}.${namespace}`))) missing.push(secret);
+};
+
+/** Throws `invalid_request` when the namespace or a secret that a spec names does not exist. */
+export const assertNamedThings = async (
+  { namespace, secrets = [] }: FunctionSpec,
+  {
+    namespaces,
+    secrets: store,
+  }: {
+    readonly namespaces: NamespaceBucket;
+    readonly secrets: Pick<SecretStore, "has">;
+  },
+): Promise<void> => {
+  await assertNamespace(namespaces, namespace);
+  const missing = secrets.filter((name) => !store.has({ namespace, name }));
   if (missing.length > 0)
     throw new BuskerError(
       "invalid_request",

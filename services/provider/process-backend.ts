@@ -6,6 +6,7 @@ import { bundleDigest, type FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import { describeError, type Log } from "../runtime/log.ts";
+import { memoryFolder } from "../runtime/secret-memory.ts";
 import type { Backend, FoundReplica, ReplicaExit, ReplicaStart } from "./backend.ts";
 import { openBundleCache } from "./bundle-cache.ts";
 import {
@@ -34,6 +35,8 @@ import {
 } from "./replica-folder.ts";
 import { buildLaunch, cpuLimit, isHandler, markerVariable, watchdogFlags } from "./replica-launch.ts";
 import { sweepReplica, watchAdopted } from "./replica-processes.ts";
+import { openSecretFolders } from "./secret-folders.ts";
+import type { SecretReader } from "./secret-store.ts";
 import { listUnenforced } from "./unenforced.ts";
 
 /** What the process backend needs. */
@@ -45,7 +48,10 @@ export interface ProcessBackendOptions {
   readonly path: string;
   readonly credentials: Credentials;
   readonly bundles: ObjectStore;
+  readonly secrets: SecretReader;
   readonly log: Log;
+  /** A file system in memory, for secrets. Default: Linux' own. */
+  readonly memoryFolder?: string;
   /** Default: what this machine lets us do. */
   readonly cpuLimits?: CpuLimits;
 }
@@ -76,11 +82,17 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
   const running = new Map<string, Running>();
   const renewal = keepCredentials(options.credentials);
   const cpuLimits = options.cpuLimits ?? findCpuLimits();
+  const { dataFolder, secrets, log, memoryFolder: memory = memoryFolder } = options;
+  const secretFolders = openSecretFolders({ dataFolder, replicas: root, memory, secrets, log });
   let listener: (exit: ReplicaExit) => void = () => {};
 
+  const clearReplica = async (id: string, paths: ReplicaPaths): Promise<void> => {
+    secretFolders.remove(id);
+    await clearFolder(paths);
+  };
   // A process that even SIGKILL does not end hangs in the kernel: the folder stays, and the next provider tries again.
   const clear = (id: string, paths: ReplicaPaths): Promise<void> =>
-    clearReplica(paths).catch((error: unknown) =>
+    clearReplica(id, paths).catch((error: unknown) =>
       options.log.warn("could not clear up after a replica", { replica: id, error: describeError(error) }),
     );
 
@@ -120,8 +132,31 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
       makeCpuGroup(cpuLimits.parent, folder, millicores);
       return folder;
     } catch (error) {
-      await clearReplica(paths);
+      await clearReplica(id, paths);
       throw limitRefused(error);
+    }
+  };
+
+  const failStart = async (
+    id: string,
+    child: ChildProcess,
+    paths: ReplicaPaths,
+    refusal?: BuskerError,
+  ): Promise<never> => {
+    const error = await endStart(child, paths, refusal);
+    await clearReplica(id, paths);
+    throw error;
+  };
+
+  const giveSecrets = async ({ id, spec }: ReplicaStart, paths: ReplicaPaths): Promise<void> => {
+    if (!hasSecrets(spec)) return;
+    try {
+      secretFolders.write({ id, namespace: spec.namespace, names: spec.secrets });
+    } catch (error) {
+      await clearReplica(id, paths);
+      throw new BuskerError("start_failed", `could not give a replica its secrets: ${describeError(error)}`, {
+        cause: error,
+      });
     }
   };
 
@@ -129,17 +164,19 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
   // without a note, which the next one finds by its marker.
   const launch = async (start: ReplicaStart, bundleFolder: string): Promise<void> => {
     const paths = replicaPaths(root, start.id);
-    const place = { paths, bundleFolder, natsUrl: options.natsUrl, path: options.path };
+    const secretFolder = hasSecrets(start.spec) ? secretFolders.folderOf(start.id) : undefined;
+    const place = { paths, bundleFolder, natsUrl: options.natsUrl, path: options.path, secretFolder };
     const { namespace, name } = start.spec;
     const credentials = await options.credentials.mint({ namespace, name, replica: start.id });
     const content = buildLaunch(start, place);
     makeReplicaFolder(paths, content, credentials);
+    await giveSecrets(start, paths);
     const group = await makeGroup(start, paths);
     const child = spawnWatchdog(start, content, paths);
     const identity = child.pid === undefined ? undefined : identify(child.pid);
-    if (!identity) return failStart(child, paths);
+    if (!identity) return failStart(start.id, child, paths);
     const refusal = group === undefined ? undefined : joinGroup(group, identity.pid);
-    if (refusal !== undefined) return failStart(child, paths, refusal);
+    if (refusal !== undefined) return failStart(start.id, child, paths, refusal);
     writeProcess(paths, identity);
     running.set(start.id, { paths, identity, bundleFolder });
     renewal.keep({ namespace, name, replica: start.id }, paths);
@@ -151,6 +188,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     const paths = replicaPaths(root, id);
     running.set(id, { paths, identity, bundleFolder });
     renewal.keep({ namespace: found.namespace, name: found.name, replica: id }, paths);
+    secretFolders.adopt(id, found.namespace);
     adopted.watch(id, identity);
     return found;
   };
@@ -165,7 +203,13 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
       });
       return release;
     },
-    listUnenforced: (spec) => listUnenforced(spec, cpuLimits.kind === "none" ? cpuLimits.why : undefined),
+    listUnenforced: (spec) => [
+      ...listUnenforced(spec, cpuLimits.kind === "none" ? cpuLimits.why : undefined),
+      ...(hasSecrets(spec) && secretFolders.onDisk !== undefined
+        ? [`secrets (${spec.secrets.join(", ")}) are on disk while a replica runs: ${secretFolders.onDisk}`]
+        : []),
+    ],
+    renewSecret: secretFolders.renew,
     start: async (start) => {
       const digest = digestOf(start.spec);
       const release = cache.hold(digest);
@@ -195,6 +239,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
           await clear(id, paths);
         }
       }
+      secretFolders.sweep();
       return found;
     },
     onExit: (given) => {
@@ -212,8 +257,11 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
   };
 };
 
+const hasSecrets = (spec: FunctionSpec): spec is FunctionSpec & Required<Pick<FunctionSpec, "secrets">> =>
+  (spec.secrets ?? []).length > 0;
+
 /** Removes a replica's folder, and its control group before it: the folder is what tells of the group. */
-const clearReplica = async (paths: ReplicaPaths): Promise<void> => {
+const clearFolder = async (paths: ReplicaPaths): Promise<void> => {
   const group = readCpuGroup(paths);
   if (group !== undefined) await removeCpuGroup(group);
   removeReplicaFolder(paths);
@@ -232,8 +280,8 @@ const joinGroup = (folder: string, pid: number): BuskerError | undefined => {
   }
 };
 
-/** Ends a start; `refusal` is why, where it is not the process' own end. */
-const failStart = async (child: ChildProcess, paths: ReplicaPaths, refusal?: BuskerError): Promise<never> => {
+/** Ends a start and gives why; `refusal` is why, where it is not the process' own end. */
+const endStart = async (child: ChildProcess, paths: ReplicaPaths, refusal?: BuskerError): Promise<BuskerError> => {
   if (refusal) child.kill("SIGKILL");
   const cause = await new Promise<unknown>((resolve) => {
     child.once("error", resolve);
@@ -241,6 +289,5 @@ const failStart = async (child: ChildProcess, paths: ReplicaPaths, refusal?: Bus
       resolve(new Error(`it ended with ${signal ?? `exit code ${code}`}: ${readLog(paths)}`)),
     );
   });
-  await clearReplica(paths);
-  throw refusal ?? new BuskerError("start_failed", `could not start a watchdog: ${describeError(cause)}`, { cause });
+  return refusal ?? new BuskerError("start_failed", `could not start a watchdog: ${describeError(cause)}`, { cause });
 };

@@ -11,6 +11,8 @@ import { createFunctionStore } from "./function-store.ts";
 import { assertNamedThings, ensureDefaultNamespace, type NamespaceRecord } from "./named-things.ts";
 import { createReconciler, type Reconciler } from "./reconciler.ts";
 import { askWhoIsReady, followReplicas } from "./replica-events.ts";
+import { openSecretRequests } from "./secret-requests.ts";
+import type { SecretStore } from "./secret-store.ts";
 import { openStandIns } from "./stand-ins.ts";
 import { createStatusWriter } from "./status-writer.ts";
 import { openWishes } from "./wishes.ts";
@@ -27,6 +29,7 @@ export interface Provider {
 export interface ProviderParts {
   readonly bus: Bus;
   readonly backend: Backend;
+  readonly secrets: SecretStore;
   readonly log: Log;
 }
 
@@ -39,7 +42,6 @@ const openBuckets = async (bus: Bus) => ({
   functions: await openBucket<FunctionRecord>(bus, buckets.functions),
   status: await openBucket<FunctionStatusRecord>(bus, buckets.status),
   namespaces: await openBucket<NamespaceRecord>(bus, buckets.namespaces),
-  secrets: await openBucket<unknown>(bus, buckets.secrets),
 });
 
 /** Takes the wish from its bucket, all that is there before it resolves, and then each change. */
@@ -55,8 +57,8 @@ const followWish = async (functions: Bucket<FunctionRecord>, reconciler: Reconci
 
 /** Starts a provider on buckets and streams that exist. Replicas that run already are taken over before any is started. */
 export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
-  const { bus, backend, log } = parts;
-  const { functions, status, namespaces, secrets } = await openBuckets(bus);
+  const { bus, backend, secrets, log } = parts;
+  const { functions, status, namespaces } = await openBuckets(bus);
   await ensureDefaultNamespace(namespaces);
   const ending = new AbortController();
   const standIns = openStandIns(bus);
@@ -69,6 +71,8 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   };
   const reconciler: Reconciler = createReconciler({ bus, backend, status: writer, log, onChange });
   const stopEvents = followReplicas(bus, reconciler);
+  // Before replicas are taken over: what changes from now on is told, what changed before is looked for there.
+  secrets.onChange(backend.renewSecret);
   reconciler.adopt(await backend.adopt());
   for (const state of reconciler.all()) askWhoIsReady(bus, state.name);
   const stopWatch = await followWish(functions, reconciler);
@@ -88,6 +92,7 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
       signal: ending.signal,
     },
   });
+  const stopSecrets = openSecretRequests({ bus, store: secrets, namespaces, inUse, log });
   const timer = setInterval(reconciler.reconcileAll, reconcileEveryMs);
 
   const endWork = async (): Promise<void> => {
@@ -95,6 +100,8 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
     clearInterval(timer);
     collector.stop();
     stopDemand();
+    stopSecrets();
+    secrets.stop();
     standIns.close();
     await stopWishes();
     stopWatch();

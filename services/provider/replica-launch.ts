@@ -1,6 +1,7 @@
 import { functionTimeoutMs, type FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
+import { secretMountVariable } from "../../schemas/secret.ts";
 import type { ReplicaStart } from "./backend.ts";
 import type { ReplicaPaths } from "./replica-folder.ts";
 
@@ -11,13 +12,18 @@ export interface LaunchPlace {
   readonly natsUrl: string;
   /** PATH of the function. */
   readonly path: string;
+  /** Where its secrets are; undefined for a function that has none. */
+  readonly secretFolder: string | undefined;
 }
 
 /** The variable by which every process of a replica can be found. */
 export const markerVariable = "TMPDIR";
 
 // Nothing of the host goes in but these: not its secrets, not its settings.
-const functionEnvironment = (spec: FunctionSpec, { paths, path }: LaunchPlace): Record<string, string> => ({
+const functionEnvironment = (
+  spec: FunctionSpec,
+  { paths, path, secretFolder }: LaunchPlace,
+): Record<string, string> => ({
   PATH: path,
   HOME: paths.home,
   LANG: "C.UTF-8",
@@ -25,6 +31,8 @@ const functionEnvironment = (spec: FunctionSpec, { paths, path }: LaunchPlace): 
   OPENFAAS_NAMESPACE: spec.namespace,
   ...spec.envVars,
   ...(spec.envProcess === undefined ? {} : { fprocess: spec.envProcess }),
+  // Over what the spec says: a function from elsewhere may name the folder that its secrets had there.
+  ...(secretFolder === undefined ? {} : { [secretMountVariable]: secretFolder }),
   [markerVariable]: paths.tmp,
 });
 

@@ -67,7 +67,8 @@ export const openWishes = async ({ bus, parts, log }: WishesOptions): Promise<()
     const data = { wish: wish.id, verb: wish.verb, code, message };
     await publishDurably(bus, { subject, type: "io.busker.function.failed", data, id: `${wish.id}-outcome` });
     // A wish that was refused is its maker's matter, who is told; a failure of ours is for who runs this.
-    log[status < 500 || code === "unsupported" ? "info" : "warn"](`${wish.verb} failed`, {
+    const isRefused = status < 500 || code === "unsupported";
+    log[isRefused ? "info" : "warn"](`${wish.verb} ${isRefused ? "refused" : "failed"}`, {
       function: formatFunctionName(wish),
       code,
       message,

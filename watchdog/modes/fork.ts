@@ -99,8 +99,10 @@ export const beginFork = (parts: ModeParts, forker: Forker, rules: ForkRules): M
       onStream: rules.streams && call.canStream ? onStream : undefined,
       onEnd: (ending, output) => {
         hasEnded = true;
-        if (sink) endStream(sink, ending);
-        else finish(answerOf(ending, output, rules.contentTypeOf(call), maxResponseBytes));
+        if (sink) return endStream(sink, ending);
+        const fault = ending.kind === "exited" ? faultOf(ending) : undefined;
+        if (fault) context.log("stderr", fault.message, call.id);
+        finish(answerOf(ending, output, rules.contentTypeOf(call), maxResponseBytes));
       },
     });
     return (cause) => {

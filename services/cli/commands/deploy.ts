@@ -19,14 +19,15 @@ const printDeployed = async (terminal: Terminal, deployed: Deployed, gateway: Ga
   if (nats !== undefined) printLine(terminal, `  nats ${nats} request busker.invoke.${namespace}.${name} hello`);
 };
 
+type Words = Pick<FunctionStatus, "problem" | "warnings">;
+
 // Only words are missing without it, so it may fail.
-const findProblem = async (gateway: GatewayClient, { name, namespace }: Deployed): Promise<string | undefined> => {
+const findWords = async (gateway: GatewayClient, { name, namespace }: Deployed): Promise<Words> => {
   try {
     const request = { path: `/system/function/${name}`, query: { namespace } };
-    const response = await gateway.call(`describe ${name}`, request);
-    return ((await response.json()) as FunctionStatus).problem?.message;
+    return (await (await gateway.call(`describe ${name}`, request)).json()) as Words;
   } catch {
-    return undefined;
+    return {};
   }
 };
 
@@ -51,9 +52,11 @@ const deploy = async (path: string, flags: DeployFlags, terminal: Terminal, outc
   const deployed = await deployFolder(gateway, request);
   const seconds = Math.round((performance.now() - startedAtMs) / 1000);
   if (flags.json) printJson(terminal, deployed);
+  const { problem, warnings = [] } = await findWords(gateway, deployed);
+  for (const warning of warnings) printNote(terminal, `warning: ${warning}`);
   if (!isWithoutReplica(deployed)) return flags.json ? undefined : printDeployed(terminal, deployed, gateway);
   outcome.exitCode = 1;
-  printNotReady(terminal, deployed, seconds, await findProblem(gateway, deployed));
+  printNotReady(terminal, deployed, seconds, problem?.message);
 };
 
 /** Adds `busker deploy PATH`. */

@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
+import { secretMemory } from "../../runtime/secret-memory.ts";
 
 // A watchdog that is told to stop lets its calls finish; on the way down they do not get for ever.
 const graceMs = 3000;
@@ -38,8 +39,11 @@ const signalAll = (pids: readonly number[], signal: NodeJS.Signals): void => {
     }
 };
 
-/** Ends every process of the replicas of a data folder at once. */
-export const killReplicas = (dataFolder: string): void => signalAll(listReplicaProcesses(dataFolder), "SIGKILL");
+/** Ends every process of the replicas of a data folder at once, and removes what secrets they had in memory. */
+export const killReplicas = (dataFolder: string): void => {
+  signalAll(listReplicaProcesses(dataFolder), "SIGKILL");
+  rmSync(secretMemory(dataFolder), { recursive: true, force: true });
+};
 
 /**
  * Ends the replicas of a data folder that are still there when the provider has gone: it was killed, or had no time.
