@@ -128,10 +128,15 @@ export interface ResponseHead {
 /** The head of an invocation that came without one. */
 export const defaultRequestHead: RequestHead = { method: "POST", path: "/", headers: [] };
 
-/** What the provider tells a replica on its order subject, as JSON: finish what is in flight, take nothing new, exit. */
-export interface ReplicaOrder {
-  readonly kind: "drain";
-}
+/** What the provider tells a replica on its order subject, as JSON. */
+export type ReplicaOrder =
+  /** Finish what is in flight, take nothing new, exit. */
+  | { readonly kind: "drain" }
+  /**
+   * The user JWT that follows the one in use, for the same key: the key itself never travels. Of use to a replica that
+   * keeps its credentials in memory.
+   */
+  | { readonly kind: "renew"; readonly jwt: string };
 
 /** What callers tell a replica on its control subject, as JSON. */
 export type ReplicaControl =

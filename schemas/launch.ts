@@ -1,4 +1,4 @@
-/** What a backend tells a watchdog at its start: the content of a file only this replica can read. */
+/** What a backend tells a watchdog at its start: the content of a file only this replica can read, or of its standard input. */
 export interface ReplicaLaunch {
   readonly replica: string;
   readonly namespace: string;
@@ -7,13 +7,24 @@ export interface ReplicaLaunch {
   readonly revision: string;
   readonly natsUrl: string;
   /** Path of this replica's NATS credentials; the file is renewed in place before they run out. */
-  readonly credentialsFile: string;
+  readonly credentialsFile?: string;
+  /**
+   * The credentials themselves, where there is no file: the watchdog keeps them in memory, and is told their renewed JWT
+   * by the order `renew`.
+   */
+  readonly credentials?: string;
   /** The function's one timeout, in milliseconds. */
   readonly timeoutMs: number;
   /** Folder the function starts in. */
   readonly cwd: string;
-  /** The function's environment, whole: nothing of the watchdog's own is added. */
+  /** The function's environment, whole: nothing of the watchdog's own is added but what `inherit` names. */
   readonly env: Readonly<Record<string, string>>;
+  /** Variables that the function gets from the watchdog's environment unless `env` has them: what an engine sets. */
+  readonly inherit?: readonly string[];
+  /** What the image itself would run, word by word; `fprocess` goes before it. */
+  readonly command?: readonly string[];
+  /** What must stand between `process.execPath` and a script, where that path is a loader and not Node. */
+  readonly loaderArguments?: readonly string[];
   /** Resident bytes of the replica's whole process tree; absent: no limit, or the backend's own. */
   readonly memoryLimitBytes?: number;
 }

@@ -46,6 +46,30 @@ const accepted: readonly (readonly [string, Record<string, string>, Record<strin
   ["log_buffer_size -1 as a line of at most a mebibyte", { log_buffer_size: "-1" }, { logBufferBytes: 1024 * 1024 }],
 ];
 
+const images: readonly (readonly [string, Record<string, string>, readonly string[], Record<string, unknown>])[] = [
+  ["the image's own command word by word", {}, ["/app", "a b"], { mode: "streaming", command: ["/app", "a b"] }],
+  ["fprocess before the image's command", { fprocess: "wc -l" }, ["/app"], { command: ["wc", "-l"] }],
+  [
+    "an OpenFaaS watchdog as an http function, whose settings are its own",
+    { mode: "http", fprocess: "python index.py", upstream_url: "http://127.0.0.1:5000", ready_path: "/ready" },
+    ["fwatchdog"],
+    {
+      mode: "http",
+      command: ["fwatchdog"],
+      upstreamUrl: "http://127.0.0.1:8080",
+      readyPath: "/_/ready",
+      inner: { upstreamUrl: "http://127.0.0.1:5000" },
+    },
+  ],
+  [
+    "one behind an init and a shell, on the port that it is told",
+    { port: "8081", upstream_url: "http://127.0.0.1:5000" },
+    ["/sbin/tini", "--", "/bin/sh", "-c", "exec /usr/bin/fwatchdog"],
+    { mode: "http", upstreamUrl: "http://127.0.0.1:8081", readyPath: "", inner: {} },
+  ],
+  ["a command that only names one as what it is", {}, ["cat", "my-fwatchdog"], { mode: "streaming" }],
+];
+
 const refused: readonly (readonly [Record<string, string>, string])[] = [
   [{ mode: "afterburn" }, 'mode must be one of streaming, serializing, http, static, handler, pool; got "afterburn"'],
   [{ fprocess: " " }, "fprocess must be a command in mode streaming"],
@@ -74,6 +98,15 @@ describe("readWatchdogConfig()", () => {
     it(`takes ${what}`, () => {
       expect(readWatchdogConfig({ ...base, ...env })).to.deep.include(expected);
     });
+
+  for (const [what, env, image, expected] of images)
+    it(`takes ${what}`, () => {
+      expect(readWatchdogConfig(env, image)).to.deep.include(expected);
+    });
+
+  it("refuses an image without a command, saying that it has none", () => {
+    expect(() => readWatchdogConfig({}, [])).to.throw("the image has neither ENTRYPOINT nor CMD");
+  });
 
   for (const [env, message] of refused)
     it(`refuses ${JSON.stringify(env)}, naming key, rule and value`, () => {

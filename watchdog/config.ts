@@ -10,6 +10,7 @@ import {
   type SettingValue,
 } from "../schemas/function-environment.ts";
 import { maxBodyBytes } from "../schemas/topology.ts";
+import { isOpenFaasWatchdog } from "./image-command.ts";
 
 /** What both OpenFaaS watchdogs read from their environment, and what Busker adds. */
 export interface WatchdogConfig {
@@ -40,6 +41,8 @@ export interface WatchdogConfig {
   readonly logCallId: boolean;
   /** A path of the function that answers 2xx when it is ready; empty: any answer counts. */
   readonly readyPath: string;
+  /** Set when the function is an OpenFaaS watchdog that the image has: its health decides whether it is ready. */
+  readonly inner?: InnerWatchdog;
   readonly cgiHeaders: boolean;
   readonly marshalRequest: boolean;
   /** Whether stderr goes into the answer together with stdout instead of the log. */
@@ -48,6 +51,12 @@ export interface WatchdogConfig {
   readonly rawBody: boolean;
   /** Largest body of an answer in bytes. */
   readonly maxResponseBytes: number;
+}
+
+/** A watchdog of OpenFaaS, run as an http function. The settings of the image are its own. */
+export interface InnerWatchdog {
+  /** Where the server behind it listens, when it has one. */
+  readonly upstreamUrl?: string;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -72,12 +81,38 @@ const createReader = (env: Environment) => {
 
 type Reader = ReturnType<typeof createReader>;
 
-/** OpenFaaS splits on spaces, without a shell and without quotes; the later name wins. */
-const readCommand = (reader: Reader, mode: ModeName): readonly string[] => {
-  const command = (reader.text("function_process", "fprocess") ?? "").split(/\s+/).filter(Boolean);
-  if (command.length === 0 && needsCommand(mode))
-    reader.faults.push(`fprocess must be a command in mode ${mode}; got ""`);
+/** OpenFaaS splits on spaces, without a shell and without quotes; the later name wins, and both win over the image. */
+const readCommand = (reader: Reader, mode: ModeName, image: readonly string[] | undefined): readonly string[] => {
+  const given = (reader.text("function_process", "fprocess") ?? "").split(/\s+/).filter(Boolean);
+  const command = given.length > 0 ? given : (image ?? []);
+  if (command.length === 0 && needsCommand(mode)) reader.faults.push(noCommand(mode, image));
   return command;
+};
+
+const noCommand = (mode: ModeName, image: readonly string[] | undefined): string =>
+  image === undefined
+    ? `fprocess must be a command in mode ${mode}; got ""`
+    : `fprocess must be a command in mode ${mode}, because the image has neither ENTRYPOINT nor CMD; got ""`;
+
+/** What both OpenFaaS watchdogs listen on unless `port` says otherwise. */
+const innerPort = 8080;
+
+/** The settings that hold for an OpenFaaS watchdog as a function, whatever the image tells that watchdog. */
+const readInner = (reader: Reader, command: readonly string[]): Partial<WatchdogConfig> => {
+  const upstreamUrl =
+    reader.text("mode") === "http"
+      ? (reader.read("http_upstream_url", undefined) ?? reader.read("upstream_url", undefined))
+      : undefined;
+  const port = reader.text("port") ?? String(innerPort);
+  if (!/^\d{1,5}$/.test(port)) reader.faults.push(`port must be a port number; got ${JSON.stringify(port)}`);
+  return {
+    mode: "http",
+    command,
+    upstreamUrl: `http://127.0.0.1:${port}`,
+    // Only one that has this setting knows the path: the classic watchdog would take it for a call.
+    readyPath: reader.text("ready_path") === undefined ? "" : "/_/ready",
+    inner: given("upstreamUrl", upstreamUrl),
+  };
 };
 
 /** 0 means no limit to OpenFaaS; a call of Busker always has a deadline. */
@@ -95,15 +130,19 @@ const defaultPoolSize = (maxInflight: number): number => (maxInflight === 0 ? 4 
 const given = <K extends string>(key: K, value: string | undefined): Partial<Record<K, string>> =>
   value === undefined ? {} : ({ [key]: value } as Record<K, string>);
 
-/** The settings of one replica's watchdog. Throws one `invalid_request` that names every faulty key. */
-export const readWatchdogConfig = (env: Environment): WatchdogConfig => {
+/**
+ * The settings of one replica's watchdog, by its environment and what its image runs by itself. Throws one
+ * `invalid_request` that names every faulty key.
+ */
+export const readWatchdogConfig = (env: Environment, image?: readonly string[]): WatchdogConfig => {
   const reader = createReader(env);
-  const mode = reader.read("mode", defaultMode);
+  const inner = image && isOpenFaasWatchdog(image) ? readInner(reader, image) : undefined;
+  const mode = inner?.mode ?? reader.read("mode", defaultMode);
   const writeTimeoutMs = reader.read("write_timeout", 30_000);
   const maxInflight = reader.read("max_inflight", 0);
   const config: WatchdogConfig = {
     mode,
-    command: readCommand(reader, mode),
+    command: inner?.command ?? readCommand(reader, mode, image),
     ...given("upstreamUrl", reader.read("http_upstream_url", undefined) ?? reader.read("upstream_url", undefined)),
     ...given("handlerPath", reader.text("handler")),
     staticPath: reader.text("static_path") ?? "/home/app/public",
@@ -124,6 +163,7 @@ export const readWatchdogConfig = (env: Environment): WatchdogConfig => {
     combineOutput: reader.read("combine_output", false),
     rawBody: reader.read("RAW_BODY", false),
     maxResponseBytes: maxBodyBytes,
+    ...inner,
   };
   if (reader.faults.length > 0)
     throw new BuskerError("invalid_request", `cannot read the watchdog's settings: ${reader.faults.join("; ")}`);

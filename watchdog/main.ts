@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
+import { type CredentialSource, holdCredentials, openCredentialsFile } from "../services/bus/credentials.ts";
 import { describeError } from "../services/runtime/log.ts";
 import { readWatchdogConfig, type WatchdogConfig } from "./config.ts";
 import { createMode } from "./create-mode.ts";
@@ -8,20 +8,36 @@ import { createEnding, type Ending } from "./ending.ts";
 import { watchMemory } from "./memory-limit.ts";
 import type { Mode } from "./mode.ts";
 import { processTree } from "./process-tree.ts";
+import { readLaunch } from "./read-launch.ts";
 import { createReplica } from "./replica.ts";
 import { createReporter } from "./reporter.ts";
 import { scheduleRenewal } from "./renewal.ts";
 
 /*
- * One replica: `node watchdog.mjs LAUNCH-FILE`. Starts the function, waits until it really answers, subscribes,
+ * One replica: `node watchdog.mjs LAUNCH-FILE`, or `-` when the launch comes by standard input. Starts the function, waits until it really answers, subscribes,
  * announces itself, serves until it is told to drain or the function is gone.
  */
+
+/** Where a replica's credentials are: in a file, or in memory and nowhere else. */
+interface ReplicaCredentials {
+  readonly source: CredentialSource;
+  readonly onRenew: ((jwt: string) => void) | undefined;
+}
+
+const openCredentials = ({ credentialsFile, credentials }: ReplicaLaunch): ReplicaCredentials => {
+  if (credentialsFile !== undefined) return { source: openCredentialsFile(credentialsFile), onRenew: undefined };
+  if (credentials === undefined) throw new Error("the launch has neither credentialsFile nor credentials");
+  const held = holdCredentials(credentials);
+  return { source: held, onRenew: held.renew };
+};
 
 const createFunction = (launch: ReplicaLaunch, config: WatchdogConfig, ending: Ending): Mode =>
   createMode({ config, env: launch.env, cwd: launch.cwd, context: { log: ending.log, lost: ending.lost } });
 
-const openReplicaBus = ({ natsUrl, credentialsFile, replica, name, namespace }: ReplicaLaunch): Promise<Bus> =>
-  openBus({ url: natsUrl, credentialsFile, user: replica, name: `replica/${name}.${namespace}/${replica}` });
+const openReplicaBus = (launch: ReplicaLaunch, credentialsFile: CredentialSource): Promise<Bus> => {
+  const { natsUrl, replica, name, namespace } = launch;
+  return openBus({ url: natsUrl, credentialsFile, user: replica, name: `replica/${name}.${namespace}/${replica}` });
+};
 
 /** The reason a mode did not start; undefined when it did. */
 const startMode = (mode: Mode): Promise<string | undefined> => mode.start().then(() => undefined, describeError);
@@ -32,7 +48,8 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const mode = createFunction(launch, config, ending);
   // The function starts while the connection is made: both take a while, and neither needs the other.
   const starting = startMode(mode);
-  const bus = await openReplicaBus(launch);
+  const credentials = openCredentials(launch);
+  const bus = await openReplicaBus(launch, credentials.source);
   const slots = config.maxInflight;
   const reporter = createReporter(bus, launch, { inFlight: () => replica.inFlight(), slots, format: config }, tree);
   const replica = createReplica({
@@ -43,6 +60,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
     reporter,
     readyPath: config.readyPath,
     onDrain: () => void drain(),
+    onRenew: credentials.onRenew,
   });
   ending.attach({ bus, mode, reporter, replica });
   const drain = async (): Promise<void> => {
@@ -55,18 +73,28 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const limitBytes = launch.memoryLimitBytes;
   const isInside = config.mode === "handler";
   if (limitBytes !== undefined) watchMemory({ tree, limitBytes, isInside, over: (reason) => ending.end(1, reason) });
-  scheduleRenewal(launch.credentialsFile, replica);
+  scheduleRenewal(credentials.source, replica);
   await replica.open();
 };
 
-const readLaunch = (path: string | undefined): ReplicaLaunch => {
-  if (path === undefined) throw new Error("usage: watchdog LAUNCH-FILE");
-  return JSON.parse(readFileSync(path, "utf8")) as ReplicaLaunch;
+// The provider sends the launch as soon as the container runs.
+const launchMs = 10_000;
+
+/** A handler runs in this process and sees its environment; what it forks from `process.execPath` must start. */
+const becomeFunction = ({ env, inherit, loaderArguments }: ReplicaLaunch): void => {
+  if (inherit) {
+    for (const name of Object.keys(process.env)) Reflect.deleteProperty(process.env, name);
+    Object.assign(process.env, env);
+  }
+  if (loaderArguments) process.execArgv.unshift(...loaderArguments);
 };
 
 try {
-  const launch = readLaunch(process.argv[2]);
-  await run(launch, readWatchdogConfig(launch.env));
+  const sources = { openInput: () => process.stdin, env: process.env, withinMs: launchMs };
+  const launch = await readLaunch(process.argv[2], sources);
+  const config = readWatchdogConfig(launch.env, launch.command);
+  if (config.mode === "handler") becomeFunction(launch);
+  await run(launch, config);
 } catch (error) {
   process.stderr.write(`${describeError(error)}\n`);
   process.exit(1);

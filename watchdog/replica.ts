@@ -48,6 +48,8 @@ export interface ReplicaParts {
   readonly readyPath: string;
   /** Somebody asked for the end of this replica. */
   readonly onDrain: () => void;
+  /** The JWT that follows; absent: credentials are renewed in their file. */
+  readonly onRenew?: ((jwt: string) => void) | undefined;
 }
 
 // A call that a full replica passes on lands on another full one with the load's probability each time: at 80 % load
@@ -149,7 +151,12 @@ export const createReplica = (parts: ReplicaParts): Replica => {
 
   const onOrder = (message: BusMessage): void => {
     const order = message.json<ReplicaOrder>();
-    if (order.kind === "drain") parts.onDrain();
+    switch (order.kind) {
+      case "drain":
+        return parts.onDrain();
+      case "renew":
+        return parts.onRenew?.(order.jwt);
+    }
   };
 
   const untilIdle = async (graceMs: number): Promise<void> => {

@@ -130,8 +130,8 @@ const invoking: Readonly<Record<string, Channel>> = {
   },
   replicaOrder: {
     subject: subjects.replicaOrderSubject(replica),
-    description: "To one replica, from the provider: drain",
-    messages: ["control.drain"],
+    description: "To one replica, from the provider: drain, or go on with a renewed user JWT",
+    messages: ["control.drain", "control.renew"],
     code: { replicaOrderSubject: subjects.replicaOrderSubject(replica) },
   },
   demand: {

@@ -3,7 +3,7 @@ import { type Authenticator, connect, ConnectionError, type NatsConnection, Time
 import { inboxPrefix } from "../../schemas/subjects.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { coalesceWrites } from "./coalesce-writes.ts";
-import { readCredentialsFile } from "./credentials.ts";
+import { type CredentialSource, readCredentialsFile } from "./credentials.ts";
 import { guardCallbacks } from "./guard-callbacks.ts";
 import { reportFault } from "./report-fault.ts";
 
@@ -14,8 +14,8 @@ export type { Msg as BusMessage } from "nats";
 export interface BusOptions {
   /** One URL or several, separated by commas. */
   readonly url: string;
-  /** Standard NATS credentials; read again at each connect, so that renewed ones are picked up. */
-  readonly credentialsFile: string;
+  /** Path of standard NATS credentials, read again at each connect, so that renewed ones are picked up; or an open source. */
+  readonly credentialsFile: string | CredentialSource;
   /** The user whose reply prefix is taken: `gateway`, `provider` …, or a replica's id. */
   readonly user: string;
   /** Name shown by the server's connection list. */
@@ -82,7 +82,8 @@ const attempt = (options: BusOptions, authenticator: Authenticator): Promise<Nat
 
 // Not the library's `waitOnFirstConnect`: that tries refused credentials for ever, too, and says nothing.
 const connectPatiently = async (options: BusOptions): Promise<NatsConnection> => {
-  const authenticator = readCredentialsFile(options.credentialsFile);
+  const { credentialsFile: source } = options;
+  const authenticator = typeof source === "string" ? readCredentialsFile(source) : source.authenticate;
   const endMs = Date.now() + (options.giveUpMs ?? Number.POSITIVE_INFINITY);
   for (;;) {
     try {

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { createAccount, createOperator, createUser, fromPublic, fromSeed } from "@nats-io/nkeys";
 import { expect } from "chai";
 import { BuskerError } from "../../schemas/errors.ts";
-import { parseCredentials, readCredentialsFile } from "./credentials.ts";
+import { holdCredentials, parseCredentials, publicKeyOf, readCredentialsFile } from "./credentials.ts";
 import { openKeyPair, seedText } from "./key-pair.ts";
-import { mintFunctionUser, mintInvokeUser, type Signer } from "./mint.ts";
+import { mintFunctionUser, mintInvokeUser, renewFunctionUser, type Signer } from "./mint.ts";
 import { decodeSeed } from "./nkey.ts";
 
 const signer: Signer = {
@@ -87,6 +87,36 @@ describe("readCredentialsFile()", () => {
       })();
       expect(caught).to.be.instanceOf(BuskerError).with.property("code", "unauthorized");
       expect((caught as BuskerError).message).to.include(file);
+    });
+});
+
+describe("holdCredentials()", () => {
+  const user = { signer, namespace: "ns", name: "fn", replica: "r1" };
+  const proofOf = (held: ReturnType<typeof holdCredentials>) =>
+    held.authenticate("nonce") as { jwt: string; sig: string };
+
+  it("proves who we are with a renewed JWT and the first key, because the key never travels again", async () => {
+    const text = await mintFunctionUser({ ...user, ttlMs: 1000 });
+    const held = holdCredentials(text);
+    const first = proofOf(held);
+    expect(text).to.include(first.jwt);
+    held.renew(await renewFunctionUser({ ...user, ttlMs: 60_000 }, publicKeyOf(first.jwt)));
+    const { jwt, sig } = proofOf(held);
+    expect(jwt).to.not.equal(first.jwt);
+    expect(held.jwt()).to.equal(jwt);
+    expect(isSignedBy(text, sig)).to.equal(true);
+  });
+
+  for (const [what, make] of [
+    ["of another user", () => mintFunctionUser({ ...user, ttlMs: 1000 }).then((text) => parseCredentials(text).jwt)],
+    ["that is none", async () => "a.b.c"],
+  ] as const)
+    it(`refuses a JWT ${what} and keeps its own, because the server would refuse it for ever`, async () => {
+      const held = holdCredentials(await mintFunctionUser({ ...user, ttlMs: 1000 }));
+      const before = held.jwt();
+      const other = await make();
+      expect(() => held.renew(other)).to.throw();
+      expect(held.jwt()).to.equal(before);
     });
 });
 

@@ -45,12 +45,16 @@ interface UserOptions {
   readonly ttlMs?: number;
 }
 
-const mintUser = async ({ signer, user, permissions, ttlMs }: UserOptions): Promise<string> => {
-  const pair = openKeyPair(seedText(createUser()));
+/** The JWT of a user, by its key pair or its public key. */
+const signUser = ({ signer, user, permissions, ttlMs }: UserOptions, key: KeyPair | string): Promise<string> => {
   const claims = { pub: { allow: [...permissions.publish] }, sub: { allow: [...permissions.subscribe] } };
   const validity = ttlMs === undefined ? {} : { exp: Math.ceil((Date.now() + ttlMs) / 1000) };
-  const jwt = await encodeUser(user, pair, signer.account, claims, { signer: signer.key, ...validity });
-  return Buffer.from(fmtCreds(jwt, pair)).toString();
+  return encodeUser(user, key, signer.account, claims, { signer: signer.key, ...validity });
+};
+
+const mintUser = async (options: UserOptions): Promise<string> => {
+  const pair = openKeyPair(seedText(createUser()));
+  return Buffer.from(fmtCreds(await signUser(options, pair), pair)).toString();
 };
 
 /** Credentials of one of the platform's own users, valid for ever, as the text of a standard NATS creds file. */
@@ -66,19 +70,30 @@ export const mintInvokeUser = ({
   readonly ttlMs: number;
 }): Promise<string> => mintUser({ signer, user: "invoke", permissions: platformPermissions.invoke, ttlMs });
 
-/**
- * Credentials of one replica, for `ttlMs`: it may take and answer calls of its own function and tell of itself
- * (`replicaPermissions`). At their end the server cuts the connection, and the replica comes back with the renewed
- * file. Throws `invalid_request` for names that are none, and for a replica named like one of the platform's users.
- */
-export const mintFunctionUser = async (
-  options: ReplicaName & { readonly signer: Signer; readonly ttlMs: number },
-): Promise<string> => {
+/** Whose credentials, and for how long. */
+export type FunctionUserOptions = ReplicaName & { readonly signer: Signer; readonly ttlMs: number };
+
+const functionUser = (options: FunctionUserOptions): UserOptions => {
   const { signer, replica, ttlMs } = options;
   if (platformUsers.some((user) => user === replica))
     throw new BuskerError(
       "invalid_request",
       `replica id must not be a user of the platform, whose replies it would get; got "${replica}"`,
     );
-  return mintUser({ signer, user: replica, permissions: replicaPermissions(options), ttlMs });
+  return { signer, user: replica, permissions: replicaPermissions(options), ttlMs };
 };
+
+/**
+ * Credentials of one replica, for `ttlMs`: it may take and answer calls of its own function and tell of itself
+ * (`replicaPermissions`). At their end the server cuts the connection, and the replica comes back with the renewed
+ * file. Throws `invalid_request` for names that are none, and for a replica named like one of the platform's users.
+ */
+export const mintFunctionUser = async (options: FunctionUserOptions): Promise<string> =>
+  mintUser(functionUser(options));
+
+/**
+ * The JWT that follows a replica's, for the public key of its credentials (`publicKeyOf`): what a replica is sent that
+ * keeps its seed in memory. Throws as `mintFunctionUser` does.
+ */
+export const renewFunctionUser = async (options: FunctionUserOptions, publicKey: string): Promise<string> =>
+  signUser(functionUser(options), publicKey);

@@ -2,13 +2,14 @@ import type { ChildProcess } from "node:child_process";
 import type { Readable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import { BuskerError } from "../../schemas/errors.ts";
+import type { WatchdogConfig } from "../config.ts";
 import { createLineSplitter } from "../line-splitter.ts";
 import type { ModeParts } from "../mode-parts.ts";
 import { createPipeSource } from "../output-pipe.ts";
 import { describeExit, hasExited, signalGroup, spawnGroup } from "../process-group.ts";
 import type { ResolvedCommand } from "../resolve-command.ts";
 import type { UpstreamAddress } from "../upstream/client.ts";
-import { leaseFixedPort, leaseFreePort, type PortLease } from "../upstream/port-lease.ts";
+import { isListening, leaseFixedPort, leaseFreePort, type PortLease } from "../upstream/port-lease.ts";
 import { askReadiness, pauseBeforeNextMs, type ReadinessQuestion } from "../upstream/readiness.ts";
 
 /** A function's server that has answered. */
@@ -85,16 +86,24 @@ const startFailed = (why: string, lines: readonly string[]): BuskerError => {
   return new BuskerError("start_failed", `the function did not start: ${why}; ${told}`);
 };
 
+/** An OpenFaaS watchdog says that it is well before the server behind it listens, and answers 500 meanwhile (its issue 92). */
+const isInnerListening = async ({ inner }: WatchdogConfig): Promise<boolean> => {
+  if (inner?.upstreamUrl === undefined) return true;
+  const url = new URL(inner.upstreamUrl);
+  for (const host of hostsOf(url)) if (await isListening(host, Number(url.port || 80))) return true;
+  return false;
+};
+
 /** Asks until the function answers; undefined when its process ended or the time is over. */
 const awaitAnswer = async (
   child: ChildProcess,
   question: ReadinessQuestion,
-  timeoutMs: number,
+  config: WatchdogConfig,
 ): Promise<UpstreamAddress | undefined> => {
   const startMs = Date.now();
-  while (!hasExited(child) && Date.now() - startMs < timeoutMs) {
+  while (!hasExited(child) && Date.now() - startMs < config.startTimeoutMs) {
     const address = await askReadiness(question);
-    if (address && !hasExited(child)) return address;
+    if (address && !hasExited(child) && (await isInnerListening(config))) return address;
     await pause(pauseBeforeNextMs(Date.now() - startMs));
   }
   return undefined;
@@ -129,9 +138,9 @@ const startOnce = async (
   const question: ReadinessQuestion = {
     addresses: hostsOf(url).map((host) => ({ host, port: lease.port })),
     path: config.readyPath || "/_/health",
-    needsSuccess: config.readyPath !== "",
+    needsSuccess: config.readyPath !== "" || config.inner !== undefined,
   };
-  const address = await awaitAnswer(child, question, config.startTimeoutMs);
+  const address = await awaitAnswer(child, question, config);
   if (address) return { kind: "ready", child: { process: child, address, lease } };
   lease.release();
   const exited = hasExited(child);

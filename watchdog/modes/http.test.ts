@@ -35,6 +35,28 @@ describe("mode http", () => {
     });
   });
 
+  it("waits for the server behind an OpenFaaS watchdog, because that one says it is well before", async () => {
+    const behind = createServer();
+    await new Promise<void>((listening) => behind.listen(0, "127.0.0.1", listening));
+    const { port } = behind.address() as AddressInfo;
+    await new Promise((closed) => behind.close(closed));
+    const inner = { upstreamUrl: `http://127.0.0.1:${port}` };
+    opened = openMode({ mode: "http", fprocess: server(), ready_path: "/always" }, { inner });
+    let isStarted = false;
+    const started = opened.mode.start().then(() => (isStarted = true));
+    await until("it has been asked", () => opened.lines.some(({ text }) => text === "asked /always"));
+    expect(isStarted).to.equal(false);
+    const late = createServer((socket) => socket.destroy());
+    await new Promise<void>((listening) => late.listen(port, "127.0.0.1", listening));
+    await started;
+    late.close();
+  });
+
+  it("takes only a success of an OpenFaaS watchdog's health for readiness", async () => {
+    opened = openMode({ mode: "http", fprocess: server(), start_timeout: "300ms" }, { inner: {} });
+    expect(await startFault(opened)).to.be.instanceOf(BuskerError);
+  });
+
   const answers: readonly (readonly [string, string, number, string, string | undefined])[] = [
     ["GET", "/redirect", 302, "moved", undefined],
     ["GET", "/empty", 204, "", undefined],

@@ -1,0 +1,171 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, constants, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import Docker from "dockerode";
+import { eventually } from "./platform.ts";
+
+/** A Docker engine for one test file: its own socket, images, containers and network, away from any other engine. */
+export interface TestEngine {
+  readonly docker: Docker;
+  readonly socket: string;
+  /** Name of the network that containers are put in. */
+  readonly network: string;
+  /** The address under which containers in that network reach this machine. */
+  readonly hostAddress: string;
+  /** Lets containers reach a server that listens on this machine's loopback; gives the port for them. */
+  readonly forward: (port: number) => Promise<number>;
+  /** Removes every container, ends the engine and leaves nothing behind. */
+  readonly stop: () => Promise<void>;
+}
+
+const networkName = "busker-test";
+const startMs = 30_000;
+
+const hasProgram = (name: string): boolean =>
+  `${process.env["PATH"] ?? ""}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+
+/** Starts the daemon. It sets up neither iptables nor forwarding: containers only have to reach this machine. */
+const startDaemon = (folder: string, socket: string, lines: string[]): ChildProcess => {
+  const child = spawn(
+    "dockerd",
+    [
+      `--data-root=${join(folder, "data")}`,
+      `--exec-root=${join(folder, "exec")}`,
+      `--pidfile=${join(folder, "dockerd.pid")}`,
+      `--host=unix://${socket}`,
+      "--bridge=none",
+      "--iptables=false",
+      "--ip-forward=false",
+      "--ip-masq=false",
+    ],
+    {
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`, HOME: folder },
+    },
+  );
+  child.stderr?.on("data", (text: Buffer) => {
+    lines.push(text.toString());
+    if (lines.length > 50) lines.shift();
+  });
+  child.on("error", (error) => lines.push(error.message));
+  return child;
+};
+
+const untilItAnswers = (docker: Docker, child: ChildProcess, lines: readonly string[]): Promise<true> =>
+  eventually(
+    "the engine answers",
+    async () => {
+      if (child.exitCode !== null || child.pid === undefined)
+        throw new Error(`dockerd did not start:\n${lines.join("")}`);
+      return docker.ping().then(
+        () => true as const,
+        () => undefined,
+      );
+    },
+    startMs,
+  );
+
+const endDaemon = async (child: ChildProcess): Promise<void> => {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
+  await exited;
+  clearTimeout(timer);
+};
+
+/** Mounts that an engine leaves when it was killed, the innermost first. */
+const unmountBelow = async (folder: string): Promise<void> => {
+  const points = readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "")
+    .filter((point) => point.startsWith(`${folder}/`));
+  for (const point of points.reverse()) await promisify(execFile)("umount", ["-l", point]);
+};
+
+const createNetwork = async (docker: Docker): Promise<string> => {
+  const network = await docker.createNetwork({ Name: networkName, Driver: "bridge" });
+  const { IPAM } = (await network.inspect()) as { IPAM?: { Config?: { Gateway?: string }[] } };
+  const gateway = IPAM?.Config?.[0]?.Gateway;
+  if (gateway === undefined) throw new Error("the engine gave its network no gateway");
+  return gateway.replace(/\/.*$/, "");
+};
+
+/** Takes connections on one address and passes them on to a port of the loopback. */
+const createForwarder = async (host: string, port: number): Promise<{ server: Server; sockets: Set<Socket> }> => {
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connect({ host: "127.0.0.1", port });
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(socket);
+      socket.on("error", () => other.destroy());
+      socket.on("close", () => sockets.delete(socket));
+      socket.pipe(other);
+    }
+  });
+  server.listen(0, host);
+  await once(server, "listening");
+  return { server, sockets };
+};
+
+const removeContainers = async (docker: Docker): Promise<void> => {
+  for (const { Id } of await docker.listContainers({ all: true }))
+    await docker.getContainer(Id).remove({ force: true, v: true });
+};
+
+/** Starts one; to be stopped in `after`. Needs root and Debian's `docker.io`, which `scripts/test` installs. */
+export const startTestEngine = async (): Promise<TestEngine> => {
+  if (process.getuid?.() !== 0) throw new Error("an engine of a test's own can only be started by root");
+  if (!hasProgram("dockerd")) throw new Error("there is no dockerd; scripts/test installs it (docker.io on Debian)");
+  const folder = await mkdtemp(join(tmpdir(), "busker-engine-"));
+  const socket = join(folder, "engine.sock");
+  const lines: string[] = [];
+  const child = startDaemon(folder, socket, lines);
+  const docker = new Docker({ socketPath: socket });
+  const forwarders: { server: Server; sockets: Set<Socket> }[] = [];
+  const stop = async (): Promise<void> => {
+    for (const { server, sockets } of forwarders) {
+      server.close();
+      for (const open of sockets) open.destroy();
+    }
+    if (child.exitCode === null && child.pid !== undefined) {
+      await removeContainers(docker).catch(() => undefined);
+      // The bridge is the kernel's, and outlives the engine.
+      await docker
+        .getNetwork(networkName)
+        .remove()
+        .catch(() => undefined);
+      await endDaemon(child);
+    }
+    await unmountBelow(folder);
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await untilItAnswers(docker, child, lines);
+    const hostAddress = await createNetwork(docker);
+    const forward = async (port: number): Promise<number> => {
+      const forwarder = await createForwarder(hostAddress, port);
+      forwarders.push(forwarder);
+      return (forwarder.server.address() as AddressInfo).port;
+    };
+    return { docker, socket, network: networkName, hostAddress, forward, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+};
