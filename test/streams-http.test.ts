@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { brotliDecompressSync, gunzipSync, gzipSync } from "node:zlib";
@@ -74,27 +73,20 @@ describe("HTTP through a whole platform", function () {
     [`${line} HTTP/1.1`, "Host: a", ...headers, "\r\n"].join("\r\n");
 
   describe("HEAD", () => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    after(() => agent.destroy());
-
-    const ask = async (path: string, method: string): Promise<IncomingMessage & { readonly port: unknown }> => {
-      const request = httpRequest(urlOf(path), { method, agent });
-      request.end();
-      const response = await responseTo(request);
-      return Object.assign(response, { port: response.socket.localPort });
-    };
-
     for (const [what, path, length] of [
-      ["small", "f/range", "3000000"],
+      ["small", "f/hello", undefined],
+      ["large", "f/range", "3000000"],
       ["streamed", "f/compressed?kind=gzip&bytes=3000000", undefined],
       ["a process's", "sh", undefined],
     ] as const)
       it(`of ${what} answers has the length that is said, no body, and leaves the connection usable`, async () => {
-        const first = await ask(path, "HEAD");
-        expect([first.statusCode, first.headers["content-length"]]).to.deep.equal([200, length]);
-        expect((await readBody(first)).length).to.equal(0);
-        const second = await ask("f/hello", "GET");
-        expect([(await readBody(second)).toString(), second.port]).to.deep.equal(["GET /hello", first.port]);
+        const { socket, answer } = await raw();
+        socket.write(head(`HEAD /function/${path}`));
+        const bare = await answer(false);
+        expect([bare.status, /^content-length: (\d+)\r$/im.exec(bare.head)?.[1]]).to.deep.equal([200, length]);
+        socket.write(head("GET /function/f/hello"));
+        expect(await answer()).to.include({ status: 200, body: "GET /hello" });
+        socket.destroy();
       });
 
     it("of a path that is not there has the length of what would be said", async () => {
@@ -128,12 +120,12 @@ describe("HTTP through a whole platform", function () {
   // No part of the wire carries them: a body's end says nothing else. They are dropped, as a proxy may (RFC 9110 §6.5.1).
   for (const bytes of [10, 600_000]) {
     it(`trailers of a request of ${bytes} bytes are dropped, and the body is whole`, async () => {
-      const { socket, take } = await raw();
+      const { socket, answer } = await raw();
       const body = "t".repeat(bytes);
       socket.write(head("POST /function/f/seen", "Transfer-Encoding: chunked", "Trailer: X-Sum", "TE: trailers"));
       socket.write(`${chunk(body)}0\r\nX-Sum: 1\r\n\r\n`);
-      const answer = await take(/\{"bytes".*\}\}/);
-      const seen = JSON.parse(answer.slice(answer.indexOf('{"bytes"'))) as Record<string, Record<string, string>>;
+      const { body: text } = await answer();
+      const seen = JSON.parse(text) as Record<string, Record<string, string>>;
       expect([seen["bytes"], seen["trailers"]]).to.deep.equal([bytes, {}]);
       expect(seen["headers"]).to.not.have.any.keys("trailer", "te", "x-sum");
       socket.destroy();
@@ -184,12 +176,12 @@ describe("HTTP through a whole platform", function () {
       ["a chunked body", "chunked"],
     ] as const)
       it(`${what} is asked for, and arrives whole`, async () => {
-        const { socket, take } = await raw();
+        const { socket, answer } = await raw();
         socket.write(expecting("f/hash", length));
-        expect(await take(/\r\n\r\n/)).to.equal("HTTP/1.1 100 Continue\r\n\r\n");
+        expect((await answer()).status).to.equal(100);
         const body = "e".repeat(length === "chunked" ? 500_000 : length);
         socket.write(length === "chunked" ? `${chunk(body)}0\r\n\r\n` : body);
-        expect(await take(new RegExp(digest(Buffer.from(body))))).to.match(/^HTTP\/1\.1 200 /);
+        expect((await answer()).body).to.equal(digest(Buffer.from(body)));
         socket.destroy();
       });
 
@@ -206,32 +198,49 @@ describe("HTTP through a whole platform", function () {
         socket.destroy();
       });
 
-    it("a full line is said before the body of a stream is asked for", async () => {
-      const holding = await get("brief/stream");
-      const { socket, take } = await raw();
+    it("a streamed body is not asked for while its call waits in line", async () => {
+      const holding = await getResponse(urlOf("single/stream"));
+      const { socket, answer, text } = await raw();
       socket.write(expecting("single/hash", 1_000_000));
-      // The one slot is free here: the body is asked for when a replica has taken the call.
-      expect(await take(/\r\n\r\n/)).to.equal("HTTP/1.1 100 Continue\r\n\r\n");
-      socket.destroy();
+      await eventually("it waits", async () => {
+        const metrics = await (await fetch(platform.metricsUrl)).text();
+        return metrics.includes('waiting{function_name="single.openfaas-fn"} 1') || undefined;
+      });
+      expect(text()).to.equal("");
       holding.destroy();
-      await nothingInFlight("single");
+      expect((await answer()).status).to.equal(100);
+      socket.write("e".repeat(1_000_000));
+      expect((await answer()).body).to.equal(digest(Buffer.alloc(1_000_000, "e")));
+      socket.destroy();
     });
 
-    it("the API asks for a body, too", async () => {
-      const { socket, take } = await raw();
-      socket.write(
-        head(
-          "POST /system/functions",
-          "Expect: 100-continue",
-          `Authorization: ${platform.authorization}`,
-          "Content-Length: 2",
-        ),
-      );
-      expect(await take(/\r\n\r\n/)).to.equal("HTTP/1.1 100 Continue\r\n\r\n");
+    it("the API asks for a body when it knows who sends it", async () => {
+      const { socket, answer } = await raw();
+      const ask = (authorization: string): string =>
+        head("POST /system/functions", "Expect: 100-continue", `Authorization: ${authorization}`, "Content-Length: 2");
+      socket.write(ask(platform.authorization));
+      expect((await answer()).status).to.equal(100);
       socket.write("{}");
-      expect(await take(/\r\n\r\n/)).to.match(/^HTTP\/1\.1 400 /);
+      expect((await answer()).status).to.equal(400);
+      socket.write(ask("Basic bm86Ym9keQ=="));
+      expect((await answer()).status).to.equal(401);
       socket.destroy();
     });
+
+    it("a body that is too large is refused before it is asked for", async () => {
+      const small = await startTestPlatform({ BUSKER_MAX_BODY_BYTES: "1000" });
+      try {
+        const deployed = await small.deploy({ name: "f", code, envVars: http });
+        expect(deployed.status, await deployed.text()).to.equal(202);
+        const { socket, answer, closed } = await openRaw(small.url);
+        socket.write(expecting("f/hash", 1001));
+        expect((await answer()).status).to.equal(413);
+        expect(await closed).to.equal("end");
+        socket.destroy();
+      } finally {
+        await small.stop();
+      }
+    }).timeout(40_000);
   });
 
   describe("a client of HTTP/1.0", () => {
@@ -257,37 +266,36 @@ describe("HTTP through a whole platform", function () {
     });
 
     it("sends a body and gets a small answer with its length", async () => {
-      const { socket, take } = await raw();
-      socket.write("POST /function/f/echo HTTP/1.0\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
-      expect(await take(/\r\n\r\nbody$/)).to.match(/Content-Length: 4\r\n/);
+      const { socket, answer } = await raw();
+      socket.write("POST /function/f/hash HTTP/1.0\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+      expect((await answer()).body).to.equal(digest(Buffer.from("body")));
       socket.destroy();
     });
   });
 
   it("a connection is used again after a stream in either direction", async () => {
-    const { socket, take } = await raw();
+    const { socket, answer } = await raw();
     const body = "k".repeat(500_000);
     for (let round = 0; round < 3; round += 1) {
       socket.write(head("POST /function/f/hash", `Content-Length: ${body.length}`) + body);
-      await take(new RegExp(digest(Buffer.from(body))));
+      expect((await answer()).body).to.equal(digest(Buffer.from(body)));
       socket.write(head("GET /function/f/unknown-length"));
-      await take(/end\r\n0\r\n\r\n/);
-      socket.write(head("POST /function/f/echo", "Transfer-Encoding: chunked") + chunk(body));
-      socket.write("0\r\n\r\n");
-      await take(/\r\n0\r\n\r\n/);
+      expect((await answer()).body).to.equal(`${"x".repeat(400_000)}end`);
+      socket.write(`${head("POST /function/f/echo", "Transfer-Encoding: chunked")}${chunk(body)}0\r\n\r\n`);
+      expect((await answer()).body).to.equal(body);
       socket.write(head("GET /function/f/hello"));
-      expect(await take(/GET \/hello/)).to.match(/^(\r\n)?HTTP\/1\.1 200 /);
+      expect((await answer()).body).to.equal("GET /hello");
     }
     socket.destroy();
   });
 
   it("chunks with extensions arrive without them", async () => {
-    const { socket, take } = await raw();
+    const { socket, answer } = await raw();
     socket.write(head("POST /function/f/echo", "Transfer-Encoding: chunked"));
     socket.write(`${chunk("one ", ";a=b")}${chunk("two", ';c="d;e"')}`);
     await pause(20);
     socket.write(`${chunk(" three", ";x")}0;last\r\n\r\n`);
-    expect(await take(/three[\s\S]*$/)).to.match(/one [\s\S]*two[\s\S]* three/);
+    expect((await answer()).body).to.equal("one two three");
     socket.destroy();
   });
 
@@ -338,44 +346,37 @@ describe("HTTP through a whole platform", function () {
 
     for (const framing of ["Content-Length", "chunked"])
       it(`longer, with ${framing}: what is too much is not taken for the answer's or the next request`, async () => {
-        const { socket, take, closed } = await raw();
+        const { socket, answer, closed } = await raw();
         const first =
           framing === "chunked"
             ? `${head("POST /function/f/echo", "Transfer-Encoding: chunked")}${chunk("body")}0\r\n\r\n`
             : `${head("POST /function/f/echo", "Content-Length: 4")}body`;
         socket.write(`${first}{"more": true}\r\n\r\n`);
-        expect(await take(/\r\n\r\n(body|4\r\nbody\r\n0\r\n\r\n)/)).to.match(/^HTTP\/1\.1 200 /);
-        expect(await take(/\r\n\r\n/)).to.match(/^HTTP\/1\.1 400 /);
+        expect(await answer()).to.include({ status: 200, body: "body" });
+        expect((await answer()).status).to.equal(400);
         expect(await closed).to.equal("end");
         socket.destroy();
       });
 
-    it("a request that is none ends the connection, though its client would keep it", async () => {
-      const { socket, take, closed } = await raw();
+    it("a request that is none ends the connection, though its client would keep its half", async () => {
+      const { socket, answer, closed } = await raw();
       socket.write("nonsense\r\n\r\n");
-      expect(await take(/\r\n\r\n/)).to.match(/^HTTP\/1\.1 400 /);
+      expect((await answer()).status).to.equal(400);
       await closed;
-      await once(
-        socket.resume().on("error", () => {}),
-        "close",
-      ).catch(() => {});
+      await eventually("a write fails", () => socket.destroyed || !socket.write("more") || undefined, 3000);
     });
   });
 
   it("requests in a row without waiting are answered in their order, streams among them", async () => {
-    const { socket, take } = await raw();
+    const { socket, answer } = await raw();
     const body = "p".repeat(400_000);
-    socket.write(
-      head("GET /function/f/poll?ms=300") +
-        head("GET /function/f/unknown-length") +
-        head("POST /function/f/hash", `Content-Length: ${body.length}`) +
-        body +
-        head("GET /function/f/hello"),
-    );
-    expect(await take(/at last/)).to.match(/^HTTP\/1\.1 200 /);
-    expect(await take(/xend\r\n0\r\n\r\n|3\r\nend\r\n0\r\n\r\n/)).to.match(/^(0\r\n\r\n|\r\n)*HTTP\/1\.1 200 /);
-    await take(new RegExp(digest(Buffer.from(body))));
-    await take(/GET \/hello/);
+    const first = head("GET /function/f/poll?ms=300") + head("GET /function/f/unknown-length");
+    socket.write(`${first}${head("POST /function/f/hash", `Content-Length: ${body.length}`)}${body}`);
+    socket.write(head("GET /function/f/hello"));
+    expect((await answer()).body).to.equal("at last");
+    expect((await answer()).body).to.equal(`${"x".repeat(400_000)}end`);
+    expect((await answer()).body).to.equal(digest(Buffer.from(body)));
+    expect((await answer()).body).to.equal("GET /hello");
     socket.destroy();
   });
 
@@ -416,30 +417,26 @@ describe("HTTP through a whole platform", function () {
 
   // An interim answer is its connection's, and the bus has no place for it: it is dropped (RFC 9110 §15.2).
   it("early hints of a function are dropped, and its answer arrives", async () => {
-    const { socket, take } = await raw();
+    const { socket, answer } = await raw();
     socket.write(head("GET /function/f/hints"));
-    expect(await take(/hinted/)).to.match(/^HTTP\/1\.1 200 /);
+    expect(await answer()).to.include({ status: 200, body: "hinted" });
     socket.destroy();
   });
 
   it("a client that sends a byte every 10 ms is understood, head and body", async () => {
-    const { socket, take } = await raw();
-    const text = `${head("POST /function/f/echo", "Content-Length: 20")}${"s".repeat(20)}`;
-    for (const byte of text) {
+    const { socket, answer } = await raw();
+    for (const byte of `${head("POST /function/f/echo", "Content-Length: 20")}${"s".repeat(20)}`) {
       socket.write(byte);
       await pause(10);
     }
-    expect(await take(/\r\n\r\ns{20}$/)).to.match(/^HTTP\/1\.1 200 /);
+    expect((await answer()).body).to.equal("s".repeat(20));
     socket.write(head("POST /function/f/echo", "Transfer-Encoding: chunked"));
     for (let at = 0; at < 50; at += 1) {
       socket.write("1\r\nc\r\n");
       await pause(10);
     }
     socket.write("0\r\n\r\n");
-    const answer = await take(/0\r\n\r\n$/);
-    const body = answer.slice(answer.indexOf("\r\n\r\n"));
-    // As many parts as it likes, of which no size is a "c".
-    expect(body.match(/c/g)).to.have.length(50);
+    expect((await answer()).body).to.equal("c".repeat(50));
     socket.destroy();
   });
 
@@ -456,12 +453,12 @@ describe("HTTP through a whole platform", function () {
   });
 
   it("a function that answers before it has read leaves the client's connection usable", async () => {
-    const { socket, take } = await raw();
+    const { socket, answer } = await raw();
     const body = "r".repeat(600_000);
     socket.write(head("POST /function/f/refuse", `Content-Length: ${body.length}`) + body);
-    expect(await take(/\r\n\r\n(no|2\r\nno\r\n0\r\n\r\n)/)).to.match(/^HTTP\/1\.1 403 /);
+    expect(await answer()).to.include({ status: 403, body: "no" });
     socket.write(head("GET /function/f/hello"));
-    await take(/GET \/hello/);
+    expect((await answer()).body).to.equal("GET /hello");
     socket.destroy();
   });
 

@@ -64,16 +64,62 @@ export const nextChunk = async (response: IncomingMessage): Promise<string> => {
   return chunk.toString();
 };
 
+/** One whole answer. */
+export interface RawAnswer {
+  readonly status: number;
+  /** All of the head. */
+  readonly head: string;
+  readonly body: string;
+}
+
 /** A connection on which a test writes HTTP by hand. */
 export interface RawConnection {
   readonly socket: Socket;
   /** All that has come and was not taken, Latin-1. */
   readonly text: () => string;
   /** Waits until what has come fits, and takes it up to the end of what fits. */
-  readonly take: (pattern: RegExp, what?: string, withinMs?: number) => Promise<string>;
+  readonly take: (pattern: RegExp, withinMs?: number) => Promise<string>;
+  /** The next answer, read by its own framing; of HEAD, `hasBody` is false. */
+  readonly answer: (hasBody?: boolean) => Promise<RawAnswer>;
   /** How it ended: "end" when the server has ended or closed it, else the code of the error. */
   readonly closed: Promise<string>;
 }
+
+/** Where a pattern's first match ends; -1 where there is none yet. */
+const endOfMatch =
+  (pattern: RegExp) =>
+  (text: string): number => {
+    const match = pattern.exec(text);
+    return match ? match.index + match[0].length : -1;
+  };
+
+const endOfBytes =
+  (bytes: number) =>
+  (text: string): number =>
+    text.length < bytes ? -1 : bytes;
+
+type Take = (what: string, endIn: (text: string) => number, withinMs?: number) => Promise<string>;
+
+const takeChunks = async (take: Take): Promise<string> => {
+  const chunks: string[] = [];
+  for (;;) {
+    const size = Number.parseInt(await take("a chunk's size", endOfMatch(/^[0-9a-f]+\r\n/)), 16);
+    const chunk = await take("a chunk", endOfBytes(size + 2));
+    if (!chunk.endsWith("\r\n")) throw new Error(`a chunk of ${size} bytes is longer than that`);
+    if (size === 0) return chunks.join("");
+    chunks.push(chunk.slice(0, -2));
+  }
+};
+
+const takeAnswer = async (take: Take, hasBody: boolean): Promise<RawAnswer> => {
+  const head = await take("an answer's head", endOfMatch(/\r\n\r\n/));
+  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1]);
+  if (Number.isNaN(status)) throw new Error(`no answer begins with ${JSON.stringify(head.slice(0, 200))}`);
+  const length = Number(/^content-length: (\d+)\r$/im.exec(head)?.[1] ?? 0);
+  if (!hasBody || status === 204 || status === 304 || status < 200) return { status, head, body: "" };
+  const isChunked = /^transfer-encoding: chunked\r$/im.test(head);
+  return { status, head, body: isChunked ? await takeChunks(take) : await take("a body", endOfBytes(length)) };
+};
 
 /** Opens one to the host and port of a URL; half of it may be closed. */
 export const openRaw = async (url: string): Promise<RawConnection> => {
@@ -92,24 +138,28 @@ export const openRaw = async (url: string): Promise<RawConnection> => {
     socket.once("close", () => done(fault ?? "end"));
   });
   await once(socket, "connect");
-  const take: RawConnection["take"] = (pattern, what = String(pattern), withinMs = 5000) => {
+  const take: Take = (what, endIn, withinMs = 5000) => {
     const met = new Promise<string>((done, fail) => {
       look = () => {
-        const match = pattern.exec(held);
-        if (!match) return;
+        const end = endIn(held);
+        if (end < 0) return;
         look = () => {};
-        const end = match.index + match[0].length;
         const taken = held.slice(0, end);
         held = held.slice(end);
         done(taken);
       };
-      void closed.then((how) => {
-        look();
-        fail(new Error(`${what}: the connection was closed (${how}) after ${JSON.stringify(held.slice(0, 500))}`));
-      });
       look();
+      void closed.then((how) =>
+        fail(new Error(`${what}: the connection was closed (${how}) after ${JSON.stringify(held.slice(0, 500))}`)),
+      );
     });
     return within(met, what, withinMs);
   };
-  return { socket, text: () => held, take, closed };
+  return {
+    socket,
+    text: () => held,
+    take: (pattern, withinMs) => take(String(pattern), endOfMatch(pattern), withinMs),
+    answer: (hasBody = true) => takeAnswer(take, hasBody),
+    closed,
+  };
 };
