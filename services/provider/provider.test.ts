@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect } from "chai";
+import { headers as createHeaders } from "nats";
 import { formatFunctionName } from "../../schemas/names.ts";
 import { connectWatched } from "../../test/support/watched-client.ts";
 import { handlerFiles, openReplicaFiles, type ReplicaFiles, whoAmI } from "./fixtures/replica-files.ts";
@@ -129,6 +130,28 @@ describe("openProvider()", function () {
     );
     const reply = await client.nc.request(`busker.invoke.${namespace}.sleepy`, "plain", { timeout: 5000 });
     expect(reply.string()).to.match(/^plain \d+$/);
+    await client.close();
+  });
+
+  it("refuses a streamed body at once while it stands in, and has a replica made for the next try", async () => {
+    await platform.wish("scale", "sleepy", { replicas: 0 });
+    await untilValue(platform.status, "sleepy", (value) => value?.replicas.length === 0);
+    const client = await connectWatched(
+      platform.nats,
+      readFileSync(platform.nats.credsFile("invoke"), "utf8"),
+      "_INBOX",
+    );
+    const headers = createHeaders();
+    headers.set("Busker-Body", "stream");
+    headers.set("ce-id", "mine");
+    const beganMs = performance.now();
+    const reply = await client.nc.request(`busker.invoke.${namespace}.sleepy`, "begun", { headers, timeout: 5000 });
+    expect(performance.now() - beganMs).to.be.lessThan(500);
+    expect([reply.headers?.get("Busker-Error"), reply.headers?.get("ce-id")]).to.deep.equal(["no_replica", "mine"]);
+    expect(reply.string()).to.equal(
+      `no replica of sleepy.${namespace} is ready, and a streamed body is not kept until one is; try again\n`,
+    );
+    await untilValue(platform.status, "sleepy", (value) => value?.replicas[0]?.state === "ready");
     await client.close();
   });
 
