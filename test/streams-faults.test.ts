@@ -1,5 +1,4 @@
-import { randomBytes } from "node:crypto";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { ClientRequest, IncomingMessage } from "node:http";
@@ -162,19 +161,23 @@ describe("faults of streamed calls", function () {
   });
 
   describe("frames that are not as they should be", () => {
-    /** Shows each message on a subject to `onFrame`, until one was spoiled. */
-    const spoil = async (subject: string, onFrame: (message: Msg) => boolean): Promise<Promise<void>> => {
-      const spoiled = new Promise<void>((done) => {
-        const subscription = nc.subscribe(subject, {
-          callback: (error, message) => {
-            if (error || !onFrame(message)) return;
-            subscription.unsubscribe();
-            done();
-          },
-        });
+    before(() =>
+      eventually("the test is connected again", () =>
+        nc.flush().then(
+          () => true,
+          () => undefined,
+        ),
+      ),
+    );
+
+    /** Shows each message on a subject to `onFrame`, until it has spoiled one. */
+    const spoil = async (subject: string, onFrame: (message: Msg) => boolean): Promise<void> => {
+      const subscription = nc.subscribe(subject, {
+        callback: (error, message) => {
+          if (!error && onFrame(message)) subscription.unsubscribe();
+        },
       });
       await nc.flush();
-      return spoiled;
     };
     const again = (message: Msg): void =>
       nc.publish(message.subject, message.data, message.headers ? { headers: message.headers } : {});
@@ -192,13 +195,13 @@ describe("faults of streamed calls", function () {
       it(`${what} in an answer breaks it at once on both sides`, async () => {
         const { open } = await state();
         let spoiledMs = 0;
-        void (await spoil("_BUSKER.gateway.call.>", (message) => {
+        await spoil("_BUSKER.gateway.call.>", (message) => {
           const { kind, number } = readFrame(message);
           if (kind !== "data" || number < 3) return false;
           spoiledMs = performance.now();
           act(message);
           return true;
-        }));
+        });
         const response = await getResponse(urlOf("f/ticks"));
         expect(await endOf(response)).to.equal("ECONNRESET");
         expect(performance.now() - spoiledMs).to.be.lessThan(500);
@@ -213,12 +216,12 @@ describe("faults of streamed calls", function () {
     ] as const)
       it(`${what} in an upload ends it at once on both sides, with the reason`, async () => {
         const { aborted } = await state();
-        void (await spoil("busker.invoke.openfaas-fn.f.>", (message) => {
+        await spoil("busker.invoke.openfaas-fn.f.>", (message) => {
           const { kind, number } = readFrame(message);
           if (kind !== "data" || number < 3) return false;
           act?.(message);
           return true;
-        }));
+        });
         const { ended } = await beginUpload("f/sink").catch(() => ({ ended: Promise.resolve("not begun") }));
         expect(await ended).to.match(why);
         await eventually(
@@ -265,12 +268,13 @@ describe("faults of streamed calls", function () {
     });
 
     it("one that sends more than was granted is ended at once, with the reason", async () => {
-      const call = callOverWire(nc, "single", "/sink", { body: "stream", window: "65536" });
-      await call.frames.reach(1);
+      // That function does not read, so that no credit is renewed but for what buffers hold.
+      const call = callOverWire(nc, "single", "/ticks", { body: "stream", window: "65536" });
+      await call.frames.until((all) => all.some(({ kind }) => kind === "head"), "the head");
       const beganMs = performance.now();
       for (let number = 1; number <= 80; number += 1) call.send("data", number, new Uint8Array(500_000));
       const last = await call.end(3000);
-      expect([last.kind, last.error]).to.deep.equal(["whole", "internal"]);
+      expect([last.kind, last.error]).to.deep.equal(["abort", "internal"]);
       expect(last.message.string()).to.match(/the streamed body is broken: \d+ bytes came where \d+ were granted/);
       expect(performance.now() - beganMs).to.be.lessThan(2000);
       await state("single");
@@ -281,7 +285,10 @@ describe("faults of streamed calls", function () {
       headers.set(wireHeaders.body, "stream");
       nc.publish("busker.invoke.openfaas-fn.single", "begun", { headers });
       await nc.flush();
-      expect((await state("single")).open).to.equal(0);
+      const { pid } = await state("single");
+      // Longer than a replica waits before it asks its callers whether they are still there.
+      await pause(1500);
+      expect((await state("single")).pid).to.equal(pid);
     });
 
     for (const [what, path, more] of [
@@ -296,9 +303,11 @@ describe("faults of streamed calls", function () {
         const call = callOverWire(own, "single", path, more);
         await call.frames.reach(1);
         await own.close();
+        // The one slot is free within the time of a ping, and the function is told at about the same time.
         const beganMs = performance.now();
-        expect((await state("single")).open).to.equal(0);
+        await state("single");
         expect(performance.now() - beganMs).to.be.lessThan(3000);
+        await eventually("the function is stopped", async () => (await state("single")).open === 0 || undefined, 1000);
       });
   });
 
@@ -383,16 +392,17 @@ describe("faults of streamed calls", function () {
         connections: await server.connections(),
         descriptors: descriptors(),
       };
-      const rounds = Math.ceil(1000 / (2 * ends.length));
-      for (let round = 0; round < rounds; round += 1) await Promise.all([...ends, ...ends].map((end) => end()));
+      const rounds = Math.ceil(1000 / (4 * ends.length));
+      for (let round = 0; round < rounds; round += 1)
+        await Promise.all([...ends, ...ends, ...ends, ...ends].map((end) => end()));
       await quiet();
       // What a plain client of this test has subscribed to is its own.
-      const own = 2 * rounds;
+      const own = 4 * rounds;
       expect(await server.subscriptions()).to.equal(before.subscriptions + own);
       expect(await server.connections()).to.equal(before.connections);
       // Connections to the function are kept for reuse: as many as calls were open at once.
       await eventually("descriptors are closed", () =>
-        descriptors().every((count, at) => count <= (before.descriptors[at] ?? 0) + 2 * ends.length) ? true : undefined,
+        descriptors().every((count, at) => count <= (before.descriptors[at] ?? 0) + 4 * ends.length) ? true : undefined,
       );
       await eventually("no process is left", () => functionProcesses(platform, /^(cat|sh) /).length === 0 || undefined);
       await eventually("no temporary file is left", () => temporaryFiles().length === 0 || undefined);
@@ -409,7 +419,7 @@ describe("faults of streamed calls", function () {
     const [response] = (await once(request, "response")) as [IncomingMessage];
     expect([response.statusCode, (await readBody(response)).toString()]).to.deep.equal([
       504,
-      "the function did not answer within the call's 1.0 s\n",
+      "the function did not answer before its deadline and was stopped\n",
     ]);
     request.destroy();
   });

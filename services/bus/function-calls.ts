@@ -329,14 +329,14 @@ export class FunctionCalls {
   }
 
   #onLastFrame(call: OpenCall, frame: Frame, message: Msg, headers: string): void {
+    const error = call.abandoned ? undefined : call.stream?.endOf(frame, message, headers);
+    // An end that was not due is not the replica's last message: it is stopped, and its reply subject not used again.
+    if (error && frame.kind === "end") return this.#finish(call, { kind: "failed", error });
     const replica = this.#release(call, true);
     if (!replica) return;
     const load = readReply(headers);
     this.#noteLoad(replica, load);
-    if (call.stream && !call.abandoned) {
-      const error = call.stream.endOf(frame, message, headers);
-      if (error) this.#settle(call, { kind: "failed", error });
-    }
+    if (error) this.#settle(call, { kind: "failed", error });
     call.stream?.close();
     this.#useFreed(replica, load);
   }
