@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect } from "chai";
-import { headers as createHeaders } from "nats";
 import { formatFunctionName } from "../../schemas/names.ts";
 import { connectWatched } from "../../test/support/watched-client.ts";
+import { callOverWire } from "../../test/support/wire-call.ts";
 import { handlerFiles, openReplicaFiles, type ReplicaFiles, whoAmI } from "./fixtures/replica-files.ts";
 import { startTestPlatform, type TestPlatform, textOf, untilValue } from "./fixtures/test-provider.ts";
 import type { Provider } from "./provider.ts";
@@ -141,14 +141,12 @@ describe("openProvider()", function () {
       readFileSync(platform.nats.credsFile("invoke"), "utf8"),
       "_INBOX",
     );
-    const headers = createHeaders();
-    headers.set("Busker-Body", "stream");
-    headers.set("ce-id", "mine");
     const beganMs = performance.now();
-    const reply = await client.nc.request(`busker.invoke.${namespace}.sleepy`, "begun", { headers, timeout: 5000 });
+    const { message, error } = await callOverWire(client.nc, "sleepy", "/", { body: "stream" }).end();
     expect(performance.now() - beganMs).to.be.lessThan(500);
-    expect([reply.headers?.get("Busker-Error"), reply.headers?.get("ce-id")]).to.deep.equal(["no_replica", "mine"]);
-    expect(reply.string()).to.equal(
+    expect(error).to.equal("no_replica");
+    expect(message.headers?.get("ce-id")).to.match(/^[0-9a-f-]{36}$/);
+    expect(message.string()).to.equal(
       `no replica of sleepy.${namespace} is ready, and a streamed body is not kept until one is; try again\n`,
     );
     await untilValue(platform.status, "sleepy", (value) => value?.replicas[0]?.state === "ready");
