@@ -262,6 +262,8 @@ export class FunctionCalls {
       // The replica may be well and sending: it is told that nobody listens.
       this.#transport.control(replica.controlSubject, { kind: "cancel", callId: call.callId });
     this.#settle(call, result);
+    // No reply comes any more that would hand its slot on. If the replica has not freed it yet, it says so.
+    if (replica && this.#table.find(replica.id) === replica) this.#pump(replica);
   }
 
   /** The end of a call, told once: a streamed answer's by its body, any other by its result. */
