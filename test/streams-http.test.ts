@@ -261,7 +261,8 @@ describe("HTTP through a whole platform", function () {
     });
 
     it("gets a reset where the answer breaks off, because an end would look complete", async () => {
-      const { closed } = await ask("f/breaks");
+      const { take, closed } = await ask("f/breaks");
+      expect(await take(/\r\n\r\n/)).to.match(/^HTTP\/1\.1 200 /);
       expect(await closed).to.equal("ECONNRESET");
     });
 
