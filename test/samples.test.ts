@@ -110,9 +110,13 @@ describe("the busker command and its samples on a real platform", function () {
     expect(stdout).to.match(/sleeping for 0\.1 s\n[^]*sleeping for 1 s\n[^]*1 of 1 s\n/);
   });
 
-  it("pystat gives the statistics of the numbers in its input, and 500 without any", async function () {
-    if (!hasPython) return this.skip();
-    await deploySample("pystat");
+  it("pystat gives the statistics of the numbers in its input, and 500 without any", async () => {
+    const deployed = await deploySample("pystat");
+    if (!hasPython) {
+      expect(deployed.code).to.equal(1);
+      expect(deployed.stderr).to.include('cannot start the function\'s command "python3": not found in /');
+      return;
+    }
     const { stdout } = await busker(["invoke", "pystat"], "1, 2 and 6\n");
     expect(JSON.parse(stdout)).to.include({ count: 3, sum: 9, mean: 3, median: 2, min: 1, max: 6 });
     const empty = await busker(["invoke", "pystat"], "none");

@@ -1,12 +1,21 @@
-import { createHash, type Hash, randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { createReadStream, createWriteStream, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { createReadStream, createWriteStream } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { eventually, findProcesses, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { endOf, getResponse, nextChunk, openRequest, readBody, readInto, responseTo } from "./support/http.ts";
+import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import {
+  descriptorsOf,
+  functionProcesses,
+  isAlive,
+  statusOf,
+  temporaryFiles,
+  watchdogOf,
+} from "./support/processes.ts";
 
 /*
  * Bodies of any size and their faults in the modes that run a process for each call, a handler, or files, through a whole
@@ -100,47 +109,7 @@ const hashOf = (bytes: number): string => {
   return hash.digest("hex");
 };
 
-const readInto = async (response: IncomingMessage, hash: Hash): Promise<number> => {
-  let bytes = 0;
-  for await (const chunk of response) {
-    hash.update(chunk as Buffer);
-    bytes += (chunk as Buffer).length;
-  }
-  return bytes;
-};
-
-const readText = async (response: IncomingMessage): Promise<string> => {
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString();
-};
-
-/** How reading ends: "complete", or the code of an error. */
-const endOf = (response: IncomingMessage): Promise<string | undefined> =>
-  readInto(response, createHash("sha256")).then(
-    () => "complete",
-    (error: NodeJS.ErrnoException) => error.code,
-  );
-
-const nextChunk = async (response: IncomingMessage): Promise<string> => {
-  const next = once(response, "data") as Promise<[Buffer]>;
-  response.resume();
-  const [chunk] = await next;
-  response.pause();
-  return chunk.toString();
-};
-
-const isAlive = (pid: number): boolean => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return !stat.slice(stat.lastIndexOf(")")).startsWith(") Z");
-  } catch {
-    return false;
-  }
-};
-
-const statusOf = (pid: number, file: string, key: string): number =>
-  Number(new RegExp(`^${key}:\\s*(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1]);
+const readText = async (response: IncomingMessage): Promise<string> => (await readBody(response)).toString();
 
 describe("streamed bodies in every mode", function () {
   this.timeout(20_000);
@@ -176,20 +145,11 @@ describe("streamed bodies in every mode", function () {
     expect(code).to.equal(0);
   });
 
-  const open = (path: string, headers: Record<string, string | number> = {}, method = "POST"): ClientRequest =>
-    // What breaks after the head is told by the response, too.
-    httpRequest(`${platform.url}/function/${path}`, { method, headers, agent: false }).on("error", () => {});
+  const open = (path: string, headers: Record<string, string | number> = {}): ClientRequest =>
+    openRequest(`${platform.url}/function/${path}`, { headers });
 
-  const responseTo = async (request: ClientRequest): Promise<IncomingMessage> => {
-    const [response] = (await once(request, "response")) as [IncomingMessage];
-    return response;
-  };
-
-  const get = (path: string, headers: Record<string, string> = {}): Promise<IncomingMessage> => {
-    const request = open(path, headers, "GET");
-    request.end();
-    return responseTo(request);
-  };
+  const get = (path: string, headers: Record<string, string> = {}): Promise<IncomingMessage> =>
+    getResponse(`${platform.url}/function/${path}`, { headers });
 
   /** Sends a body of `piecesOf`; stops when nobody takes it any more. */
   const sendPieces = async (request: ClientRequest, bytes: number): Promise<void> => {
@@ -208,12 +168,6 @@ describe("streamed bodies in every mode", function () {
     const got = await readInto(response, hash);
     await sent;
     return { status: response.statusCode, bytes: got, hash: hash.digest("hex") };
-  };
-
-  const watchdogOf = (name: string): number => {
-    const pid = platform.pids("launch.json").find((candidate) => launchNameOf(candidate) === name);
-    if (pid === undefined) throw new Error(`no watchdog of ${name} runs`);
-    return pid;
   };
 
   for (const bytes of [1024, mebibyte, 10 * mebibyte, bigBytes])
@@ -259,7 +213,7 @@ describe("streamed bodies in every mode", function () {
   it("a client that does not read holds the process up, in bounded memory, and gets every byte when it reads", async () => {
     const response = await get("p/flood");
     const pid = Number((await nextChunk(response)).split("\n")[0]);
-    const watchdog = watchdogOf("p");
+    const watchdog = watchdogOf(platform, "p");
     let last = -1;
     const held = await eventually("the process is held up", async () => {
       const now = statusOf(pid, "io", "wchar");
@@ -368,7 +322,7 @@ describe("streamed bodies in every mode", function () {
     const hash = createHash("sha256");
     expect(await readInto(response, hash)).to.equal(bigBytes);
     expect(hash.digest("hex")).to.equal(hashOf(bigBytes));
-    expect(statusOf(watchdogOf("files"), "status", "VmHWM")).to.be.lessThan(200 * 1024);
+    expect(statusOf(watchdogOf(platform, "files"), "status", "VmHWM")).to.be.lessThan(200 * 1024);
   });
 
   it("a part of a file comes by itself, large or small, and none beyond its end", async () => {
@@ -397,11 +351,7 @@ describe("streamed bodies in every mode", function () {
   it("leaves nothing behind after two hundred calls of every end", async function () {
     this.timeout(40_000);
     const names = ["p", "h", "files", "pool"];
-    const descriptors = (): number[] => names.map((name) => readdirSync(`/proc/${watchdogOf(name)}/fd`).length);
-    const temporary = (): string[] =>
-      ["/dev/shm", tmpdir()].flatMap((folder) =>
-        readdirSync(folder).filter((name) => /^busker-(body|pipes)-/.test(name)),
-      );
+    const descriptors = (): number[] => names.map((name) => descriptorsOf(watchdogOf(platform, name)));
     // Where the machine is busy, the connection may break before the head is out.
     const broken = (path: string): Promise<unknown> =>
       get(path).then(endOf, (error: NodeJS.ErrnoException) => error.code);
@@ -426,41 +376,14 @@ describe("streamed bodies in every mode", function () {
         ? true
         : undefined;
     });
-    const left = (): string[] =>
-      findProcesses((line) => /^(yes|sleep|cat|sha256sum)\b/.test(line))
-        .filter((pid) => folderOf(pid).startsWith(platform.dataFolder))
-        .map((pid) => commandLine(pid));
+    const left = (): readonly string[] => functionProcesses(platform, /^(yes|sleep|cat|sha256sum)\b/);
     // The pool's own waiting processes stay.
-    await eventually("no process is left", () => left().every((line) => line === "cat\0") || undefined);
+    await eventually("no process is left", () => left().every((line) => line === "cat") || undefined);
     expect(left().length).to.be.lessThanOrEqual(4);
     await eventually("descriptors are closed", () =>
       descriptors().every((count, at) => count <= (before[at] ?? 0) + 30) ? true : undefined,
     );
     // Another platform on this machine may be making its own just now.
-    await eventually("no temporary file is left", () => temporary().length === 0 || undefined);
+    await eventually("no temporary file is left", () => temporaryFiles().length === 0 || undefined);
   });
 });
-
-const folderOf = (pid: number): string => {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`);
-  } catch {
-    return "";
-  }
-};
-
-/** The function whose watchdog this process is. */
-const launchNameOf = (pid: number): string | undefined => {
-  const file = commandLine(pid)
-    .split("\0")
-    .find((word) => word.endsWith("/launch.json"));
-  return file === undefined ? undefined : (JSON.parse(readFileSync(file, "utf8")) as { name: string }).name;
-};
-
-const commandLine = (pid: number): string => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-  } catch {
-    return "";
-  }
-};

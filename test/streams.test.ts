@@ -1,9 +1,10 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
 import { expect } from "chai";
+import { digest, endOf, nextChunk, openRequest, readBody, responseTo } from "./support/http.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { descriptorsOf, isParentOf } from "./support/processes.ts";
 
 /*
  * Bodies of any size, streams and their faults, through a whole platform (issue 3).
@@ -72,8 +73,6 @@ interface Answered {
   readonly body: Buffer;
 }
 
-const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
-
 describe("streamed bodies", function () {
   this.timeout(10_000);
   let platform: TestPlatform;
@@ -100,19 +99,13 @@ describe("streamed bodies", function () {
   });
 
   const open = (path: string, headers: Record<string, string | number> = {}, method = "POST"): ClientRequest =>
-    // What breaks after the head is told by the response, too.
-    httpRequest(`${platform.url}/function/${path}`, { method, headers, agent: false }).on("error", () => {});
+    openRequest(`${platform.url}/function/${path}`, { method, headers });
 
-  const responseTo = async (request: ClientRequest): Promise<IncomingMessage> => {
-    const [response] = (await once(request, "response")) as [IncomingMessage];
-    return response;
-  };
-
-  const readAll = async (response: IncomingMessage): Promise<Answered> => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-    return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
-  };
+  const readAll = async (response: IncomingMessage): Promise<Answered> => ({
+    status: response.statusCode,
+    headers: response.headers,
+    body: await readBody(response),
+  });
 
   const send = async (path: string, body: Uint8Array, headers: Record<string, string | number>): Promise<Answered> => {
     const request = open(path, headers);
@@ -121,21 +114,6 @@ describe("streamed bodies", function () {
       if (!request.write(body.subarray(at, at + 60_000))) await once(request, "drain");
     request.end();
     return answered;
-  };
-
-  /** How reading ends: "complete", or the code of an error. */
-  const failureOf = (response: IncomingMessage): Promise<string | undefined> =>
-    readAll(response).then(
-      () => "complete",
-      (error: NodeJS.ErrnoException) => error.code,
-    );
-
-  const nextChunk = async (response: IncomingMessage): Promise<string> => {
-    const next = once(response, "data") as Promise<[Buffer]>;
-    response.resume();
-    const [chunk] = await next;
-    response.pause();
-    return chunk.toString();
   };
 
   for (const bytes of [1024, 256 * 1024, 256 * 1024 + 1, 1024 * 1024, 10 * 1024 * 1024])
@@ -241,7 +219,7 @@ describe("streamed bodies", function () {
       request.end();
       const response = await responseTo(request);
       await nextChunk(response);
-      const broken = failureOf(response);
+      const broken = endOf(response);
       for (const pid of platform.pids(command)) process.kill(pid, "SIGKILL");
       expect(await broken).to.equal("ECONNRESET");
       await eventually("the function is stopped", async () => {
@@ -255,7 +233,7 @@ describe("streamed bodies", function () {
     request.end();
     const response = await responseTo(request);
     expect(response.statusCode).to.equal(200);
-    const code = await failureOf(response);
+    const code = await endOf(response);
     expect(code).to.equal("ECONNRESET");
   });
 
@@ -263,7 +241,7 @@ describe("streamed bodies", function () {
     const request = open("brief/events", {}, "GET");
     request.end();
     const response = await responseTo(request);
-    const code = await failureOf(response);
+    const code = await endOf(response);
     expect(code).to.equal("ECONNRESET");
   });
 
@@ -288,14 +266,14 @@ describe("streamed bodies", function () {
     const pid = await ask("s/pid");
     const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
     const [gateway] = platform.pids("gateway/main");
-    const descriptors = (): number[] => [watchdog, gateway].map((pid) => readdirSync(`/proc/${pid}/fd`).length);
+    const descriptors = (): number[] => [watchdog, gateway].map((pid = 0) => descriptorsOf(pid));
     const round = async (): Promise<void> => {
       await send("s/echo", randomBytes(300_000), {});
       for (const path of ["s/events", "s/short"]) {
         const request = open(path, {}, "GET");
         request.end();
         const response = await responseTo(request);
-        if (path === "s/short") await failureOf(response);
+        if (path === "s/short") await endOf(response);
         else response.destroy();
       }
     };
@@ -325,7 +303,7 @@ describe("streamed bodies", function () {
     request.end();
     const response = await responseTo(request);
     await nextChunk(response);
-    const broken = failureOf(response);
+    const broken = endOf(response);
     process.kill(watchdog ?? 0, "SIGKILL");
     expect(await broken).to.equal("ECONNRESET");
     await eventually("the function serves again", async () => (await platform.invoke("s/pid")).ok || undefined);
@@ -343,8 +321,3 @@ describe("streamed bodies", function () {
       expect(name === "h" ? answer.body.toString() : String(answer.body.length)).to.equal("1048576");
     });
 });
-
-const isParentOf = (parent: number, pid: number): boolean => {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent;
-};

@@ -1,10 +1,12 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
+import { digest, openRaw } from "./support/http.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { descriptorsOf, isParentOf } from "./support/processes.ts";
 import { opcodes, openWebSocket, type TestWebSocket, type WebSocketRequest } from "./support/websocket.ts";
 
 /*
@@ -25,7 +27,6 @@ const code = {
 };
 const http = { fprocess: "node server.mjs", mode: "http" };
 
-const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 const closeCode = (status: number): Buffer => Buffer.from([status >> 8, status & 255]);
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -231,20 +232,14 @@ describe("WebSockets", function () {
 
   for (const name of ["ws/echo", "h"])
     it(`${name} serves a request that would rather be h2c, body included`, async () => {
-      const { hostname, port } = new URL(platform.url);
-      const socket = connect(Number(port), hostname);
-      let text = "";
-      socket.on("data", (chunk) => (text += String(chunk)));
+      const { socket, answer } = await openRaw(platform.url);
       const head = `POST /function/${name} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n`;
-      const want = name === "h" ? "POST 4" : "body";
       for (const body of [
         "Content-Length: 4\r\n\r\nbody",
         "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
       ]) {
-        text = "";
         socket.write(head + body);
-        await eventually("the answer", () => (text.includes(want) ? true : undefined));
-        expect(text).to.match(/^HTTP\/1\.1 200 /);
+        expect(await answer()).to.include({ status: 200, body: name === "h" ? "POST 4" : "body" });
       }
       socket.destroy();
     });
@@ -396,8 +391,7 @@ describe("WebSockets", function () {
     const { pid } = await stats();
     const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
     const [gateway] = platform.pids("gateway/main");
-    const descriptors = (): number[] =>
-      [watchdog, gateway, pid].map((process) => readdirSync(`/proc/${process}/fd`).length);
+    const descriptors = (): number[] => [watchdog, gateway, pid].map((process = 0) => descriptorsOf(process));
     const before = descriptors();
     const clients = await Promise.all(Array.from({ length: 100 }, () => accepted("ws/echo")));
     expect((await stats()).open).to.equal(100);
@@ -457,8 +451,3 @@ describe("WebSockets", function () {
     await eventually("a socket opens", async () => ((await open("ws/echo")).status === 101 ? true : undefined));
   });
 });
-
-const isParentOf = (parent: number, pid: number): boolean => {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent;
-};

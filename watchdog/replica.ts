@@ -143,7 +143,8 @@ export const createReplica = (parts: ReplicaParts): Replica => {
         return;
       case "reserve":
         runner.watchClock();
-        return keeper.reserve(from, control.since, message.reply ?? "");
+        // An offer to no subject would make the server cut this replica off.
+        return message.reply ? keeper.reserve(from, control.since, message.reply) : undefined;
       case "withdraw":
         return keeper.withdraw(from);
     }

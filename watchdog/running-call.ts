@@ -46,6 +46,12 @@ const deadlineOf = (request: ReceivedRequest, startedMs: number, timeoutMs: numb
 
 const nothing = new Uint8Array();
 
+// Told to nobody but the metrics. A frame to no subject would make the server cut this replica off.
+const restless = new BuskerError(
+  "invalid_request",
+  "a streamed body needs a reply subject: without one, its sender cannot be asked for the rest",
+);
+
 const bytesOf = (body: Uint8Array | string): Uint8Array => (typeof body === "string" ? Buffer.from(body) : body);
 
 /** One call that has a slot, from its request to its last message. */
@@ -80,6 +86,7 @@ export class RunningCall implements BagItem {
   begin(): void {
     const { body, isStreamed, head } = this.#request;
     if (!isStreamed) return this.#run(body);
+    if (!this.#message.reply) return this.#finishWhole(errorAnswerOf(restless));
     const { takesStreams } = this.#parts.mode;
     const rest = this.#openStream().upload(body.length);
     if (head.upgrade && !(takesStreams && this.#canStream)) {

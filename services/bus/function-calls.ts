@@ -181,6 +181,8 @@ export class FunctionCalls {
       // The replica may be well and sending: it is told that nobody listens.
       this.#transport.control(replica.controlSubject, { kind: "cancel", callId: call.callId });
     this.#settle(call, result);
+    // No reply comes any more that would hand its slot on. If the replica has not freed it yet, it says so.
+    if (replica && this.#table.find(replica.id) === replica) this.#pump(replica);
   }
 
   /** The end of a call, told once: a streamed answer's by its body, any other by its result. */
@@ -248,14 +250,14 @@ export class FunctionCalls {
   }
 
   #onLastFrame(call: OpenCall, frame: Frame, message: Msg, headers: string): void {
+    const error = call.abandoned ? undefined : call.stream?.endOf(frame, message, headers);
+    // An end that was not due is not the replica's last message: it is stopped, and its reply subject not used again.
+    if (error && frame.kind === "end") return this.#finish(call, { kind: "failed", error });
     const replica = this.#release(call, true);
     if (!replica) return;
     const load = readReply(headers);
     this.#noteLoad(replica, load);
-    if (call.stream && !call.abandoned) {
-      const error = call.stream.endOf(frame, message, headers);
-      if (error) this.#settle(call, { kind: "failed", error });
-    }
+    if (error) this.#settle(call, { kind: "failed", error });
     call.stream?.close();
     this.#useFreed(replica, load);
   }

@@ -1,8 +1,9 @@
 import type { Msg } from "nats";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { FunctionName } from "../../schemas/names.ts";
-import { invokeSubject, isReplySubject, replicaQueueGroup } from "../../schemas/subjects.ts";
+import { demandSubject, invokeSubject, isReplySubject, replicaQueueGroup } from "../../schemas/subjects.ts";
 import type { Bus } from "./connection.ts";
+import { publishEvent } from "./events.ts";
 import type { CallResult } from "./open-call.ts";
 import { headerText, headerValue } from "./headers.ts";
 import { decodeAttribute } from "./cloud-events.ts";
@@ -51,15 +52,26 @@ const answer = (bus: Bus, message: Msg, callId: string, result: CallResult): voi
   bus.nc.publish(message.reply, result.body, { headers: encodeReply({ ...common, head, error }) });
 };
 
+/** Nobody here reads the rest of such a body. A replica is asked for all the same, so that trying again helps. */
+const refuseStream = ({ bus, options }: StandInParts, message: Msg, callId: string): void => {
+  const { namespace, name } = options.function;
+  publishEvent(bus, { subject: demandSubject(namespace, name), type: "io.busker.demand", data: { waiting: 1 } });
+  const error = new BuskerError(
+    "no_replica",
+    `no replica of ${name}.${namespace} is ready, and a streamed body is not kept until one is; try again`,
+  );
+  answer(bus, message, callId, { kind: "failed", error });
+};
+
 /** Passes a call on. Gives what takes it back and answers its caller instead. */
-const relay = (
-  { bus, invoker, options }: StandInParts,
-  message: Msg,
-  onDone: () => void,
-): ((error: BuskerError) => void) => {
+const relay = (parts: StandInParts, message: Msg, onDone: () => void): ((error: BuskerError) => void) => {
   const request = decodeRequest(message);
-  if (request.isStreamed)
-    throw new BuskerError("no_replica", "no replica is ready, and a streamed body is not kept until one is; try again");
+  if (request.isStreamed) {
+    refuseStream(parts, message, request.callId);
+    onDone();
+    return () => {};
+  }
+  const { bus, invoker, options } = parts;
   const headers = headerText(message);
   const traceparent = headerValue(headers, "ce-traceparent");
   const contentType = headerValue(headers, "ce-datacontenttype");

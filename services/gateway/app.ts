@@ -3,6 +3,7 @@ import Koa from "koa";
 import { BuskerError } from "../../schemas/errors.ts";
 import { type FunctionName, parseFunctionName } from "../../schemas/names.ts";
 import { errorHeaders, toBuskerError } from "./error-reply.ts";
+import { askForBody } from "./read-body.ts";
 
 /** A Koa application in which a thrown error becomes the answer its code asks for. */
 export const createApp = (authorize: (header: string | undefined) => boolean, routes: readonly Router[]): Koa => {
@@ -29,6 +30,7 @@ export const createApp = (authorize: (header: string | undefined) => boolean, ro
     const guarded = /^\/(system|ui)(\/|$)/.test(context.path);
     if (guarded && !authorize(context.get("authorization")))
       throw new BuskerError("unauthorized", "invalid credentials");
+    askForBody(context.req, context.res);
     await next();
   });
   for (const router of routes) {

@@ -9,6 +9,7 @@ import { sendError } from "./error-reply.ts";
 import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { readCallHead } from "./http-head.ts";
 import { splitUrl } from "./invocation-url.ts";
+import { onceGone } from "./once-gone.ts";
 import { takeBody } from "./read-body.ts";
 import { trySendResult } from "./send-result.ts";
 import { sendKeptFrom, sendNewKept, type Viewer } from "./send-kept.ts";
@@ -53,9 +54,10 @@ interface Exchange {
 }
 
 /** Hands over what a call's body is: of a WebSocket, nothing yet and all that its client will send. */
-const takeCallBody = ({ request, client }: Exchange, limit: number, done: Parameters<typeof takeBody>[2]): void => {
+const takeCallBody = (exchange: Exchange, limit: number, done: Parameters<typeof takeBody>[2]): void => {
+  const { client } = exchange;
   if (client) done({ first: new Uint8Array(), writeTo: client.writeTo });
-  else takeBody(request, limit, done);
+  else takeBody(exchange, limit, done);
 };
 
 /** Creates the routes. */
@@ -86,21 +88,19 @@ export const createInvokeRoute = ({ directory, invoker, kept, metrics, maxBodyBy
       return void sendKeptFrom(viewerOf(), position);
     }
     metrics.started(entry.function);
-    const settle = (status: number): void => metrics.finished(entry.function, status, (Date.now() - startMs) / 1000);
+    // A call may be refused before invoke() has returned: then there is nothing to cancel any more.
+    let isOver = false;
+    let isKept = false;
+    let cancel = (): void => {};
+    const end = (status: number): void => {
+      isOver = true;
+      metrics.finished(entry.function, status, (Date.now() - startMs) / 1000);
+    };
     takeCallBody(exchange, maxBodyBytes, (taken) => {
-      if (taken instanceof BuskerError) {
-        settle(sendError(response, taken, call.callId, startNs));
-        return;
-      }
+      if (isOver) return;
+      if (taken instanceof BuskerError) return end(sendError(response, taken, call.callId, startNs));
       const isWhole = taken instanceof Uint8Array;
-      // A call may be refused before invoke() has returned: then there is nothing to cancel any more.
-      let isOver = false;
-      let isKept = false;
-      const end = (status: number): void => {
-        isOver = true;
-        settle(status);
-      };
-      const cancel = invoker.invoke(
+      cancel = invoker.invoke(
         {
           function: entry.function,
           ...call,
@@ -128,14 +128,16 @@ export const createInvokeRoute = ({ directory, invoker, kept, metrics, maxBodyBy
           sendStream({ response, call, startNs, result, cancel: () => cancel(), end });
         },
       );
-      if (!isOver)
-        (client?.socket ?? response).once("close", () => {
-          // A kept answer goes on for whoever comes back.
-          if (isOver || isKept) return;
-          cancel();
-          end(499);
-        });
     });
+    if (isOver) return;
+    const onGone = (): void => {
+      // A kept answer goes on for whoever comes back.
+      if (isOver || isKept) return;
+      cancel();
+      end(499);
+    };
+    if (client) client.socket.once("close", onGone);
+    else onceGone(response, onGone);
   };
   return {
     onRequest: (request, response) => answer({ request, response }),

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
 import { maxWholeBytes } from "../../schemas/invocation.ts";
 import type { BodySink } from "../bus/body-sender.ts";
@@ -7,6 +7,12 @@ const tooLarge = (limit: number): BuskerError =>
   new BuskerError("body_too_large", `the request body is larger than ${limit} bytes, the most this gateway takes`);
 
 const none = new Uint8Array();
+
+/** Has a client send its body that waits to be told so (`Expect: 100-continue`, RFC 9110 §10.1.1). */
+export const askForBody = ({ headers, httpVersion }: IncomingMessage, response: ServerResponse): void => {
+  // Node answers any other expectation with 417 itself.
+  if (headers.expect !== undefined && httpVersion === "1.1") response.writeContinue();
+};
 
 /** Hands over a request's whole body, or `body_too_large` as soon as it is known to be; nothing when the client breaks off. */
 export const collectBody = (
@@ -40,9 +46,10 @@ export interface StreamedBody {
 // A chunked body that is complete by then travels in one message like one of known length.
 const wholeWaitMs = 5;
 
-const streamOf = (request: IncomingMessage, first: Uint8Array): StreamedBody => ({
+const streamOf = (request: IncomingMessage, first: Uint8Array, askForRest: () => void): StreamedBody => ({
   first,
   writeTo: (sink) => {
+    askForRest();
     sink.onDrain = () => request.resume();
     request.on("data", (chunk: Buffer) => {
       // An answer that came before the end of the body does not stop the client: what it sends is read and dropped.
@@ -68,7 +75,7 @@ const collectBriefly = (
   };
   const goOn = (): void => {
     request.pause();
-    done(streamOf(request, stop()));
+    done(streamOf(request, stop(), () => {}));
   };
   const onData = (chunk: Buffer): void => {
     chunks.push(chunk);
@@ -82,17 +89,24 @@ const collectBriefly = (
 
 /**
  * Hands over a request's body: whole where it is small and there in time, else as a stream. `body_too_large` when one
- * that is to be whole is larger than `limit`; nothing when the client breaks off before.
+ * that is to be whole is larger than `limit`; nothing when the client breaks off before. A client that waits to be asked
+ * for its body is asked when it will be read: for a stream when somebody takes it, and never for one that is too large.
  */
 export const takeBody = (
-  request: IncomingMessage,
+  { request, response }: { readonly request: IncomingMessage; readonly response: ServerResponse },
   limit: number,
   done: (body: Uint8Array | StreamedBody | BuskerError) => void,
 ): void => {
   const { "content-length": length, "transfer-encoding": encoding } = request.headers;
-  if (length === undefined && encoding !== undefined) collectBriefly(request, Math.min(limit, maxWholeBytes), done);
-  else if (length !== undefined && Number(length) > maxWholeBytes) done(streamOf(request, none));
-  else collectBody(request, limit, done);
+  if (length === undefined && encoding !== undefined) {
+    askForBody(request, response);
+    collectBriefly(request, Math.min(limit, maxWholeBytes), done);
+  } else if (length !== undefined && Number(length) > maxWholeBytes)
+    done(streamOf(request, none, () => askForBody(request, response)));
+  else {
+    if (length !== undefined && Number(length) <= limit) askForBody(request, response);
+    collectBody(request, limit, done);
+  }
 };
 
 /** A request's body as JSON. Throws `body_too_large`, or `invalid_request` saying where it is not JSON. */

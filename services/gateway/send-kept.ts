@@ -7,6 +7,7 @@ import type { KeptHead } from "../bus/kept-answer.ts";
 import type { KeptPlace, KeptReader } from "../bus/kept-reader.ts";
 import { sendError } from "./error-reply.ts";
 import type { CallHead } from "./http-head.ts";
+import { onceGone } from "./once-gone.ts";
 import { responseHeaders } from "./send-result.ts";
 import { breakOff } from "./send-stream.ts";
 
@@ -73,7 +74,7 @@ const sendEvents = (viewer: Viewer, place: KeptPlace): void => {
     },
   });
   response.on("drain", () => view.resume());
-  response.once("close", () => view.stop());
+  onceGone(response, () => view.stop());
 };
 
 /**

@@ -50,7 +50,10 @@ const sendBody = (response: ServerResponse, body: Uint8Array | undefined): void 
   else response.end(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("latin1"), "latin1");
 };
 
-/** Headers of a function's answer, its `Content-Length` only where it is not the gateway that counts. */
+/**
+ * Headers of a function's answer, its `Content-Length` only where it is not the gateway that counts. A 204 has none
+ * (RFC 9110 §8.6).
+ */
 export const responseHeaders = (parts: {
   readonly call: CallHead;
   readonly startNs: string;
@@ -65,7 +68,7 @@ export const responseHeaders = (parts: {
   for (let at = 0; at < reply.head.headers.length; at += 2) {
     const name = reply.head.headers[at] ?? "";
     const lower = name.toLowerCase();
-    if (endsHere(lower) || (lower === "content-length" && !keepsLength)) continue;
+    if (endsHere(lower) || (lower === "content-length" && !(keepsLength && status !== 204))) continue;
     if (lower === "content-type") hasType = true;
     headers.push(name, reply.head.headers[at + 1] ?? "");
   }

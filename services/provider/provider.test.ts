@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { formatFunctionName } from "../../schemas/names.ts";
 import { connectWatched } from "../../test/support/watched-client.ts";
+import { callOverWire } from "../../test/support/wire-call.ts";
 import { handlerFiles, openReplicaFiles, type ReplicaFiles, whoAmI } from "./fixtures/replica-files.ts";
 import { startTestPlatform, type TestPlatform, textOf, untilValue } from "./fixtures/test-provider.ts";
 import type { Provider } from "./provider.ts";
@@ -129,6 +130,26 @@ describe("openProvider()", function () {
     );
     const reply = await client.nc.request(`busker.invoke.${namespace}.sleepy`, "plain", { timeout: 5000 });
     expect(reply.string()).to.match(/^plain \d+$/);
+    await client.close();
+  });
+
+  it("refuses a streamed body at once while it stands in, and has a replica made for the next try", async () => {
+    await platform.wish("scale", "sleepy", { replicas: 0 });
+    await untilValue(platform.status, "sleepy", (value) => value?.replicas.length === 0);
+    const client = await connectWatched(
+      platform.nats,
+      readFileSync(platform.nats.credsFile("invoke"), "utf8"),
+      "_INBOX",
+    );
+    const beganMs = performance.now();
+    const { message, error } = await callOverWire(client.nc, "sleepy", "/", { body: "stream" }).end();
+    expect(performance.now() - beganMs).to.be.lessThan(500);
+    expect(error).to.equal("no_replica");
+    expect(message.headers?.get("ce-id")).to.match(/^[0-9a-f-]{36}$/);
+    expect(message.string()).to.equal(
+      `no replica of sleepy.${namespace} is ready, and a streamed body is not kept until one is; try again\n`,
+    );
+    await untilValue(platform.status, "sleepy", (value) => value?.replicas[0]?.state === "ready");
     await client.close();
   });
 

@@ -337,6 +337,51 @@ describe("createUpstreamClient()", () => {
     expect(connections).to.equal(2);
   });
 
+  it("a request that is dropped after its answer takes nothing from the one that its connection carries then", async () => {
+    const body = "x".repeat(300_000);
+    let answerSecond = (): void => {};
+    let requests = 0;
+    await open((socket) => {
+      socket.on("data", () => {
+        requests += 1;
+        if (requests === 1) socket.write(`${ok}Content-Length: ${body.length}\r\n\r\n${body}`);
+        else answerSecond = () => socket.write(`${ok}Content-Length: 6\r\n\r\nsecond`);
+      });
+    });
+    const request = {
+      head: "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+      body: new Uint8Array(),
+      isHead: false,
+      canStream: true,
+    };
+    let drop = (): void => {};
+    await new Promise<void>((ended) => {
+      drop = client.exchange(request, false, (outcome) => {
+        if (outcome.kind === "streaming")
+          outcome.start({ isOver: false, onDrain: () => {}, write: () => true, end: ended, abort: () => {} });
+      });
+    });
+    const second = exchange();
+    while (requests < 2) await new Promise(setImmediate);
+    drop();
+    answerSecond();
+    expect(summary(await second)).to.equal("200 second");
+    expect(connections).to.equal(1);
+  });
+
+  it("opens another connection after a 204 that announces a body, because the body may well follow", async () => {
+    await open((socket, connection) => {
+      socket.on("data", () =>
+        socket.write(
+          connection === 1
+            ? "HTTP/1.1 204 None\r\nTransfer-Encoding: chunked\r\n\r\n"
+            : `${ok}Content-Length: 1\r\n\r\na`,
+        ),
+      );
+    });
+    expect([summary(await exchange()), summary(await exchange())]).to.deep.equal(["204 ", "200 a"]);
+  });
+
   for (const [what, response] of [
     ["Connection: close", `${ok}Connection: close\r\nContent-Length: 1\r\n\r\na`],
     ["bytes after the answer", `${ok}Content-Length: 1\r\n\r\nabc`],

@@ -80,7 +80,8 @@ export const createUpstreamClient = (address: UpstreamAddress, maxBodyBytes: num
         connection.send(request, onOutcome);
       };
       connection.send(request, onFirst);
-      return () => connection.destroy();
+      // Its answer may be complete and wait for its reader: then the connection carries another request.
+      return () => connection.cancel(request);
     },
     close(reason) {
       for (const connection of all) connection.fail(reason);

@@ -54,6 +54,8 @@ export class UpstreamConnection {
   readonly #onGone: (connection: UpstreamConnection) => void;
   #reader: ResponseReader | undefined;
   #finish: ((outcome: ExchangeOutcome) => void) | undefined;
+  /** What is carried now, to its answer's last byte. */
+  #request: ExchangeRequest | undefined;
   readonly #onStreamed: (connection: UpstreamConnection) => void;
   #canStream = false;
   /** Where a streamed answer goes, from its head to its end. */
@@ -109,6 +111,7 @@ export class UpstreamConnection {
       isUpgrade: request.isUpgrade === true,
       keep: this.#keepChunk,
     });
+    this.#request = request;
     this.#finish = finish;
     this.#heardNothing = true;
     if (request.upload) this.#writeStreamed(request, request.upload, request.isUpgrade === true);
@@ -120,6 +123,11 @@ export class UpstreamConnection {
     this.#finish = undefined;
     this.#sink = undefined;
     this.#drop();
+  }
+
+  /** Closes at once if this is still the request in flight, which is not answered any more. */
+  cancel(request: ExchangeRequest): void {
+    if (this.#request === request) this.destroy();
   }
 
   /** Closes at once; a request in flight fails with this reason. */
@@ -263,6 +271,7 @@ export class UpstreamConnection {
   #answer(response: UpstreamResponse): void {
     const finish = this.#finish;
     const sink = this.#sink;
+    this.#request = undefined;
     this.#finish = undefined;
     this.#sink = undefined;
     this.#reader = undefined;
@@ -295,6 +304,7 @@ export class UpstreamConnection {
   #drop(): void {
     if (this.#gone) return;
     this.#gone = true;
+    this.#request = undefined;
     clearTimeout(this.#wholeTimer);
     clearTimeout(this.#halfClosedTimer);
     this.#reader = undefined;

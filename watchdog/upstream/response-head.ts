@@ -106,12 +106,14 @@ export const parseResponseHead = (text: string, isHead: boolean): ParsedHead => 
   const tokens = draft.connection === "" ? undefined : new Set(connectionTokens(draft.connection));
   const headers = tokens ? withoutHeaders(draft.headers, tokens) : draft.headers;
   if (bodyless && draft.lengthText !== undefined && status !== 204) headers.push("Content-Length", draft.lengthText);
+  // Such an answer has no body, and a server that announces one may well send it: what follows cannot be trusted.
+  const isSound = status !== 204 || (draft.transferEncoding === undefined && Number(draft.lengthText ?? 0) === 0);
   const seconds = /(?:^|[\s,;])timeout=(\d{1,6})/i.exec(draft.keepAlive)?.[1];
   return {
     status,
     headers,
     framing: bodyless ? { kind: "length", bytes: 0 } : framing,
-    keepAlive: (minor === "1" ? !tokens?.has("close") : tokens?.has("keep-alive")) === true,
+    keepAlive: isSound && (minor === "1" ? !tokens?.has("close") : tokens?.has("keep-alive")) === true,
     ...(status === 101 ? { upgrade: draft.upgrade } : {}),
     ...(seconds === undefined ? {} : { keepAliveSeconds: Number(seconds) }),
   };

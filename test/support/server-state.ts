@@ -1,0 +1,42 @@
+import { readFile } from "node:fs/promises";
+import { encodeUser } from "@nats-io/jwt";
+import { createUser, fromSeed } from "@nats-io/nkeys";
+import { connect, jwtAuthenticator, type NatsConnection } from "nats";
+import { trustPaths } from "../../services/bus/trust-files.ts";
+import type { TestPlatform } from "./platform.ts";
+
+/** What nats-server counts of itself. */
+export interface ServerState {
+  readonly subscriptions: () => Promise<number>;
+  /** The server's numbers of all connections: one that came back has another. */
+  readonly connections: () => Promise<readonly number[]>;
+  readonly close: () => Promise<void>;
+}
+
+interface ServerReply {
+  readonly data: { readonly num_subscriptions?: number; readonly connections?: readonly { readonly cid: number }[] };
+}
+
+const ask = async (nc: NatsConnection, what: string): Promise<ServerReply["data"]> =>
+  (await nc.request(`$SYS.REQ.SERVER.PING.${what}`, "", { timeout: 5000 })).json<ServerReply>().data;
+
+/** Asks a platform's nats-server as its system account, which is what may see everything. */
+export const openServerState = async ({ dataFolder, natsUrl }: TestPlatform): Promise<ServerState> => {
+  const account = fromSeed(await readFile(trustPaths(dataFolder).systemSeed));
+  const user = createUser();
+  const jwt = await encodeUser("test", user, account, {});
+  const nc = await connect({ servers: natsUrl, authenticator: jwtAuthenticator(jwt, user.getSeed()) });
+  return {
+    subscriptions: async () => {
+      const { num_subscriptions: count } = await ask(nc, "SUBSZ");
+      if (count === undefined) throw new Error("the server does not say how many subscriptions it has");
+      return count;
+    },
+    connections: async () => {
+      const { connections } = await ask(nc, "CONNZ");
+      if (!connections) throw new Error("the server does not say which connections it has");
+      return connections.map(({ cid }) => cid).toSorted((a, b) => a - b);
+    },
+    close: () => nc.close(),
+  };
+};
