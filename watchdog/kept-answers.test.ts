@@ -133,7 +133,7 @@ describe("createKeptAnswers()", () => {
     const { kept, faults, published, ends } = createWorld();
     kept.sink.write(Buffer.concat([event(10), event(300_000)]));
     kept.sink.end();
-    expect([faults, ends, published.length]).to.deep.equal([[], [], 1]);
+    expect([faults, ends, published.length]).to.deep.equal([[], [], 2]);
     await Promise.resolve();
     const [fault] = faults;
     expect(fault?.code).to.equal("response_too_large");
