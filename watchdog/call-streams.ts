@@ -58,6 +58,10 @@ const createStream = (
   let isOver = false;
   let onKeptCredit: ((total: number) => void) | undefined;
   let hasCaller = true;
+  const onCredit = (total: number): void => {
+    if (onKeptCredit) onKeptCredit(total);
+    else sender?.grant(total);
+  };
   windows.take();
   const close = (): void => {
     if (isOver) return;
@@ -102,8 +106,8 @@ const createStream = (
         sentBytes,
         creditBytes,
       )),
-    keep: (onCredit) => {
-      onKeptCredit = onCredit;
+    keep: (take) => {
+      onKeptCredit = take;
     },
     ping: () => {
       if (hasCaller) bus.nc.publish(reply, nothing, { headers: encodeFrame("ping", 0), reply: inbox });
@@ -112,7 +116,7 @@ const createStream = (
       const headers = headerText(message);
       if (headerStatus(headers) === 503) return loseCaller();
       const frame = decodeFrame(headers);
-      if (frame?.kind === "credit") onKeptCredit ? onKeptCredit(frame.number) : sender?.grant(frame.number);
+      if (frame?.kind === "credit") onCredit(frame.number);
       else if (frame?.kind === "abort") lose(abortError(headers, message));
       else if (upload && frame && (frame.kind === "data" || frame.kind === "end")) {
         const fault = frame.kind === "data" ? upload.take(frame.number, message.data) : upload.end(frame.number);
