@@ -94,7 +94,8 @@ describe("README.md", function () {
   });
 
   it("its examples run as they stand, one after the other, and give what they promise", () => {
-    const [first = "", overNats = "", byClient = "", samples = "", life = "", ...rest] = blocks("sh").map(run);
+    const [first = "", overNats = "", byClient = "", samples = "", life = "", ticker = "", ...rest] =
+      blocks("sh").map(run);
     expect(rest).to.deep.equal([]);
     expect(first).to.match(/^\d+ lines, \d+ words, \d+ bytes\n[^]*Hello, you!\n$/);
     expect(overNats).to.equal("Hello, bus!\n\n");
@@ -103,6 +104,11 @@ describe("README.md", function () {
     expect(life).to.match(
       /hello +1\/1[^]*3 replicas wished for[^]*0 replicas wished for[^]*Hello, from zero!\n[^]*slow\.openfaas-fn removed\n$/,
     );
+    // The first reader saw the second event, too, and left before the last.
+    expect(ticker).to.match(
+      /id: ([0-9a-f]{32})\.1\ndata: tick 1\n\nid: \1\.2\n[^]*\n\nid: \1\.2\ndata: tick 2\n\n[^]*id: \1\.20\ndata: tick 20\n\n$/,
+    );
+    expect(ticker.match(/tick 20\n/g)).to.have.length(1);
   });
 
   it("names a file for every link, because a dead link costs trust", () => {

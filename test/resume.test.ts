@@ -227,6 +227,12 @@ describe("kept streams of events", function () {
       { name: "brief", code, envVars: { ...http, exec_timeout: "1s" }, more },
       { name: "fleeting", code, envVars: http },
       { name: "g", code: { "handler.mjs": generator }, envVars: { mode: "handler", handler: "handler.mjs" }, more },
+      {
+        name: "command",
+        code: { "run.sh": "for n in 1 2 3; do printf 'data: %s\\n\\n' $n; sleep 0.1; done" },
+        envVars: { fprocess: "sh run.sh", content_type: "text/event-stream" },
+        more,
+      },
       { name: "h", code: { "h.mjs": handler }, envVars: { mode: "handler", handler: "h.mjs" }, more },
     ];
     for (const fn of deployments) {
@@ -635,6 +641,12 @@ describe("kept streams of events", function () {
     const back = await read("h", `${reader.stream}.1`, secondUrl);
     expect(await back.ended).to.equal("complete");
     expect(back.events()).to.have.length(1);
+  });
+
+  it("keeps the events of a command whose content_type says that they are some", async () => {
+    const reader = await read("command");
+    expect(await reader.ended).to.equal("complete");
+    expect(reader.events()).to.deep.equal(numbers(3).map((data) => ({ id: `${reader.stream}.${data}`, data })));
   });
 
   it("refuses an annotation that is neither true nor false, naming it", async () => {
