@@ -1,3 +1,5 @@
+import { BuskerError } from "./errors.ts";
+
 /*
  * What travels in an invocation and its reply, besides the CloudEvents attributes (`ce-*` headers, binary mode).
  * All headers are optional in a request: `nats request busker.invoke.<ns>.<fn> hello` is a valid invocation.
@@ -56,9 +58,10 @@ export const frameKinds = ["head", "data", "end", "abort", "credit", "ping"] as 
 export type FrameKind = (typeof frameKinds)[number];
 
 /**
- * A kept answer (`busker.stream.…`) has the same frames, without credit: `head 0` on a subject of its own, then one
- * event each in `data 1`, `data 2` …, at last `end n` or `abort n`. Each event's id is `<id>.<n>`, and after a colon the
- * function's own id, where it has given one: what a reader names to go on behind it.
+ * A kept answer (`busker.stream.…`) has the same frames: `head 0` on a subject of its own, then one event each in
+ * `data 1`, `data 2` …, at last `end n` or `abort n`. Each event's id is `<id>.<n>`, and after a colon the function's own
+ * id, where it has given one: what a reader names to go on behind it. Only the caller grants credit, see `keptLead`; who
+ * else reads holds nobody up.
  */
 export interface EventPosition {
   /** The kept answer's id. */
@@ -70,11 +73,37 @@ export interface EventPosition {
 /** The id of an event of a kept answer, without the function's own. */
 export const formatEventId = (stream: string, number: number): string => `${stream}.${number}`;
 
-/** Reads a `Last-Event-ID`: an event's id, or a kept answer's id alone. Undefined when it is none of Busker's. */
+/**
+ * Reads a `Last-Event-ID`: an event's id, or a kept answer's id alone. Undefined when it is none of Busker's; throws
+ * `invalid_request` when it begins as one and does not go on as one: taken for the function's own, it would start a call.
+ */
 export const parseEventId = (text: string): EventPosition | undefined => {
   const match = /^([0-9a-f]{32})(?:\.(\d{1,15})(?::.*)?)?$/s.exec(text);
-  return match?.[1] === undefined ? undefined : { stream: match[1], number: Number(match[2] ?? 0) };
+  if (match?.[1] !== undefined) return { stream: match[1], number: Number(match[2] ?? 0) };
+  if (!/^[0-9a-f]{32}\./.test(text)) return undefined;
+  throw new BuskerError(
+    "invalid_request",
+    "Last-Event-ID begins as an id of this platform, so it must be <stream>.<number>, where the function gives ids of its " +
+      `own with a colon and that behind it, or the stream's id alone; got "${text.slice(0, 100)}"`,
+  );
 };
+
+/**
+ * How far a kept answer may be ahead of the client whose call it is, in bytes; an event counts as at least
+ * `leastEventBytes`, so that it is 4,096 events at most, well below what is kept. `credit total` in the call's inbox says
+ * how far the answer may go: what that client has taken, counted so, and these bytes. An answer begins with so much, and
+ * the event that reaches the bound still goes out. A caller whose client has gone grants `unlimitedCredit`.
+ */
+export const keptLead = { bytes: 8 * 1024 * 1024, leastEventBytes: 2048 } as const;
+
+/** What an event of so many bytes counts for, where the lead of a kept answer is counted. */
+export const countKeptEvent = (bytes: number): number => Math.max(bytes, keptLead.leastEventBytes);
+
+/** Nobody is waited for any more. */
+export const unlimitedCredit = Number.MAX_SAFE_INTEGER;
+
+/** After so long without more credit a kept answer goes on as if its caller's client had gone, in milliseconds. */
+export const keptPatienceMs = 10_000;
 
 /** How long after its call's deadline a kept answer may still have no end, in milliseconds; then it has none. */
 export const keptGraceMs = 5000;

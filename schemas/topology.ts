@@ -147,7 +147,8 @@ export const streams = {
     storage: "file",
     maxAgeMs: 10 * minute,
     maxBytes: 1024 * mebibyte,
-    maxPerSubject: 10_000,
+    // Ten thousand events of an answer, and its end.
+    maxPerSubject: 10_001,
     duplicateWindowMs: 10_000,
     discard: "old",
     noAck: true,

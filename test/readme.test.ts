@@ -94,7 +94,7 @@ describe("README.md", function () {
   });
 
   it("its examples run as they stand, one after the other, and give what they promise", () => {
-    const [first = "", overNats = "", byClient = "", samples = "", life = "", secrets = "", ...rest] =
+    const [first = "", overNats = "", byClient = "", samples = "", life = "", ticker = "", secrets = "", ...rest] =
       blocks("sh").map(run);
     expect(rest).to.deep.equal([]);
     expect(first).to.match(/^\d+ lines, \d+ words, \d+ bytes\n[^]*Hello, you!\n$/);
@@ -107,6 +107,11 @@ describe("README.md", function () {
     expect(secrets).to.match(
       /^secret password\.openfaas-fn created\n[^]*\nwelcome\nsecret password\.openfaas-fn updated\nwelcome\nNAME\npassword\n$/,
     );
+    // The first reader saw the second event, too, and left before the last.
+    expect(ticker).to.match(
+      /id: ([0-9a-f]{32})\.1\ndata: tick 1\n\nid: \1\.2\n[^]*\n\nid: \1\.2\ndata: tick 2\n\n[^]*id: \1\.20\ndata: tick 20\n\n$/,
+    );
+    expect(ticker.match(/tick 20\n/g)).to.have.length(1);
   });
 
   it("names a file for every link, because a dead link costs trust", () => {

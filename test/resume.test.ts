@@ -62,6 +62,15 @@ createServer((request, response) => {
       };
       return flood();
     }
+    case "/tight": {
+      begin();
+      const rest = "x".repeat(number("bytes"));
+      const tight = () => {
+        while (state.flooded < number("n")) if (!response.write("data: " + (state.flooded += 1) + rest + "\\n\\n")) return response.once("drain", tight);
+        response.end();
+      };
+      return tight();
+    }
     case "/large":
       begin();
       return response.write("data: small\\n\\ndata: " + "x".repeat(300000) + "\\n\\n");
@@ -73,6 +82,20 @@ createServer((request, response) => {
       return response.end();
   }
 }).listen(Number(process.env.PORT), "127.0.0.1");
+`;
+
+const generator = `
+export default async (event) => {
+  const query = new URLSearchParams(event.query);
+  const events = async function* () {
+    const rest = "x".repeat(Number(query.get("bytes")));
+    for (let at = 1; at <= Number(query.get("n")); at += 1) yield "data: " + at + rest + "\\n\\n";
+  };
+  if (!query.has("whole")) return { status: 200, headers: { "Content-Type": "text/event-stream" }, body: events() };
+  let body = "";
+  for await (const event of events()) body += event;
+  return { status: 200, headers: { "Content-Type": "text/event-stream" }, body };
+};
 `;
 
 const handler = `
@@ -203,6 +226,13 @@ describe("kept streams of events", function () {
       { name: "single", code, envVars: { ...http, max_inflight: "1" }, more },
       { name: "brief", code, envVars: { ...http, exec_timeout: "1s" }, more },
       { name: "fleeting", code, envVars: http },
+      { name: "g", code: { "handler.mjs": generator }, envVars: { mode: "handler", handler: "handler.mjs" }, more },
+      {
+        name: "command",
+        code: { "run.sh": "for n in 1 2 3; do printf 'data: %s\\n\\n' $n; sleep 0.1; done" },
+        envVars: { fprocess: "sh run.sh", content_type: "text/event-stream" },
+        more,
+      },
       { name: "h", code: { "h.mjs": handler }, envVars: { mode: "handler", handler: "h.mjs" }, more },
     ];
     for (const fn of deployments) {
@@ -245,6 +275,15 @@ describe("kept streams of events", function () {
 
   const stateOf = async (key: string, name = "s"): Promise<State> =>
     (await (await platform.invoke(`${name}/state?key=${key}`)).json()) as State;
+
+  const residentMb = (pid = 0): number =>
+    Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+
+  /** The parent of a function's process. */
+  const watchdogOf = (pid: number): number => {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+  };
 
   it("gives each event the stream's id and its number, and keeps an id of the function's own behind them", async () => {
     const key = nextKey();
@@ -375,8 +414,8 @@ describe("kept streams of events", function () {
     const early = await read("s", `${reader.stream}.1999`);
     await early.ended;
     expect(early.response.statusCode).to.equal(410);
-    expect(early.text()).to.contain("no longer has event 2000: its oldest is 2002");
-    for (const from of [2001, 7000, 11_990]) {
+    expect(early.text()).to.contain("no longer has event 2000: its oldest is 2001");
+    for (const from of [2000, 7000, 11_990]) {
       const back = await read("s", `${reader.stream}.${from}`, secondUrl);
       expect(await back.ended).to.equal("complete");
       expect(back.events().map(({ data }) => data)).to.deep.equal(numbers(12_000).slice(from));
@@ -398,19 +437,89 @@ describe("kept streams of events", function () {
     this.timeout(60_000);
     const key = nextKey();
     const events = 3000;
-    const slow = await ask(`s/flood?key=${key}&n=${events}`, {}, secondUrl);
-    const residentMb = (): number =>
-      Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${second.pid}/status`, "utf8"))?.[1]) / 1024;
-    const before = residentMb();
+    const quick = await read(`s/flood?key=${key}&n=${events}`);
+    const before = residentMb(second.pid);
+    const slow = await ask("s", { "Last-Event-ID": quick.stream }, secondUrl);
     await once(slow, "readable");
-    const quick = await read("s", String(slow.headers["busker-stream"]));
     expect(await quick.ended).to.equal("complete");
     expect(quick.events()).to.have.length(events);
     expect((await stateOf(key)).flooded).to.equal(events);
-    expect(residentMb() - before).to.be.lessThan(60);
+    expect(residentMb(second.pid) - before).to.be.lessThan(60);
     const late = follow(slow);
     expect(await late.ended).to.equal("complete");
     expect(late.text() === quick.text()).to.equal(true);
+  });
+
+  const tight: readonly (readonly [string, (key: string) => string])[] = [
+    ["a server", (key) => `s/tight?key=${key}&n=30000&bytes=20`],
+    ["a handler", () => "g?n=30000&bytes=20"],
+    ["a handler whose answer is there as a whole", () => "g?n=30000&bytes=20&whole"],
+  ];
+  for (const [what, pathOf] of tight)
+    it(`gives one live reader all that ${what} writes in a tight loop, three times what is kept`, async function () {
+      this.timeout(30_000);
+      const reader = await read(pathOf(nextKey()));
+      expect(await reader.ended).to.equal("complete");
+      const filled = numbers(30_000).map((number) => number + "x".repeat(20));
+      expect(reader.events().map(({ data }) => data)).to.deep.equal(filled);
+      expect(reader.events().map(({ id }) => id)).to.deep.equal(
+        numbers(30_000).map((number) => `${reader.stream}.${number}`),
+      );
+    });
+
+  it("holds a fast function up for the reader of its call, who pauses, and keeps the watchdog small", async function () {
+    this.timeout(60_000);
+    const key = nextKey();
+    const response = await ask(`s/tight?key=${key}&n=30000&bytes=1000`);
+    const { pid } = await stateOf(key);
+    const before = residentMb(watchdogOf(pid));
+    await once(response, "readable");
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    expect((await stateOf(key)).flooded).to.be.within(4096, 20_000);
+    expect(residentMb(watchdogOf(pid)) - before).to.be.lessThan(40);
+    const reader = follow(response);
+    expect(await reader.ended).to.equal("complete");
+    const seen = reader.events();
+    expect(seen.map(({ data }) => Number.parseInt(data, 10))).to.deep.equal(numbers(30_000).map(Number));
+    expect(residentMb(watchdogOf(pid)) - before).to.be.lessThan(40);
+  });
+
+  it("lets a function go on whose reader has stopped for good, and breaks off to the reader", async function () {
+    this.timeout(60_000);
+    const key = nextKey();
+    const response = await ask(`s/tight?key=${key}&n=40000&bytes=1000`);
+    await once(response, "readable");
+    const startMs = Date.now();
+    await eventually("the function is through", async () => (await stateOf(key)).closed === 1 || undefined, 30_000);
+    expect(Date.now() - startMs).to.be.within(8000, 20_000);
+    expect(await follow(response).ended).to.equal("ECONNRESET");
+  });
+
+  it("lets a function go on whose reader has left, or whose gateway was killed, at once", async function () {
+    this.timeout(60_000);
+    for (const end of ["reader", "gateway"]) {
+      const key = nextKey();
+      const response = await ask(`s/tight?key=${key}&n=40000&bytes=1000`, {}, secondUrl);
+      await once(response, "readable");
+      await eventually("the function is held up", async () => {
+        const { flooded } = await stateOf(key);
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        return (flooded > 4000 && (await stateOf(key)).flooded === flooded) || undefined;
+      });
+      const startMs = Date.now();
+      if (end === "reader") response.destroy();
+      else {
+        response.on("error", () => {});
+        second.kill("SIGKILL");
+      }
+      await eventually("the function is through", async () => (await stateOf(key)).closed === 1 || undefined);
+      expect(Date.now() - startMs).to.be.lessThan(6000);
+      const late = await read("s", `${String(response.headers["busker-stream"])}.30000`);
+      expect(await late.ended).to.equal("complete");
+      expect(late.events()).to.have.length(10_000);
+    }
+    secondUrl = await startGateway();
+    await eventually("it knows the functions", async () => (await fetch(`${secondUrl}/function/h`)).ok || undefined);
   });
 
   it("never makes a stream look complete that the function broke off, to those who come back either", async () => {
@@ -458,13 +567,18 @@ describe("kept streams of events", function () {
     const watcher = await read("other", first.stream, secondUrl);
     await watcher.reach(1);
     const { pid } = await stateOf(key, "other");
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    process.kill(Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]), "SIGKILL");
+    process.kill(watchdogOf(pid), "SIGKILL");
     expect(await first.ended).to.equal("ECONNRESET");
     expect(await watcher.ended).to.equal("ECONNRESET");
     expect(watcher.events().map(({ data }) => data)).to.deep.equal(["a"]);
     const late = await read("other", first.stream, secondUrl);
     expect(await late.ended).to.equal("ECONNRESET");
+    for (const url of [platform.url, secondUrl]) {
+      const last = await read("other", `${first.stream}.1`, url);
+      await last.ended;
+      expect(last.response.statusCode).to.equal(502);
+      expect(last.response.headers["x-busker-error"]).to.equal("replica_lost");
+    }
     await eventually("it serves again", async () => (await platform.invoke("other/")).ok || undefined);
   });
 
@@ -502,6 +616,15 @@ describe("kept streams of events", function () {
       expect(reader.response.headers).to.not.have.property("busker-stream");
     });
 
+  for (const behind of [".x", ".-1", ".", ".1x", `.${"9".repeat(16)}`])
+    it(`says 400 to an id of Busker's that goes on as "${behind}", because it would start another call`, async () => {
+      const reader = await read("s/method", `${"0".repeat(32)}${behind}`);
+      await reader.ended;
+      expect(reader.response.statusCode).to.equal(400);
+      expect(reader.response.headers["x-busker-error"]).to.equal("invalid_request");
+      expect(reader.text()).to.match(/Last-Event-ID .*<stream>\.<number>/);
+    });
+
   it("leaves a HEAD request to the function", async () => {
     const response = await ask("s/method", { "Last-Event-ID": `${"0".repeat(32)}.3` }, platform.url, "HEAD");
     expect(response.statusCode).to.equal(200);
@@ -518,6 +641,12 @@ describe("kept streams of events", function () {
     const back = await read("h", `${reader.stream}.1`, secondUrl);
     expect(await back.ended).to.equal("complete");
     expect(back.events()).to.have.length(1);
+  });
+
+  it("keeps the events of a command whose content_type says that they are some", async () => {
+    const reader = await read("command");
+    expect(await reader.ended).to.equal("complete");
+    expect(reader.events()).to.deep.equal(numbers(3).map((data) => ({ id: `${reader.stream}.${data}`, data })));
   });
 
   it("refuses an annotation that is neither true nor false, naming it", async () => {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { BuskerError } from "../schemas/errors.ts";
-import { streamPingMs, wireHeaders } from "../schemas/invocation.ts";
+import { streamPingMs, unlimitedCredit, wireHeaders } from "../schemas/invocation.ts";
 import { callInboxFilter, callInboxSubject } from "../schemas/subjects.ts";
 import { BodyReceiver, type IncomingBody } from "../services/bus/body-receiver.ts";
 import { BodySender, type BodySink } from "../services/bus/body-sender.ts";
@@ -20,8 +20,11 @@ export interface CallStream {
   readonly upload: (receivedBytes: number) => IncomingBody;
   /** Where the answer's body goes; `sentBytes` went with its head. */
   readonly answer: (sentBytes: number, creditBytes: number, last: SendLast) => BodySink;
-  /** The answer is kept: it goes on when the caller is gone, unless that still owes a part of the request. */
-  readonly goOnAlone: () => void;
+  /**
+   * The answer is kept: it goes on when the caller is gone, unless that still owes a part of the request. Its credit goes
+   * to `onCredit`, in all; it is unlimited when the caller is gone.
+   */
+  readonly keep: (onCredit: (total: number) => void) => void;
   /** The call has ended. */
   readonly close: () => void;
 }
@@ -53,8 +56,12 @@ const createStream = (
   let upload: BodyReceiver | undefined;
   let sender: BodySender | undefined;
   let isOver = false;
-  let needsCaller = true;
+  let onKeptCredit: ((total: number) => void) | undefined;
   let hasCaller = true;
+  const onCredit = (total: number): void => {
+    if (onKeptCredit) onKeptCredit(total);
+    else sender?.grant(total);
+  };
   windows.take();
   const close = (): void => {
     if (isOver) return;
@@ -69,7 +76,8 @@ const createStream = (
   };
   const loseCaller = (): void => {
     hasCaller = false;
-    if (needsCaller || upload?.isOver === false) lose(callerGone);
+    if (!onKeptCredit || upload?.isOver === false) lose(callerGone);
+    else onKeptCredit(unlimitedCredit);
   };
   // The first one also says where the caller's frames go: it may come long before a head.
   const grant = (totalBytes: number): void => {
@@ -98,8 +106,8 @@ const createStream = (
         sentBytes,
         creditBytes,
       )),
-    goOnAlone: () => {
-      needsCaller = false;
+    keep: (take) => {
+      onKeptCredit = take;
     },
     ping: () => {
       if (hasCaller) bus.nc.publish(reply, nothing, { headers: encodeFrame("ping", 0), reply: inbox });
@@ -108,7 +116,7 @@ const createStream = (
       const headers = headerText(message);
       if (headerStatus(headers) === 503) return loseCaller();
       const frame = decodeFrame(headers);
-      if (frame?.kind === "credit") sender?.grant(frame.number);
+      if (frame?.kind === "credit") onCredit(frame.number);
       else if (frame?.kind === "abort") lose(abortError(headers, message));
       else if (upload && frame && (frame.kind === "data" || frame.kind === "end")) {
         const fault = frame.kind === "data" ? upload.take(frame.number, message.data) : upload.end(frame.number);

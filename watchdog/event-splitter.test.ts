@@ -5,7 +5,7 @@ import { createEventSplitter } from "./event-splitter.ts";
 const split = (chunks: readonly Uint8Array[], maxBytes = 1000): string[] => {
   const splitter = createEventSplitter(maxBytes);
   return chunks.flatMap((chunk) =>
-    splitter.push(chunk).map(({ lines, ownId }) => `${ownId.toString()}|${lines.toString()}`),
+    [...splitter.push(chunk)].map(({ lines, ownId }) => `${ownId.toString()}|${lines.toString()}`),
   );
 };
 
@@ -86,7 +86,7 @@ describe("createEventSplitter()", () => {
   it("does not use a chunk's memory again, because a socket reads into one buffer", () => {
     const splitter = createEventSplitter(1000);
     const buffer = Buffer.from("data: a\nid: 1\nda");
-    splitter.push(buffer);
+    expect([...splitter.push(buffer)]).to.deep.equal([]);
     buffer.fill("z");
     const [block] = splitter.push(Buffer.from("ta: b\n\n"));
     expect(block?.lines.toString()).to.equal("data: a\ndata: b\n");

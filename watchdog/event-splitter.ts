@@ -10,8 +10,11 @@ export interface EventBlock {
 
 /** Cuts a stream of events into blocks. */
 export interface EventSplitter {
-  /** Gives the blocks that have become complete. Throws `response_too_large` at an event or an id that is. */
-  readonly push: (chunk: Uint8Array) => readonly EventBlock[];
+  /**
+   * Gives the blocks that have become complete, each when it is asked for: all are to be asked for before the next chunk.
+   * Throws `response_too_large` at an event or an id that is.
+   */
+  readonly push: (chunk: Uint8Array) => Generator<EventBlock, void, void>;
 }
 
 // It is carried on with every event behind it, and comes back in a request's head.
@@ -103,21 +106,20 @@ export const createEventSplitter = (maxBytes: number): EventSplitter => {
   };
 
   return {
-    push: (chunk) => {
+    *push(chunk) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
-      const blocks: EventBlock[] = [];
       let from = endedInReturn && bytes[0] === lineFeed ? 1 : 0;
       if (bytes.length > 0) endedInReturn = false;
       for (let end = findLineEnd(bytes, from); end >= 0; end = findLineEnd(bytes, from)) {
         const block = addLine(takeLine(bytes.subarray(from, end)));
-        if (block) blocks.push(block);
         from = end + 1;
-        if (bytes[end] !== carriageReturn) continue;
-        if (from === bytes.length) endedInReturn = true;
-        else if (bytes[from] === lineFeed) from += 1;
+        if (bytes[end] === carriageReturn) {
+          if (from === bytes.length) endedInReturn = true;
+          else if (bytes[from] === lineFeed) from += 1;
+        }
+        if (block) yield block;
       }
       if (from < bytes.length) keepPiece(bytes.subarray(from));
-      return blocks;
     },
   };
 };

@@ -1,6 +1,7 @@
 import { mock } from "node:test";
 import { expect } from "chai";
 import { BuskerError } from "../schemas/errors.ts";
+import { keptLead, keptPatienceMs, unlimitedCredit } from "../schemas/invocation.ts";
 import type { Bus } from "../services/bus/connection.ts";
 import { createKeptAnswers, headEveryMs, isEventStream, type KeptAnswer } from "./kept-answers.ts";
 
@@ -91,6 +92,75 @@ describe("createKeptAnswers()", () => {
     expect(kept.sink.write(event(100_000))).to.equal(true);
   });
 
+  it("waits for the caller's client when the answer is too far ahead, and goes on as it takes events", async () => {
+    const { kept, published, flushes, answerFlush } = createWorld();
+    let drained = 0;
+    kept.sink.onDrain = () => (drained += 1);
+    expect(kept.sink.write(Buffer.from("data: x\n\n".repeat(4095)))).to.equal(true);
+    expect(kept.sink.write(Buffer.from("data: x\n\n".repeat(10)))).to.equal(false);
+    expect(published.at(-1)?.frame).to.equal("data 4096");
+    while (flushes.length > 0) await answerFlush();
+    expect([drained, published.length]).to.deep.equal([0, 4097]);
+    kept.sink.grant(keptLead.bytes + 4 * 2048);
+    expect([drained, published.at(-1)?.frame]).to.deep.equal([0, "data 4100"]);
+    kept.sink.grant(keptLead.bytes + 20 * 2048);
+    expect([drained, published.at(-1)?.frame]).to.deep.equal([1, "data 4105"]);
+    expect(kept.sink.write(Buffer.from("data: x\n\n"))).to.equal(true);
+  });
+
+  it("counts large events by their bytes", async () => {
+    const { kept, published, flushes, answerFlush } = createWorld();
+    kept.sink.write(Buffer.concat(Array.from({ length: 50 }, () => event(250_000))));
+    while (flushes.length > 0) await answerFlush();
+    expect(published.at(-1)?.frame).to.equal("data 34");
+  });
+
+  it("says the end only behind what waits", async () => {
+    const { kept, published, ends, flushes, answerFlush } = createWorld();
+    kept.sink.write(Buffer.from("data: x\n\n".repeat(4097)));
+    kept.sink.end();
+    while (flushes.length > 0) await answerFlush();
+    expect([ends, published.at(-1)?.frame]).to.deep.equal([[], "data 4096"]);
+    kept.sink.grant(unlimitedCredit);
+    expect([ends, published.slice(-2).map(({ frame }) => frame)]).to.deep.equal([
+      [undefined],
+      ["data 4097", "end 4098"],
+    ]);
+  });
+
+  it("goes on without a client that does not move for long, and waits again for one that moves", () => {
+    mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+    try {
+      const { kept, published } = createWorld();
+      const write = (count: number): boolean => kept.sink.write(Buffer.from("data: x\n\n".repeat(count)));
+      expect(write(5000)).to.equal(false);
+      mock.timers.tick(keptPatienceMs - 1);
+      kept.sink.grant(keptLead.bytes + 2048);
+      mock.timers.tick(keptPatienceMs - 1);
+      expect(published.at(-1)?.frame).to.equal("data 4097");
+      mock.timers.tick(1);
+      expect(published.at(-1)?.frame).to.equal("data 5000");
+      expect(write(100)).to.equal(true);
+      kept.sink.grant(keptLead.bytes + 2 * 2048);
+      expect(write(100)).to.equal(false);
+      expect(published.at(-1)?.frame).to.equal("data 5100");
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it("waits for no client when its call is stopped, and ends with a fault there was", () => {
+    const stop = (fault?: BuskerError): readonly (string | undefined)[] => {
+      const { kept, published, ends } = createWorld();
+      kept.sink.write(Buffer.from("data: x\n\n".repeat(4100)));
+      kept.sink.end();
+      kept.sink.hurry(fault);
+      return [published.at(-1)?.frame, ...ends];
+    };
+    expect(stop()).to.deep.equal(["end 4101", undefined]);
+    expect(stop(new BuskerError("bus_unavailable", "away"))).to.deep.equal(["abort 4097", "bus_unavailable"]);
+  });
+
   it("writes the head anew while the answer takes long, because it would be gone before the last events", () => {
     mock.timers.enable({ apis: ["setInterval"] });
     try {
@@ -133,7 +203,7 @@ describe("createKeptAnswers()", () => {
     const { kept, faults, published, ends } = createWorld();
     kept.sink.write(Buffer.concat([event(10), event(300_000)]));
     kept.sink.end();
-    expect([faults, ends, published.length]).to.deep.equal([[], [], 1]);
+    expect([faults, ends, published.length]).to.deep.equal([[], [], 2]);
     await Promise.resolve();
     const [fault] = faults;
     expect(fault?.code).to.equal("response_too_large");

@@ -11,6 +11,7 @@ import { stopError } from "./answers.ts";
 import type { CallStream, CallStreams } from "./call-streams.ts";
 import { collectRest, ignoreRest } from "./collect-rest.ts";
 import { isEventStream, type KeptAnswers } from "./kept-answers.ts";
+import type { KeptSink } from "./kept-sink.ts";
 import type { Answer, Mode, StopCall, StopCause } from "./mode.ts";
 import type { Reporter } from "./reporter.ts";
 import type { SlotKeeper } from "./slot-keeper.ts";
@@ -70,6 +71,7 @@ export class RunningCall implements BagItem {
   /** Why its stream broke: told instead of what the mode makes of its end. */
   #fault: BuskerError | undefined;
   #stream: CallStream | undefined;
+  #kept: KeptSink | undefined;
 
   /** `onEnd` is called once, before the call's last message. */
   constructor(parts: RunnerParts, message: BusMessage, request: ReceivedRequest, onEnd: (call: RunningCall) => void) {
@@ -109,6 +111,7 @@ export class RunningCall implements BagItem {
     this.#isStopped = true;
     if (cause === "deadline") this.#logOverrun();
     this.#stop?.(cause);
+    this.#kept?.hurry(this.#fault);
   }
 
   get #canStream(): boolean {
@@ -182,10 +185,11 @@ export class RunningCall implements BagItem {
       onLast: (error) => this.#endStream(error ? "abort" : "end", 1, status, error),
     });
     this.#answerHead({ status, headers, body: nothing }, openStream.inbox, id);
-    openStream.goOnAlone();
-    answer.stream?.(sink);
+    this.#kept = sink;
+    openStream.keep((total) => sink.grant(total));
     sink.write(bytesOf(answer.body));
-    if (!answer.stream) sink.end();
+    if (answer.stream) answer.stream(sink);
+    else sink.end();
   }
 
   #answerHead(head: Answer, inbox: string, stream?: string): void {

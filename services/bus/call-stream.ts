@@ -5,6 +5,7 @@ import { BodyReceiver, type IncomingBody } from "./body-receiver.ts";
 import { BodySender, type BodySink, type PublishFrame } from "./body-sender.ts";
 import { abortError, encodeFrame, type Frame } from "./frames.ts";
 import { headerValue } from "./headers.ts";
+import { createKeptCredit } from "./kept-credit.ts";
 import type { WindowShare } from "./window-share.ts";
 
 /** What of a call its stream needs. */
@@ -52,8 +53,11 @@ export class CallStream {
     return this.#answer !== undefined;
   }
 
-  /** The head has come with so many bytes. Throws `internal` when a head was not due. */
-  open(receivedBytes: number): IncomingBody {
+  /**
+   * The head has come with so many bytes. Of a kept answer, `consumed` takes each event that the client has taken, and
+   * infinity when it takes no more. Throws `internal` when a head was not due.
+   */
+  open(receivedBytes: number, isKept: boolean): IncomingBody {
     const { windowBytes } = this.#call;
     if (this.#answer || windowBytes === 0)
       throw new BuskerError("internal", "the replica streams an answer that was not asked for, or a second one");
@@ -61,8 +65,9 @@ export class CallStream {
       if (!this.#isClosed) this.#transport.frame(this.#inbox, encodeFrame("credit", totalBytes), nothing);
     };
     const mostBytes = (): number => this.#transport.windows.most();
-    this.#answer = new BodyReceiver({ receivedBytes, grantedBytes: windowBytes, windowBytes, mostBytes, grant });
-    return this.#answer;
+    const answer = new BodyReceiver({ receivedBytes, grantedBytes: windowBytes, windowBytes, mostBytes, grant });
+    this.#answer = answer;
+    return isKept ? { listen: (listener) => answer.listen(listener), consumed: createKeptCredit(grant) } : answer;
   }
 
   /** Takes `credit` and `data`. Throws the error that ends the call. */

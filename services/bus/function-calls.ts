@@ -245,7 +245,7 @@ export class FunctionCalls {
     if (call.abandoned) return;
     const reply = readReply(headers, call.isUpgrade);
     call.isKept = call.keepsEvents && reply.stream !== undefined;
-    const rest = stream.open(message.data.length);
+    const rest = stream.open(message.data.length, call.isKept);
     call.done({ kind: "streaming", reply, body: message.data, rest });
   }
 

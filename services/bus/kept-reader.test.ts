@@ -232,6 +232,20 @@ describe("openKeptReader()", function () {
     expect(await failureOf(two.stream, 1)).to.include({ code: "function_failed", message: "why" });
   });
 
+  it("tells who has everything of an answer without an end that its replica is gone", async () => {
+    const { stream, say } = begin({ replica: "dead" });
+    expect((await failureOf(stream, 0)).code).to.equal("replica_lost");
+    say("data", 1, "a");
+    expect((await failureOf(stream, 1)).code).to.equal("replica_lost");
+    expect((await findOpen(stream)).next).to.equal(1);
+  });
+
+  it("takes a replica for there that says nothing", async () => {
+    const { stream, say } = begin();
+    say("data", 1, "a");
+    expect((await findOpen(stream, 1)).next).to.equal(2);
+  });
+
   it("refuses what is not kept as stream_gone", async () => {
     const { stream, say } = begin();
     expect((await failureOf("f".repeat(32), 0)).code).to.equal("stream_gone");

@@ -31,7 +31,8 @@ export type KeptFound =
 export interface KeptReader {
   /**
    * Finds an event's successor. Rejects with `stream_gone` when there is no such answer of this function or what is asked
-   * for is not kept any more, with an answer's own error when it broke off and the reader has all there is.
+   * for is not kept any more; when the reader has all there is, with the answer's own error when it broke off, and with
+   * `replica_lost` when it has no end and its replica is gone.
    */
   readonly find: (name: FunctionName, position: EventPosition) => Promise<KeptFound>;
   /** Finds the beginning of an answer whose replica has just named it. */
@@ -53,6 +54,9 @@ interface Stored<T> {
   readonly seq: number;
   readonly value: T;
 }
+
+/** How long a replica is waited for to say that it is there. */
+const answerWithinMs = 1000;
 
 /** Which one message: the newest of a subject, or its first from a place on. */
 type Query = { readonly last_by_subj: string } | { readonly next_by_subj: string; readonly seq: number };
@@ -99,7 +103,12 @@ const approach = async (
   return low;
 };
 
-const findAfter = async (finder: Finder, name: FunctionName, position: EventPosition): Promise<KeptFound> => {
+/** What `find` finds; `isAtEnd` says that nothing has come yet behind the event that the reader has. */
+type Found =
+  | Extract<KeptFound, { kind: "complete" }>
+  | (Extract<KeptFound, { kind: "open" }> & { readonly isAtEnd: boolean });
+
+const findAfter = async (finder: Finder, name: FunctionName, position: EventPosition): Promise<Found> => {
   const { stream, number } = position;
   const label = `stream ${stream} of function ${formatFunctionName(name)}`;
   const subject = keptPartsSubject(name.namespace, name.name, stream);
@@ -109,32 +118,44 @@ const findAfter = async (finder: Finder, name: FunctionName, position: EventPosi
   const last = await finder.get({ last_by_subj: subject }, decodeKeptPart);
   const next = number + 1;
   const place = { ...head.value, function: name, stream, next };
-  const opened = (startSeq: number): KeptFound => ({ kind: "open", place: { ...place, startSeq } });
+  const opened = (startSeq: number, isAtEnd: boolean): Found => ({
+    kind: "open",
+    place: { ...place, startSeq },
+    isAtEnd,
+  });
   if (!last) {
     if (number > 0) throw gone(`${label} has no event ${number}`);
-    return opened(head.seq + 1);
+    return opened(head.seq + 1, true);
   }
   const end = last.value.number;
   if (number > end || (number === end && last.value.kind !== "event")) throw gone(`${label} has no event ${number}`);
   if (next === end && last.value.kind === "end") return { kind: "complete", head: head.value };
   if (next === end && last.value.kind === "abort") throw last.value.error;
-  if (next > end) return opened(last.seq + 1);
+  if (next > end) return opened(last.seq + 1, true);
   // From the stream's beginning: a long answer's head has been written anew since.
   const first = await getFrom(1);
   if (!first || first.value.number > next)
-    throw gone(`${label} no longer has event ${next}: its oldest is ${first?.value.number ?? end}`);
-  return opened(await approach(getFrom, first, last, next));
+    throw gone(
+      `${label} no longer has event ${next}` +
+        (first?.value.kind === "event" ? `: its oldest is ${first.value.number}` : ", nor any behind it"),
+    );
+  return opened(await approach(getFrom, first, last, next), false);
 };
+
+const lostReplica = (replica: string): BuskerError =>
+  new BuskerError("replica_lost", `replica ${replica} went away in the middle of its answer`);
 
 /** Asks the replicas of answers that are being read whether they are still there: who dies leaves no end behind. */
 const createReplicaWatch = (bus: Bus) => {
   const inbox = openReplyInbox(bus);
   const watched = new Map<string, { readonly views: Set<KeptView>; readonly forget: () => void; ask: () => void }>();
   let timer: NodeJS.Timeout | undefined;
+  const askReplica = (replica: string, reply: string): void =>
+    bus.nc.publish(replicaControlSubject(replica), JSON.stringify({ kind: "ping" }), { reply });
   const open = (name: FunctionName, replica: string) => {
     const views = new Set<KeptView>();
     const replies = inbox.forFunction(name);
-    const lost = new BuskerError("replica_lost", `replica ${replica} went away in the middle of its answer`);
+    const lost = lostReplica(replica);
     let token: number | undefined;
     const forget = (isAnswered = false): void => {
       if (token !== undefined) replies.forget(token, isAnswered);
@@ -147,7 +168,7 @@ const createReplicaWatch = (bus: Bus) => {
         if (headerStatus(headerText(message)) === 503) for (const view of views) view.lose(lost);
       });
       token = expected.token;
-      bus.nc.publish(replicaControlSubject(replica), JSON.stringify({ kind: "ping" }), { reply: expected.subject });
+      askReplica(replica, expected.subject);
     };
     return { views, forget, ask };
   };
@@ -155,6 +176,22 @@ const createReplicaWatch = (bus: Bus) => {
     if (bus.isConnected()) for (const { ask } of watched.values()) ask();
   };
   return {
+    /** Whether nobody is there under the replica's name; one that says nothing may only be busy. */
+    isGone: ({ function: name, replica }: KeptPlace): Promise<boolean> => {
+      const replies = inbox.forFunction(name);
+      return new Promise((resolve) => {
+        const { token, subject } = replies.expect((message) => {
+          clearTimeout(timeout);
+          replies.forget(token, true);
+          resolve(headerStatus(headerText(message)) === 503);
+        });
+        const timeout = setTimeout(() => {
+          replies.forget(token, false);
+          resolve(false);
+        }, answerWithinMs);
+        askReplica(replica, subject);
+      });
+    },
     add: (name: FunctionName, replica: string, view: KeptView): (() => void) => {
       const key = `${formatFunctionName(name)}/${replica}`;
       const of = watched.get(key) ?? open(name, replica);
@@ -190,7 +227,14 @@ export const openKeptReader = (bus: Bus): KeptReader => {
     else counts.delete(key);
   };
   return {
-    find: (name, position) => findAfter(finder, name, position),
+    find: async (name, position) => {
+      const found = await findAfter(finder, name, position);
+      if (found.kind !== "open" || !found.isAtEnd || !(await watch.isGone(found.place))) return found;
+      // It may have ended between the two.
+      const again = await findAfter(finder, name, position);
+      if (again.kind === "open" && again.isAtEnd) throw lostReplica(again.place.replica);
+      return again;
+    },
     findNew: (name, stream) =>
       retryUntilReady(async () => {
         const head = await findHead(finder, name, stream);

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
-import { parseEventId } from "../../schemas/invocation.ts";
+import { type EventPosition, parseEventId } from "../../schemas/invocation.ts";
 import type { Invoker } from "../bus/invoker.ts";
 import type { KeptReader } from "../bus/kept-reader.ts";
 import { type ClientSocket, openClientSocket } from "./client-socket.ts";
@@ -81,7 +81,13 @@ export const createInvokeRoute = ({ directory, invoker, kept, metrics, maxBodyBy
     const call = readCallHead(request, path, startNs);
     const keepsEvents = entry.keepsEvents && !client && request.method !== "HEAD";
     const viewerOf = (): Viewer => ({ response, call, startNs, reader: kept, function: entry.function });
-    const position = keepsEvents ? parseEventId(request.headers["last-event-id"]?.toString() ?? "") : undefined;
+    let position: EventPosition | undefined;
+    try {
+      position = keepsEvents ? parseEventId(request.headers["last-event-id"]?.toString() ?? "") : undefined;
+    } catch (error) {
+      sendError(response, error, call.callId, startNs);
+      return;
+    }
     if (position) {
       // Nobody reads what it may have sent: its call has been begun before.
       request.resume();

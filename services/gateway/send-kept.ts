@@ -43,8 +43,8 @@ const headersOf = (
   stream,
 ];
 
-/** Writes events as they come, more of them when the client's connection has taken them. */
-const sendEvents = (viewer: Viewer, place: KeptPlace): void => {
+/** Writes events as they come, more of them when the client's connection has taken them; `onTaken` is told of each. */
+const sendEvents = (viewer: Viewer, place: KeptPlace, onTaken: (bytes: number) => void = () => {}): void => {
   const { response, reader } = viewer;
   if (response.destroyed) return;
   response.writeHead(200, headersOf(viewer, place, place.stream, true));
@@ -60,6 +60,7 @@ const sendEvents = (viewer: Viewer, place: KeptPlace): void => {
       unsent += 1;
       return response.write(data, () => {
         unsent -= 1;
+        onTaken(data.length);
         breakWhenSent();
       });
     },
@@ -96,7 +97,8 @@ export const sendKeptFrom = async (viewer: Viewer, position: EventPosition): Pro
 
 /**
  * Answers the client whose call has begun a kept answer. What comes of the call itself, `rest`, is only its end: `end` is
- * called with the status that counts, whether or not the client is still there.
+ * called with the status that counts, whether or not the client is still there. While it is, the function gets only so far
+ * ahead of it.
  */
 export const sendNewKept = async (
   viewer: Viewer,
@@ -105,13 +107,18 @@ export const sendNewKept = async (
   end: (status: number) => void,
 ): Promise<void> => {
   rest.listen({
-    // None is due; a replica that sends some gets no credit for more.
+    // None is due: a replica that sends some has no use of it.
     onData: () => {},
     onEnd: () => end(200),
     onError: (error: BuskerError) => end(error.status),
   });
+  const { response, reader } = viewer;
+  const leave = (): void => rest.consumed(Number.POSITIVE_INFINITY);
+  if (response.destroyed) return leave();
+  response.once("close", leave);
   try {
-    sendEvents(viewer, await viewer.reader.findNew(viewer.function, stream));
+    const place = await reader.findNew(viewer.function, stream);
+    sendEvents(viewer, place, (bytes) => rest.consumed(bytes));
   } catch (error) {
     refuse(viewer, error);
   }
