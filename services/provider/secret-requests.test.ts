@@ -163,12 +163,12 @@ describe("openSecretRequests()", function () {
 
   it("keeps secrets on disk with a warning in the status where there is no memory", async () => {
     await provider.stop();
-    provider = await platform.openProvider({ memoryFolder: platform.nats.dataFolder });
+    provider = await platform.openProvider({ memoryFolder: "/proc" });
     await request("create", seals("disk", canary));
     await platform.deploy({ name: "disk", image, envVars: { mode: "handler" }, secrets: ["disk"] });
     const status = await untilValue(platform.status, "disk", (value) => value?.replicas[0]?.state === "ready");
     expect(status?.warnings).to.deep.equal([
-      `secrets (disk) are on disk while a replica runs: ${platform.nats.dataFolder} is not in memory (no tmpfs)`,
+      "secrets (disk) are on disk while a replica runs: /proc is not in memory (no tmpfs)",
     ]);
     const [value, folder = ""] = textOf(await platform.call("disk", "disk")).split(/ (?=\/)/);
     expect(value).to.equal(canary);
