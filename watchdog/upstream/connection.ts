@@ -32,7 +32,7 @@ export interface ExchangeRequest {
 }
 
 /** Memory that a socket reads into: large enough for nearly every answer in one read. */
-const readBufferBytes = 32 * 1024;
+const readBufferBytes = 64 * 1024;
 
 /** Bodies up to this size are copied behind their head, which is cheaper than a second system call. */
 const joinedBytes = 64 * 1024;
