@@ -19,6 +19,8 @@ export interface FoundReplica extends FunctionName {
   readonly timeoutMs: number;
   /** It was told to stop. */
   readonly stopping: boolean;
+  /** It is frozen: it has no call and no processor time. */
+  readonly frozen: boolean;
 }
 
 /** How a replica ended. */
@@ -29,6 +31,8 @@ export interface ReplicaExit {
   readonly signal: NodeJS.Signals | null;
   /** Last words of the replica's own machinery, not of the function; empty when it had none. */
   readonly output: string;
+  /** Why, where the backend knows better than the replica: an engine's own words. */
+  readonly reason?: string;
 }
 
 /** What runs replicas: the provider's need of a container engine, or of plain processes. */
@@ -36,8 +40,9 @@ export interface Backend {
   /**
    * Fetches what a function of this spec runs from, so that a start need not wait for it. Throws `invalid_request` or
    * `unsupported` with a sentence for the one who deploys. It is not freed until the function that this gives is called.
+   * `tell` is called with how far it is, a sentence each, where it takes a while.
    */
-  readonly prepare: (spec: FunctionSpec) => Promise<() => void>;
+  readonly prepare: (spec: FunctionSpec, tell: (progress: string) => void) => Promise<() => void>;
   /** What a spec asks for and this backend does not do, a sentence each, for whoever looks at the function. */
   readonly listUnenforced: (spec: FunctionSpec) => readonly string[];
   /** Starts a replica; rejects when it could not even begin. Its end is told to `onExit`. */
@@ -47,6 +52,12 @@ export interface Backend {
   /** Tells a replica to finish what it has and end; `kill` ends it at once, with all that it has started. */
   readonly stop: (id: string) => void;
   readonly kill: (id: string) => void;
+  /**
+   * Takes all processor time from a replica that has no call, and gives it back. Absent where that cannot be done. Rejects
+   * with the reason; then the replica is as it was.
+   */
+  readonly freeze?: (id: string) => Promise<void>;
+  readonly thaw?: (id: string) => Promise<void>;
   /** Takes over the replicas of an earlier provider and clears up after those that are gone. To be called once. */
   readonly adopt: () => Promise<readonly FoundReplica[]>;
   /** Called once for each replica that has ended and left nothing behind. */

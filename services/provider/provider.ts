@@ -1,4 +1,5 @@
 import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
+import { formatFunctionName } from "../../schemas/names.ts";
 import { buckets } from "../../schemas/topology.ts";
 import type { Bus } from "../bus/connection.ts";
 import { type Bucket, openBucket } from "../bus/kv.ts";
@@ -86,7 +87,8 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
     parts: {
       store,
       find: reconciler.find,
-      prepare: backend.prepare,
+      prepare: (spec) =>
+        backend.prepare(spec, (progress) => log.info(progress, { function: formatFunctionName(spec) })),
       assertNamed: (spec) => assertNamedThings(spec, { namespaces, secrets }),
       readyTimeoutMs,
       signal: ending.signal,

@@ -138,7 +138,16 @@ const readRunning = (paths: ReplicaPaths, id: string): LeftFolder["running"] => 
     const launch = JSON.parse(readFileSync(paths.launch, "utf8")) as ReplicaLaunch;
     const { namespace, name, revision, timeoutMs } = launch;
     const startedMs = statSync(paths.process).mtimeMs;
-    const found = { id, namespace, name, revision, timeoutMs, startedMs, stopping: existsSync(paths.stopping) };
+    const found = {
+      id,
+      namespace,
+      name,
+      revision,
+      timeoutMs,
+      startedMs,
+      stopping: existsSync(paths.stopping),
+      frozen: false,
+    };
     return { identity, found, bundleFolder: launch.cwd };
   } catch {
     // The provider was killed while it wrote: the replica is swept away by its marker and started anew.

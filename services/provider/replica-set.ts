@@ -86,7 +86,7 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     // One that was killed said nothing, and its callers wait for this.
     if (exit.signal === null && !replica.lastWords) await hearLastWords(bus);
     const isClean = exit.code === 0 && exit.signal === null;
-    const message = replica.lastWords?.reason ?? describeExit(exit);
+    const message = exit.reason ?? replica.lastWords?.reason ?? describeExit(exit);
     if (!replica.lastWords)
       announceFor(bus, replica, "exited", {
         spec: state.record?.spec,
@@ -116,7 +116,15 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     start: (state, { spec, revision }) => {
       const id = newReplicaId(spec.name);
       const timeoutMs = functionTimeoutMs(spec);
-      const replica = enter(state, { ...state.name, id, revision, timeoutMs, startedMs: Date.now(), stopping: false });
+      const replica = enter(state, {
+        ...state.name,
+        id,
+        revision,
+        timeoutMs,
+        startedMs: Date.now(),
+        stopping: false,
+        frozen: false,
+      });
       backend.start({ id, spec, revision }).then(
         // It may have been told to stop before there was anything to stop.
         () => replica.stopping && backend.stop(id),
