@@ -63,7 +63,8 @@ const startDaemon = (folder: string, socket: string, lines: string[]): ChildProc
   return child;
 };
 
-const untilItAnswers = (docker: Docker, child: ChildProcess, lines: readonly string[]): Promise<true> =>
+/** Resolves when an engine answers; throws with its last words when it has ended. */
+export const untilItAnswers = (docker: Docker, child: ChildProcess, lines: readonly string[]): Promise<true> =>
   eventually(
     "the engine answers",
     async () => {
