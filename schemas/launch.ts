@@ -25,6 +25,8 @@ export interface ReplicaLaunch {
   readonly command?: readonly string[];
   /** What must stand between `process.execPath` and a script, where that path is a loader and not Node. */
   readonly loaderArguments?: readonly string[];
+  /** Link to be made once the replica serves, for an engine that looks at it, and where it points. */
+  readonly readyLink?: { readonly path: string; readonly target: string };
   /** Resident bytes of the replica's whole process tree; absent: no limit, or the backend's own. */
   readonly memoryLimitBytes?: number;
 }

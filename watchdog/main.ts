@@ -1,3 +1,5 @@
+import { symlinkSync } from "node:fs";
+import { taskVariable } from "../schemas/enrolment.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
 import { type CredentialSource, holdCredentials, openCredentialsFile } from "../services/bus/credentials.ts";
@@ -5,6 +7,7 @@ import { describeError } from "../services/runtime/log.ts";
 import { readWatchdogConfig, type WatchdogConfig } from "./config.ts";
 import { createMode } from "./create-mode.ts";
 import { createEnding, type Ending } from "./ending.ts";
+import { enrol } from "./enrol.ts";
 import { watchMemory } from "./memory-limit.ts";
 import type { Mode } from "./mode.ts";
 import { processTree } from "./process-tree.ts";
@@ -14,8 +17,9 @@ import { createReporter } from "./reporter.ts";
 import { scheduleRenewal } from "./renewal.ts";
 
 /*
- * One replica: `node watchdog.mjs LAUNCH-FILE`, or `-` when the launch comes by standard input. Starts the function, waits until it really answers, subscribes,
- * announces itself, serves until it is told to drain or the function is gone.
+ * One replica: `node watchdog.mjs LAUNCH-FILE`, or `-` when the launch comes by standard input, or `enrol:FILE` when the
+ * provider is to be asked for it. Starts the function, waits until it really answers, subscribes, announces itself,
+ * serves until it is told to drain or the function is gone.
  */
 
 /** Where a replica's credentials are: in a file, or in memory and nowhere else. */
@@ -75,6 +79,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   if (limitBytes !== undefined) watchMemory({ tree, limitBytes, isInside, over: (reason) => ending.end(1, reason) });
   scheduleRenewal(credentials.source, replica);
   await replica.open();
+  if (launch.readyLink) symlinkSync(launch.readyLink.target, launch.readyLink.path);
 };
 
 // The provider sends the launch as soon as the container runs.
@@ -90,7 +95,12 @@ const becomeFunction = ({ env, inherit, loaderArguments }: ReplicaLaunch): void 
 };
 
 try {
-  const sources = { openInput: () => process.stdin, env: process.env, withinMs: launchMs };
+  const sources = {
+    openInput: () => process.stdin,
+    env: process.env,
+    withinMs: launchMs,
+    enrol: (bootstrap: string) => enrol(bootstrap, process.env[taskVariable]),
+  };
   const launch = await readLaunch(process.argv[2], sources);
   const config = readWatchdogConfig(launch.env, launch.command);
   if (config.mode === "handler") becomeFunction(launch);

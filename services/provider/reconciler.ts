@@ -3,10 +3,11 @@ import { formatFunctionName, type FunctionName, parseFunctionName } from "../../
 import type { Bus } from "../bus/connection.ts";
 import type { Change, Entry } from "../bus/kv.ts";
 import type { Log } from "../runtime/log.ts";
-import type { Backend, FoundReplica } from "./backend.ts";
+import type { Backend, ServiceBackend } from "./backend.ts";
 import { FunctionState } from "./function-state.ts";
 import { planReplicas } from "./plan-replicas.ts";
 import { createReplicaSet } from "./replica-set.ts";
+import { createServiceSet } from "./service-set.ts";
 import type { StatusWriter } from "./status-writer.ts";
 
 /** What brings replicas to what is wished, function by function. */
@@ -18,8 +19,8 @@ export interface Reconciler {
   readonly takeRemoval: (entry: Entry<FunctionRecord>) => void;
   readonly find: (key: string) => FunctionState | undefined;
   readonly all: () => readonly FunctionState[];
-  /** Enters replicas of an earlier provider. */
-  readonly adopt: (replicas: readonly FoundReplica[]) => void;
+  /** Takes over the replicas of an earlier provider. */
+  readonly adopt: () => Promise<void>;
   /** Plans from now on: to be called when the wish is known, or replicas of an earlier provider would look unwished. */
   readonly start: () => void;
   /** Plans every function again. */
@@ -35,12 +36,53 @@ export interface Reconciler {
 /** What a reconciler works with. */
 export interface ReconcilerParts {
   readonly bus: Bus;
-  readonly backend: Backend;
+  readonly backend: Backend | ServiceBackend;
   readonly status: StatusWriter;
   readonly log: Log;
   /** Called after each change of a function: its replicas, its record. */
   readonly onChange: (state: FunctionState) => void;
 }
+
+/** What brings the replicas of functions to what is wished, whoever starts them. */
+interface Fleet {
+  /** Begins all that brings a function to its wish; gives when to look again though nothing happens. */
+  readonly bring: (state: FunctionState, nowMs: number) => number | undefined;
+  readonly adopt: () => Promise<void>;
+  readonly drainAll: (graceMs: number) => Promise<void>;
+  readonly clearTimers: () => void;
+}
+
+/** What a fleet works with. */
+type FleetParts = Omit<ReconcilerParts, "status" | "onChange"> & {
+  readonly open: (name: FunctionName) => FunctionState;
+  readonly onEnded: (state: FunctionState) => void;
+};
+
+const createReplicaFleet = (backend: Backend, { open, ...parts }: FleetParts): Fleet => {
+  const replicas = createReplicaSet({ ...parts, backend });
+  return {
+    ...replicas,
+    // In one go: a second plan always sees what the first one has begun.
+    bring: (state, nowMs) => {
+      const { record, backOff } = state;
+      const plan = planReplicas({ record, replicas: state.replicas, backOff, nowMs });
+      if (record) for (let left = plan.start; left > 0; left -= 1) replicas.start(state, record);
+      for (const id of plan.drain) {
+        const replica = state.find(id);
+        if (replica) replicas.drain(replica);
+      }
+      return plan.againAtMs;
+    },
+    adopt: async () => {
+      for (const replica of await backend.adopt()) replicas.adopt(open(replica), replica);
+    },
+  };
+};
+
+const createFleet = (parts: FleetParts): Fleet =>
+  "apply" in parts.backend
+    ? createServiceSet({ ...parts, backend: parts.backend, onChange: parts.onEnded })
+    : createReplicaFleet(parts.backend, parts);
 
 /** Makes a reconciler; nothing happens until it is started. */
 export const createReconciler = ({ bus, backend, status, log, onChange }: ReconcilerParts): Reconciler => {
@@ -61,12 +103,8 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     if (state.isOver && state.isRemoved) states.delete(state.key);
   };
 
-  const replicas = createReplicaSet({
-    bus,
-    backend,
-    log,
-    onEnded: (state) => (running ? reconcile(state) : report(state)),
-  });
+  const onEnded = (state: FunctionState): void => (running ? reconcile(state) : report(state));
+  const replicas = createFleet({ bus, backend, log, open, onEnded });
 
   const planAgain = (state: FunctionState, times: readonly (number | undefined)[]): void => {
     clearTimeout(state.timer);
@@ -74,19 +112,12 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     if (Number.isFinite(next)) state.timer = setTimeout(() => reconcile(state), Math.max(0, next - Date.now()));
   };
 
-  // Begins, in one go, all that the plan asks for: a second plan always sees what the first one has begun.
   const reconcile = (state: FunctionState): void => {
     if (!running) return;
     const nowMs = Date.now();
     const stableAtMs = state.forgetFailures(nowMs);
-    const { record, backOff } = state;
-    const plan = planReplicas({ record, replicas: state.replicas, backOff, nowMs });
-    if (record) for (let left = plan.start; left > 0; left -= 1) replicas.start(state, record);
-    for (const id of plan.drain) {
-      const replica = state.find(id);
-      if (replica) replicas.drain(replica);
-    }
-    planAgain(state, [plan.againAtMs, stableAtMs, state.noteSlowStart(nowMs)]);
+    const againAtMs = replicas.bring(state, nowMs);
+    planAgain(state, [againAtMs, stableAtMs, state.noteSlowStart(nowMs)]);
     report(state);
   };
 
@@ -123,9 +154,7 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     takeEntry: (entry) => take(entry.value.spec, entry.value, entry.revision),
     find: (key) => states.get(key),
     all: () => [...states.values()],
-    adopt: (found) => {
-      for (const replica of found) replicas.adopt(open(replica), replica);
-    },
+    adopt: replicas.adopt,
     start: () => {
       running = true;
       for (const state of states.values()) state.isRemoved = state.record === undefined;

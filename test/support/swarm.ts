@@ -165,7 +165,13 @@ export const startTestSwarm = async (): Promise<TestSwarm> => {
     undo.push(kill);
     const docker = new Docker({ socketPath: join(own, "engine.sock") });
     await untilItAnswers(docker, child, lines);
-    return { name, address, docker, kill, cutOff: async () => void (await ip("link", "del", `${net.bridge}-${number}`)) };
+    return {
+      name,
+      address,
+      docker,
+      kill,
+      cutOff: async () => void (await ip("link", "del", `${net.bridge}-${number}`)),
+    };
   };
 
   try {

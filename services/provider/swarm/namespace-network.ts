@@ -1,0 +1,89 @@
+import type Docker from "dockerode";
+import { BuskerError } from "../../../schemas/errors.ts";
+import { platformLabel } from "../container/platform-id.ts";
+import { hasStatus, unlessMissing } from "./engine-calls.ts";
+
+/** The label with the namespace that a network is of. */
+const namespaceLabel = "com.busker.namespace";
+
+interface NetworkFacts {
+  readonly Id: string;
+  readonly Name?: string;
+  readonly Driver?: string;
+  readonly Labels?: Readonly<Record<string, string>> | null;
+}
+
+/** The networks of namespaces, over which replicas reach nats-server. */
+export interface NamespaceNetworks {
+  /** The id of a namespace's network, which is made when there is none. */
+  readonly ensure: (namespace: string) => Promise<string>;
+  /** Removes those that none of these namespaces has. One that a task is still in stays for the next time. */
+  readonly collect: (namespaces: ReadonlySet<string>) => Promise<void>;
+}
+
+/** `given`: the name of a network that all namespaces are to use instead, and that is not ours to make or remove. */
+export const openNamespaceNetworks = (
+  docker: Docker,
+  platform: string,
+  given: string | undefined,
+): NamespaceNetworks => {
+  const known = new Map<string, Promise<string>>();
+  const inspect = (name: string): Promise<NetworkFacts | undefined> =>
+    unlessMissing(docker.getNetwork(name).inspect() as Promise<NetworkFacts>);
+
+  const findGiven = async (name: string): Promise<string> => {
+    const facts = await inspect(name);
+    if (facts?.Driver === "overlay") return facts.Id;
+    throw new BuskerError(
+      "unsupported",
+      `BUSKER_SWARM_NETWORK must be an overlay network of this swarm; ${name} is ${facts ? `a network of driver ${facts.Driver}` : "no network"}`,
+    );
+  };
+
+  const findOrMake = async (namespace: string): Promise<string> => {
+    const name = `busker-${platform}-${namespace}`;
+    const facts = await inspect(name);
+    if (facts && facts.Labels?.[platformLabel] !== platform)
+      throw new BuskerError("conflict", `there is a network ${name} that is not this platform's; remove or rename it`);
+    if (facts) return facts.Id;
+    const Labels = { [platformLabel]: platform, [namespaceLabel]: namespace };
+    const made = await docker.createNetwork({
+      Name: name,
+      Driver: "overlay",
+      Attachable: true,
+      CheckDuplicate: true,
+      Labels,
+    });
+    return made.id;
+  };
+
+  const ensure = (namespace: string): Promise<string> => {
+    const key = given ?? namespace;
+    const present = known.get(key);
+    if (present) return present;
+    const work = given === undefined ? findOrMake(namespace) : findGiven(given);
+    known.set(key, work);
+    work.catch(() => known.delete(key));
+    return work;
+  };
+
+  return {
+    ensure,
+    collect: async (namespaces) => {
+      const networks = await docker.listNetworks({
+        filters: { label: [`${platformLabel}=${platform}`, namespaceLabel] },
+      });
+      for (const { Id, Labels } of networks as readonly NetworkFacts[]) {
+        const namespace = Labels?.[namespaceLabel] ?? "";
+        if (namespaces.has(namespace)) continue;
+        known.delete(namespace);
+        await docker
+          .getNetwork(Id)
+          .remove()
+          .catch((error: unknown) => {
+            if (![400, 403, 404, 409].some((status) => hasStatus(error, status))) throw error;
+          });
+      }
+    },
+  };
+};

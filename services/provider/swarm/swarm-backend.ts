@@ -1,0 +1,260 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type Docker from "dockerode";
+import type { AuthConfig } from "dockerode";
+import type { Bootstrap } from "../../../schemas/enrolment.ts";
+import { BuskerError } from "../../../schemas/errors.ts";
+import { bundleScheme, type FunctionRecord, type FunctionSpec } from "../../../schemas/function.ts";
+import type { ReplicaLaunch } from "../../../schemas/launch.ts";
+import type { Bus } from "../../bus/connection.ts";
+import { deriveFromSigner, mintEnrolledUser, mintEnrolUser, type Signer } from "../../bus/mint.ts";
+import { describeError, type Log } from "../../runtime/log.ts";
+import type { ReplicaStart, SendOrder, ServiceBackend, ServiceListener } from "../backend.ts";
+import { buildContainerLaunch } from "../container/container-launch.ts";
+import type { ImageConfig } from "../container/image.ts";
+import { platformId, platformLabel } from "../container/platform-id.ts";
+import { makeWatchdogFolder, mountPoint } from "../container/watchdog-folder.ts";
+import { createKeyedQueue } from "../keyed-queue.ts";
+import { engineFault, engineReason, unlessMissing } from "./engine-calls.ts";
+import { type Enrolments, openEnrolments } from "./enrolments.ts";
+import { watchSwarm } from "./follow-swarm.ts";
+import { openFunctionServices } from "./function-services.ts";
+import { openNamespaceNetworks } from "./namespace-network.ts";
+import { openRenewals } from "./renewals.ts";
+import { type HealthTimes, readyFile } from "./service-spec.ts";
+import { readTask, type SwarmNodeFacts, type SwarmTask } from "./task-view.ts";
+import { createTaskTeller } from "./tell-tasks.ts";
+import { makeTicket } from "./ticket.ts";
+import { listUnenforcedInSwarm } from "./unenforced.ts";
+import { openWatchdogService } from "./watchdog-service.ts";
+
+/** An image that functions run from. */
+export interface SwarmImages {
+  /** Fetches it where the policy says so; `reference` is what every node can run: with a digest, or an image's id. */
+  readonly ensure: (
+    spec: FunctionSpec,
+    tell: (progress: string) => void,
+  ) => Promise<{ readonly reference: string; readonly config: ImageConfig; readonly release: () => void }>;
+  /** What nodes fetch the image with. */
+  readonly registryAuth: (spec: FunctionSpec) => Promise<AuthConfig | undefined>;
+}
+
+/** Gives replicas their secrets. */
+export interface LaunchSecrets {
+  readonly launchSecrets: (replica: string, spec: FunctionSpec) => Partial<ReplicaLaunch>;
+  readonly renew: (secret: { readonly namespace: string; readonly name: string }) => void;
+  readonly adopt: (replica: string, namespace: string) => void;
+  readonly forget: (replica: string) => void;
+}
+
+/** What the swarm backend needs. */
+export interface SwarmBackendOptions {
+  /** An engine that is a manager of its swarm. */
+  readonly docker: Docker;
+  readonly dataFolder: string;
+  readonly watchdogFile: string;
+  /** The image that fills the watchdog's volume on each node. */
+  readonly watchdogImage: string;
+  /** As tasks reach it. */
+  readonly natsUrl: string;
+  readonly bus: Bus;
+  readonly signer: Signer;
+  readonly credentialsTtlMs: number;
+  readonly images: SwarmImages;
+  readonly secrets?: LaunchSecrets;
+  readonly sendOrder: SendOrder;
+  readonly pidsLimit: number;
+  /** An overlay network that all namespaces are to use. */
+  readonly network?: string;
+  readonly health?: HealthTimes;
+  readonly log: Log;
+}
+
+// An engine before API 1.44 knows one interval only, and a look costs it some 50 ms of processor time.
+const usualHealth: HealthTimes = { intervalMs: 30_000, startIntervalMs: 250 };
+const olderHealth: HealthTimes = { intervalMs: 5000, startIntervalMs: 5000 };
+const startIntervalApi = 1.44;
+const leastApi = 1.41;
+
+/** What the engine is; throws `unsupported` when it cannot run services. */
+const examine = async (docker: Docker) => {
+  const { ApiVersion } = await docker.version();
+  const info = (await docker.info()) as {
+    Architecture?: string;
+    Swarm?: { ControlAvailable?: boolean; LocalNodeState?: string };
+  };
+  if (Number(ApiVersion) < leastApi)
+    throw new BuskerError(
+      "unsupported",
+      `the swarm backend needs an engine with API ${leastApi} or later; got ${ApiVersion}`,
+    );
+  if (!info.Swarm?.ControlAvailable)
+    throw new BuskerError(
+      "unsupported",
+      `the swarm backend needs an engine that is a manager of a swarm; this one is ${info.Swarm?.LocalNodeState ?? "none"}: run docker swarm init on it, or the provider on a manager`,
+    );
+  return {
+    architecture: info.Architecture ?? "",
+    health: Number(ApiVersion) < startIntervalApi ? olderHealth : usualHealth,
+  };
+};
+
+/**
+ * Runs each function as a service of Docker Swarm: the engine keeps the count, restarts and replaces replicas. Those ask
+ * for their launch themselves (`enrolments.ts`). Services outlive the provider; the next one finds them by their labels.
+ */
+export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<ServiceBackend> => {
+  const { docker, signer, images, secrets, log, natsUrl } = options;
+  const platform = platformId(signer.account);
+  const { architecture, health } = await examine(docker);
+  const folder = await makeWatchdogFolder(join(options.dataFolder, "watchdog"), options.watchdogFile);
+  const watchdog = await openWatchdogService({ docker, platform, folder, image: options.watchdogImage, architecture });
+  const networks = openNamespaceNetworks(docker, platform, options.network);
+  const services = openFunctionServices(docker, platform);
+  const ticketKey = deriveFromSigner(signer, "enrolment tickets");
+  const queue = createKeyedQueue();
+  let listener: ServiceListener | undefined;
+  let enrolments: Enrolments | undefined;
+
+  const teller = createTaskTeller((news) => {
+    if (news.kind === "exit") {
+      secrets?.forget(news.exit.id);
+      enrolments?.forget(news.exit.id.slice(news.exit.id.lastIndexOf("-") + 1));
+    }
+    listener?.onNews(news);
+  });
+  const renewals = openRenewals({
+    signer,
+    ttlMs: options.credentialsTtlMs,
+    sendOrder: options.sendOrder,
+    all: teller.all,
+    log,
+  });
+  const watch = watchSwarm({ docker, platform, services, onSnapshot: teller.tell, log });
+
+  const makeBootstrap = async ({ spec, revision }: FunctionRecord, config: ImageConfig): Promise<Bootstrap> => {
+    const { namespace, name } = spec;
+    const user = `enrol-${randomBytes(8).toString("hex")}`;
+    const credentials = await mintEnrolUser({ signer, namespace, name, user });
+    return {
+      natsUrl,
+      namespace,
+      name,
+      user,
+      credentials,
+      ticket: makeTicket(ticketKey, { spec, revision, image: config }),
+    };
+  };
+
+  const makeLaunch = async (start: ReplicaStart, image: ImageConfig): Promise<ReplicaLaunch> => {
+    const { namespace, name } = start.spec;
+    const user = { signer, namespace, name, replica: start.id, ttlMs: options.credentialsTtlMs };
+    const launch = buildContainerLaunch(start, image, { folder, natsUrl, credentials: await mintEnrolledUser(user) });
+    renewals.note(start.id);
+    return {
+      ...launch,
+      ...secrets?.launchSecrets(start.id, start.spec),
+      readyLink: { path: readyFile, target: `${mountPoint}/node` },
+    };
+  };
+
+  const findTask = async (id: string) => {
+    const task = (await unlessMissing(docker.getTask(id).inspect())) as SwarmTask | undefined;
+    const labels = task?.Spec.ContainerSpec?.Labels ?? {};
+    if (!task || labels[platformLabel] !== platform) return undefined;
+    const nodes = (await docker.listNodes()) as unknown as readonly SwarmNodeFacts[];
+    return readTask(task, new Map(nodes.map((node) => [node.ID, node])));
+  };
+
+  const apply = async (record: FunctionRecord): Promise<void> => {
+    const { spec } = record;
+    const [image, networkId, auth] = await Promise.all([
+      images.ensure(spec, (progress) => log.info(progress)),
+      networks.ensure(spec.namespace),
+      images.registryAuth(spec),
+      watchdog.ready(),
+    ]);
+    try {
+      const place = {
+        platform,
+        image: image.reference,
+        config: image.config,
+        folder,
+        watchdogVolume: watchdog.volume,
+        architecture,
+        networkId,
+        pidsLimit: options.pidsLimit,
+        health: options.health ?? health,
+      };
+      await services.apply({ record, place, natsUrl, auth, makeBootstrap: () => makeBootstrap(record, image.config) });
+    } finally {
+      image.release();
+    }
+  };
+
+  /** Does it for one function at a time, and looks at what came of it. */
+  const change = (
+    name: { readonly namespace: string; readonly name: string },
+    what: string,
+    work: () => Promise<void>,
+  ) =>
+    queue(`${name.name}.${name.namespace}`, async () => {
+      await work().catch((error: unknown) => {
+        throw engineFault(what, error);
+      });
+      watch.hurry();
+      await watch.look();
+    });
+
+  return {
+    prepare: async (spec, tell) => {
+      if (spec.image.startsWith(bundleScheme))
+        throw new BuskerError(
+          "unsupported",
+          `image must be an image reference, because the swarm backend runs no bundles in this version; got ${JSON.stringify(spec.image)}`,
+        );
+      await watchdog.ready();
+      return (await images.ensure(spec, tell)).release;
+    },
+    listUnenforced: listUnenforcedInSwarm,
+    renewSecret: (secret) => secrets?.renew(secret),
+    apply: (record) => change(record.spec, "the engine refuses the service", () => apply(record)),
+    scale: (name, replicas) => change(name, "the engine refuses the count", () => services.scale(name, replicas)),
+    remove: (name) => change(name, "the engine does not remove the service", () => services.remove(name)),
+    follow: async (given) => {
+      listener = given;
+      const { holdBackMs, isServing } = given;
+      enrolments = openEnrolments({ bus: options.bus, ticketKey, findTask, holdBackMs, isServing, makeLaunch, log });
+      const snapshot = await watch.look();
+      for (const { id, namespace } of snapshot.tasks) if (teller.find(id)) secrets?.adopt(id, namespace);
+      renewals.look();
+      watch.start();
+    },
+    collect: async (inUse) => {
+      await services.collect().catch((error: unknown) => {
+        log.warn("could not remove what no service uses", { error: engineReason(error) });
+      });
+      await networks.collect(new Set(inUse.map(({ namespace }) => namespace)));
+    },
+    close: () => {
+      watch.close();
+      renewals.close();
+      enrolments?.close();
+    },
+  };
+};
+
+/** Fetches nothing: images are where the engine has them already. */
+export const openLocalImages = (docker: Docker): SwarmImages => ({
+  registryAuth: async () => undefined,
+  ensure: async ({ image }) => {
+    try {
+      const { Id, Config, RepoDigests } = await docker.getImage(image).inspect();
+      return { reference: RepoDigests[0] ?? Id, config: Config, release: () => undefined };
+    } catch (error) {
+      throw new BuskerError("invalid_request", `image ${image} cannot be used: ${describeError(error)}`, {
+        cause: error,
+      });
+    }
+  },
+});
