@@ -26,7 +26,7 @@ export const openImages = ({ docker }: { readonly docker: Docker }): Images => (
       return { id: Id, config: Config, release: () => {} };
     } catch (cause) {
       const code = engineStatus(cause) === 404 ? "invalid_request" : "start_failed";
-      throw new BuskerError(code, `could not get the image ${image}: ${engineReason(cause)}`, { cause });
+      throw new BuskerError(code, `could not get the image ${image}: ${engineReason(cause)}`);
     }
   },
 });

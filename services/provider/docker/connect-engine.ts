@@ -40,7 +40,6 @@ export const connectEngine = async (docker: Docker = new Docker()): Promise<Engi
     throw new BuskerError(
       "unsupported",
       `no Docker engine answers at ${place}: ${engineReason(cause)}; start one, name another by DOCKER_HOST, or choose BUSKER_BACKEND=process`,
-      { cause },
     );
   });
   if (isOldApi(ApiVersion))

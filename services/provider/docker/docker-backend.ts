@@ -41,7 +41,7 @@ const digestOf = ({ image }: FunctionSpec): string | undefined => bundleDigest(i
 const startFailed = (cause: unknown): BuskerError =>
   cause instanceof BuskerError
     ? cause
-    : new BuskerError("start_failed", `the engine could not start a container: ${engineReason(cause)}`, { cause });
+    : new BuskerError("start_failed", `the engine could not start a container: ${engineReason(cause)}`);
 
 /**
  * Runs each replica as a container of one Docker engine: of the function's image, or of a base image with the bundle
@@ -177,11 +177,12 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     },
     adopt: async () => {
       const found = await containers.adopt();
-      for (const { id, namespace, name, key } of found) {
+      for (const { key, replica } of found) {
+        const { id, namespace, name } = replica;
         credentials.keep({ namespace, name, replica: id, key });
         credentials.renew(id);
       }
-      return found.map(({ key: _, ...replica }) => replica);
+      return found.map(({ replica }) => replica);
     },
     onExit: (given) => {
       listener = given;

@@ -54,7 +54,7 @@ export const openNamespaceNetworks = (docker: Docker, platform: string): Namespa
       );
     if (!found)
       await create(name, namespace).catch((cause: unknown) => {
-        throw new BuskerError("start_failed", `could not make the network ${name}: ${engineReason(cause)}`, { cause });
+        throw new BuskerError("start_failed", `could not make the network ${name}: ${engineReason(cause)}`);
       });
     return name;
   };

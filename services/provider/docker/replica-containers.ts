@@ -20,7 +20,8 @@ export interface RunningContainer extends FunctionName {
 }
 
 /** A replica of an earlier provider, with the key that its credentials are for. */
-export interface FoundContainer extends FoundReplica {
+export interface FoundContainer {
+  readonly replica: FoundReplica;
   readonly key: string;
 }
 
@@ -76,14 +77,11 @@ const outOfMemoryMs = 1000;
 
 const foundOf = (info: ContainerInfo): FoundContainer | undefined => {
   const labelled = readLabels(info.Labels);
-  return (
-    labelled && {
-      ...labelled,
-      startedMs: info.Created * 1000,
-      stopping: info.Names.some((name) => name.endsWith(stoppingEnding)),
-      frozen: info.State === "paused",
-    }
-  );
+  if (!labelled) return undefined;
+  const { key, ...named } = labelled;
+  const startedMs = info.Created * 1000;
+  const stopping = info.Names.some((name) => name.endsWith(stoppingEnding));
+  return { key, replica: { ...named, startedMs, stopping, frozen: info.State === "paused" } };
 };
 
 /** Opens them; nothing happens before `adopt`. */
@@ -217,11 +215,11 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
       const found: FoundContainer[] = [];
       const left: Promise<void>[] = [];
       for (const info of await list()) {
-        const replica = runningStates.includes(info.State) ? foundOf(info) : undefined;
-        if (!replica) left.push(remove(info.Id));
+        const running = runningStates.includes(info.State) ? foundOf(info) : undefined;
+        if (!running) left.push(remove(info.Id));
         else {
-          enter({ ...replica, containerId: info.Id }, replica.stopping);
-          found.push(replica);
+          enter({ ...running.replica, containerId: info.Id }, running.replica.stopping);
+          found.push(running);
         }
       }
       await Promise.all(left);
