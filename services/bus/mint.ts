@@ -117,13 +117,18 @@ export const deriveFromSigner = ({ key }: Signer, purpose: string): Buffer =>
  * The seed of a replica that has enrolled. It follows from its names, so that a provider that comes later can renew what
  * an earlier one has given, and nothing has to be kept.
  */
-const enrolledSeed = ({ signer, namespace, name, replica }: FunctionUserOptions): string =>
+const enrolledSeed = ({
+  signer,
+  namespace,
+  name,
+  replica,
+}: ReplicaName & { readonly signer: Signer }): string =>
   encodeSeed(Prefix.User, deriveFromSigner(signer, JSON.stringify(["replica", namespace, name, replica])));
 
 /** As `mintFunctionUser`, for a replica that enrols. */
 export const mintEnrolledUser = async (options: FunctionUserOptions): Promise<string> =>
   mintUser(functionUser(options), enrolledSeed(options));
 
-/** The JWT that follows an enrolled replica's. */
-export const renewEnrolledUser = async (options: FunctionUserOptions): Promise<string> =>
-  renewFunctionUser(options, openKeyPair(enrolledSeed(options)).getPublicKey());
+/** The public key of an enrolled replica's credentials: what they are renewed for. */
+export const enrolledKey = (options: ReplicaName & { readonly signer: Signer }): string =>
+  openKeyPair(enrolledSeed(options)).getPublicKey();

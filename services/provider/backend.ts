@@ -1,5 +1,4 @@
 import type { FunctionRecord, FunctionSpec } from "../../schemas/function.ts";
-import type { ReplicaOrder } from "../../schemas/invocation.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import type { SecretName } from "../../schemas/secret.ts";
 
@@ -36,9 +35,6 @@ export interface ReplicaExit {
   readonly reason?: string;
 }
 
-/** Tells a replica something, by the bus. */
-export type SendOrder = (replica: string, order: ReplicaOrder) => void;
-
 /** What a provider needs of whatever runs functions. */
 export interface FunctionRunner {
   /**
@@ -54,7 +50,7 @@ export interface FunctionRunner {
   /** Frees what none of these functions uses, no replica and no start under way. */
   readonly collect: (inUse: readonly FunctionSpec[]) => Promise<void>;
   /** Stops watching; replicas go on. */
-  readonly close: () => void;
+  readonly close: () => void | Promise<void>;
 }
 
 /** What runs replicas one by one: a container engine, or plain processes. */
@@ -72,7 +68,7 @@ export interface Backend extends FunctionRunner {
   readonly thaw?: (id: string) => Promise<void>;
   /** Takes over the replicas of an earlier provider and clears up after those that are gone. To be called once. */
   readonly adopt: () => Promise<readonly FoundReplica[]>;
-  /** Called once for each replica that has ended and left nothing behind. */
+  /** Called once for each replica that has ended. What it leaves behind is removed by then, or when `close` resolves. */
   readonly onExit: (listener: (exit: ReplicaExit) => void) => void;
 }
 

@@ -113,13 +113,13 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
       await endWork();
       await reconciler.stop(drainGraceMs);
       stopEvents();
-      backend.close();
+      await backend.close();
     },
     leave: async () => {
       reconciler.freeze();
       await endWork();
       stopEvents();
-      backend.close();
+      await backend.close();
     },
   };
 };

@@ -25,11 +25,11 @@ export interface TestNats {
   readonly kill: () => Promise<void>;
 }
 
-/** Starts one; to be stopped in `after`. */
-export const startTestNats = async (): Promise<TestNats> => {
+/** Starts one on an address of this machine; to be stopped in `after`. */
+export const startTestNats = async (host = "127.0.0.1"): Promise<TestNats> => {
   const dataFolder = await mkdtemp(join(tmpdir(), "busker test-"));
   const trust = await openTrust(dataFolder);
-  const start = (port: number) => startNatsServer({ dataFolder, conf: natsConf, port, environment: process.env });
+  const start = (port: number) => startNatsServer({ dataFolder, conf: natsConf, host, port, environment: process.env });
   let server = await start(0).catch(async (error: unknown) => {
     await rm(dataFolder, { recursive: true, force: true });
     throw error;

@@ -1,9 +1,8 @@
 import { functionTimeoutMs } from "../../../schemas/function.ts";
 import { formatFunctionName, parseFunctionName } from "../../../schemas/names.ts";
 import type { FoundReplica, ReplicaStart } from "../backend.ts";
+import { platformLabel } from "./platform-id.ts";
 
-/** The label of everything that a platform makes in an engine; its value is the platform's id. */
-export const platformLabel = "com.busker.platform";
 /** The label with a replica's id. */
 export const replicaLabel = "com.busker.replica";
 

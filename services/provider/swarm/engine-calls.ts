@@ -1,14 +1,12 @@
 import { BuskerError } from "../../../schemas/errors.ts";
+import { engineReason, engineStatus } from "../container/engine-error.ts";
 
 /** Whether an engine's error has this HTTP status. */
-export const hasStatus = (error: unknown, status: number): boolean =>
-  (error as { statusCode?: number }).statusCode === status;
+export const hasStatus = (error: unknown, status: number): boolean => engineStatus(error) === status;
 
-/** What an engine says, without the wrapping of its HTTP client and of its own parts. */
-export const engineReason = (error: unknown): string => {
-  const { json, message } = error as { json?: { message?: string } | null; message?: string };
-  return (json?.message ?? message ?? String(error)).replace(/^rpc error: code = \w+ desc = /, "");
-};
+/** What a manager says, without what its own parts put around it. */
+export const swarmReason = (error: unknown): string =>
+  engineReason(error).replace(/^rpc error: code = \w+ desc = /, "");
 
 /** Gives undefined for what is not there. */
 export const unlessMissing = async <T>(work: Promise<T>): Promise<T | undefined> => {
@@ -23,10 +21,10 @@ export const unlessMissing = async <T>(work: Promise<T>): Promise<T | undefined>
 /** A refusal of the engine as the catalogue has it: a 4xx is about what was asked. */
 export const engineFault = (what: string, error: unknown): BuskerError => {
   if (error instanceof BuskerError) return error;
-  const { statusCode = 500 } = error as { statusCode?: number };
+  const statusCode = engineStatus(error) ?? 500;
   return new BuskerError(
     statusCode >= 400 && statusCode < 500 ? "invalid_request" : "start_failed",
-    `${what}: ${engineReason(error)}`,
+    `${what}: ${swarmReason(error)}`,
     { cause: error },
   );
 };

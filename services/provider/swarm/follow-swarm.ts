@@ -48,7 +48,7 @@ const readSwarm = async ({ docker, platform, services }: SwarmWatchParts): Promi
 };
 
 const isUnsettled = ({ services, tasks }: SwarmSnapshot): boolean =>
-  tasks.some(({ exit, isStarting }) => !exit && isStarting) ||
+  tasks.some(({ exit, isStarting, unplaced }) => !exit && isStarting && unplaced === undefined) ||
   services.some(({ UpdateStatus }) => UpdateStatus?.State === "updating" || UpdateStatus?.State === "rollback_started");
 
 /** Makes a watch; nothing is looked at until it is told to. */

@@ -6,7 +6,7 @@ import type { FunctionRecord } from "../../../schemas/function.ts";
 import { formatFunctionName, type FunctionName } from "../../../schemas/names.ts";
 import { functionLabel } from "../container/labels.ts";
 import { platformLabel } from "../container/platform-id.ts";
-import { engineReason, hasStatus, unlessMissing } from "./engine-calls.ts";
+import { swarmReason, hasStatus, unlessMissing } from "./engine-calls.ts";
 import { type ServicePlace, serviceSpec } from "./service-spec.ts";
 
 /** The label with a hash of all that a service was made from: equal means that nothing is to be done. */
@@ -122,7 +122,7 @@ export const openFunctionServices = (docker: Docker, platform: string): Function
         return;
       } catch (error) {
         // Somebody, or the engine itself, has changed it meanwhile.
-        if (tries === maxTries || !engineReason(error).includes(outOfSequence)) throw error;
+        if (tries === maxTries || !swarmReason(error).includes(outOfSequence)) throw error;
       }
     }
   };

@@ -7,20 +7,21 @@ import { BuskerError } from "../../../schemas/errors.ts";
 import { bundleScheme, type FunctionRecord, type FunctionSpec } from "../../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../../schemas/launch.ts";
 import type { Bus } from "../../bus/connection.ts";
-import { deriveFromSigner, mintEnrolledUser, mintEnrolUser, type Signer } from "../../bus/mint.ts";
+import { deriveFromSigner, enrolledKey, mintEnrolledUser, mintEnrolUser, type Signer } from "../../bus/mint.ts";
 import { describeError, type Log } from "../../runtime/log.ts";
-import type { ReplicaStart, SendOrder, ServiceBackend, ServiceListener } from "../backend.ts";
+import type { ReplicaStart, ServiceBackend, ServiceListener, ServiceReplica } from "../backend.ts";
 import { buildContainerLaunch } from "../container/container-launch.ts";
 import type { ImageConfig } from "../container/image.ts";
+import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
 import { platformId, platformLabel } from "../container/platform-id.ts";
 import { makeWatchdogFolder, mountPoint } from "../container/watchdog-folder.ts";
+import type { Credentials } from "../replica-credentials.ts";
 import { createKeyedQueue } from "../keyed-queue.ts";
-import { engineFault, engineReason, unlessMissing } from "./engine-calls.ts";
+import { engineFault, swarmReason, unlessMissing } from "./engine-calls.ts";
 import { type Enrolments, openEnrolments } from "./enrolments.ts";
 import { watchSwarm } from "./follow-swarm.ts";
 import { openFunctionServices } from "./function-services.ts";
 import { openNamespaceNetworks } from "./namespace-network.ts";
-import { openRenewals } from "./renewals.ts";
 import { type HealthTimes, readyFile } from "./service-spec.ts";
 import { readTask, type SwarmNodeFacts, type SwarmTask } from "./task-view.ts";
 import { createTaskTeller } from "./tell-tasks.ts";
@@ -59,7 +60,7 @@ export interface SwarmBackendOptions {
   readonly natsUrl: string;
   readonly bus: Bus;
   readonly signer: Signer;
-  readonly credentialsTtlMs: number;
+  readonly credentials: Pick<Credentials, "renew" | "ttlMs">;
   readonly images: SwarmImages;
   readonly secrets?: LaunchSecrets;
   readonly sendOrder: SendOrder;
@@ -113,23 +114,23 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
   const services = openFunctionServices(docker, platform);
   const ticketKey = deriveFromSigner(signer, "enrolment tickets");
   const queue = createKeyedQueue();
+  const hold = ({ namespace, name, id }: ServiceReplica): void => {
+    const replica = { namespace, name, replica: id };
+    held.keep({ ...replica, key: enrolledKey({ ...replica, signer }) });
+  };
   let listener: ServiceListener | undefined;
   let enrolments: Enrolments | undefined;
 
   const teller = createTaskTeller((news) => {
+    if (news.kind === "replica") hold(news.replica);
     if (news.kind === "exit") {
+      held.forget(news.exit.id);
       secrets?.forget(news.exit.id);
       enrolments?.forget(news.exit.id.slice(news.exit.id.lastIndexOf("-") + 1));
     }
     listener?.onNews(news);
   });
-  const renewals = openRenewals({
-    signer,
-    ttlMs: options.credentialsTtlMs,
-    sendOrder: options.sendOrder,
-    all: teller.all,
-    log,
-  });
+  const held = openHeldCredentials(options.credentials, options.sendOrder, log);
   const watch = watchSwarm({ docker, platform, services, onSnapshot: teller.tell, log });
 
   const makeBootstrap = async ({ spec, revision }: FunctionRecord, config: ImageConfig): Promise<Bootstrap> => {
@@ -148,9 +149,8 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
 
   const makeLaunch = async (start: ReplicaStart, image: ImageConfig): Promise<ReplicaLaunch> => {
     const { namespace, name } = start.spec;
-    const user = { signer, namespace, name, replica: start.id, ttlMs: options.credentialsTtlMs };
+    const user = { signer, namespace, name, replica: start.id, ttlMs: options.credentials.ttlMs };
     const launch = buildContainerLaunch(start, image, { folder, natsUrl, credentials: await mintEnrolledUser(user) });
-    renewals.note(start.id);
     return {
       ...launch,
       ...secrets?.launchSecrets(start.id, start.spec),
@@ -226,19 +226,23 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
       const { holdBackMs, isServing } = given;
       enrolments = openEnrolments({ bus: options.bus, ticketKey, findTask, holdBackMs, isServing, makeLaunch, log });
       const snapshot = await watch.look();
-      for (const { id, namespace } of snapshot.tasks) if (teller.find(id)) secrets?.adopt(id, namespace);
-      renewals.look();
+      for (const { id, namespace } of snapshot.tasks) {
+        if (!teller.find(id)) continue;
+        secrets?.adopt(id, namespace);
+        // Nobody knows how old the credentials are that an earlier provider gave.
+        held.renew(id);
+      }
       watch.start();
     },
     collect: async (inUse) => {
       await services.collect().catch((error: unknown) => {
-        log.warn("could not remove what no service uses", { error: engineReason(error) });
+        log.warn("could not remove what no service uses", { error: swarmReason(error) });
       });
       await networks.collect(new Set(inUse.map(({ namespace }) => namespace)));
     },
     close: () => {
       watch.close();
-      renewals.close();
+      held.close();
       enrolments?.close();
     },
   };

@@ -1,0 +1,202 @@
+import type Docker from "dockerode";
+import { BuskerError } from "../../../schemas/errors.ts";
+import { bundleDigest, type FunctionSpec } from "../../../schemas/function.ts";
+import type { FunctionName } from "../../../schemas/names.ts";
+import { parseCredentials, publicKeyOf } from "../../bus/credentials.ts";
+import type { Log } from "../../runtime/log.ts";
+import type { Backend, ReplicaExit, ReplicaStart } from "../backend.ts";
+import { buildContainerLaunch, startWithLaunch } from "../container/container-launch.ts";
+import { engineReason } from "../container/engine-error.ts";
+import type { HeldImage, Images } from "../container/images.ts";
+import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
+import { listUnenforcedInContainer } from "../container/resources.ts";
+import type { Volumes } from "../container/volumes.ts";
+import type { Credentials } from "../replica-credentials.ts";
+import { openNamespaceNetworks } from "./namespace-networks.ts";
+import { openReplicaContainers } from "./replica-containers.ts";
+import { functionImage, type ReplicaContainer, replicaOptions } from "./replica-options.ts";
+
+/** What the docker backend needs. */
+export interface DockerBackendOptions {
+  readonly docker: Docker;
+  /** Id of the platform. */
+  readonly platform: string;
+  /** As containers reach it. */
+  readonly natsUrl: string;
+  /** Most processes of one container. */
+  readonly pidsLimit: number;
+  readonly credentials: Credentials;
+  readonly images: Images;
+  readonly volumes: Volumes;
+  /** Name of the image that bundles run in which name none. */
+  readonly baseImage: (spec: FunctionSpec) => Promise<string>;
+  readonly sendOrder: SendOrder;
+  /** Writes a line into a replica's log. */
+  readonly logLine: (replica: FunctionName & { readonly id: string }, text: string) => void;
+  readonly log: Log;
+}
+
+const digestOf = ({ image }: FunctionSpec): string | undefined => bundleDigest(image);
+
+const startFailed = (cause: unknown): BuskerError =>
+  cause instanceof BuskerError
+    ? cause
+    : new BuskerError("start_failed", `the engine could not start a container: ${engineReason(cause)}`);
+
+/**
+ * Runs each replica as a container of one Docker engine: of the function's image, or of a base image with the bundle
+ * mounted into it. Replicas outlive the provider; the next one finds them by their labels.
+ */
+export const openDockerBackend = (options: DockerBackendOptions): Backend => {
+  const { docker, platform, natsUrl, pidsLimit, images, volumes, log } = options;
+  const networks = openNamespaceNetworks(docker, platform);
+  const credentials = openHeldCredentials(options.credentials, options.sendOrder, log);
+  let listener: (exit: ReplicaExit) => void = () => {};
+  const containers = openReplicaContainers({
+    docker,
+    platform,
+    log,
+    onExit: (exit) => {
+      credentials.forget(exit.id);
+      listener(exit);
+    },
+    onOutOfMemory: (replica) => {
+      const limit = replica.memoryLimit === undefined ? "" : `; the limit is ${replica.memoryLimit}`;
+      options.logLine(replica, `a process of this replica was killed: out of memory${limit}`);
+    },
+  });
+  /** Specs of functions that are being deployed, and of starts under way. */
+  const held = new Set<{ readonly spec: FunctionSpec }>();
+  const hold = (spec: FunctionSpec): (() => void) => {
+    const entry = { spec };
+    held.add(entry);
+    return () => void held.delete(entry);
+  };
+
+  const ensureImage = async (spec: FunctionSpec, tell: (progress: string) => void): Promise<HeldImage> =>
+    images.ensure(digestOf(spec) === undefined ? spec : { ...spec, image: await options.baseImage(spec) }, tell);
+
+  const ensureBundle = async (spec: FunctionSpec): Promise<string | undefined> => {
+    const digest = digestOf(spec);
+    return digest === undefined ? undefined : (await volumes.ensureBundleVolume(digest)).name;
+  };
+
+  /** All that a start waits for besides the engine; each is asked for at once, and most of it is there. */
+  const gather = async (start: ReplicaStart, image: HeldImage) => {
+    const { spec, id } = start;
+    const [watchdog, bundleVolume, network, text] = await Promise.all([
+      volumes.ensureWatchdogVolume(),
+      ensureBundle(spec),
+      networks.ensure(spec.namespace),
+      options.credentials.mint({ namespace: spec.namespace, name: spec.name, replica: id }),
+    ]);
+    const config = functionImage(image.config, digestOf(spec) !== undefined);
+    const key = publicKeyOf(parseCredentials(text).jwt);
+    const launch = buildContainerLaunch(start, config, { folder: watchdog.folder, natsUrl, credentials: text });
+    const container: ReplicaContainer = {
+      start,
+      platform,
+      key,
+      imageId: image.id,
+      image: config,
+      folder: watchdog.folder,
+      watchdogVolume: watchdog.name,
+      bundleVolume,
+      network,
+      pidsLimit,
+    };
+    return { key, launch, container };
+  };
+
+  const run = async (start: ReplicaStart, image: HeldImage): Promise<void> => {
+    const { id, spec } = start;
+    const { namespace, name } = spec;
+    const { key, launch, container: wanted } = await gather(start, image);
+    const container = await docker.createContainer(replicaOptions(wanted));
+    // Before it runs: it may end before the engine's answer is here.
+    containers.enter({
+      id,
+      namespace,
+      name,
+      containerId: container.id,
+      memoryLimit: spec.limits?.memory,
+      digest: digestOf(spec),
+    });
+    try {
+      await startWithLaunch(container, launch);
+    } catch (error) {
+      containers.leave(id);
+      await containers.remove(container.id);
+      throw error;
+    }
+    credentials.keep({ namespace, name, replica: id, key });
+  };
+
+  return {
+    prepare: async (spec, tell) => {
+      const releases = [hold(spec)];
+      const release = (): void => releases.forEach((free) => free());
+      try {
+        releases.push((await ensureImage(spec, tell)).release);
+        await Promise.all([volumes.ensureWatchdogVolume(), ensureBundle(spec)]);
+        return release;
+      } catch (error) {
+        release();
+        throw error;
+      }
+    },
+    listUnenforced: listUnenforcedInContainer,
+    start: async (start) => {
+      containers.begin(start.id);
+      const releases = [hold(start.spec)];
+      try {
+        const image = await ensureImage(start.spec, () => {});
+        releases.push(image.release);
+        await run(start, image);
+      } catch (error) {
+        // It may be that somebody has removed it.
+        networks.forget(start.spec.namespace);
+        throw startFailed(error);
+      } finally {
+        releases.forEach((free) => free());
+        containers.settle(start.id);
+      }
+    },
+    renewSecret: () => {},
+    stop: containers.stop,
+    kill: containers.kill,
+    freeze: async (id) => {
+      const replica = containers.find(id);
+      if (replica) await docker.getContainer(replica.containerId).pause();
+    },
+    thaw: async (id) => {
+      const replica = containers.find(id);
+      if (!replica) return;
+      await docker.getContainer(replica.containerId).unpause();
+      credentials.renew(id);
+    },
+    adopt: async () => {
+      const found = await containers.adopt();
+      for (const { key, replica } of found) {
+        const { id, namespace, name } = replica;
+        credentials.keep({ namespace, name, replica: id, key });
+        credentials.renew(id);
+      }
+      return found.map(({ replica }) => replica);
+    },
+    onExit: (given) => {
+      listener = given;
+    },
+    collect: async (inUse) => {
+      const running = containers.all();
+      const specs = [...inUse, ...[...held].map(({ spec }) => spec)];
+      const digests = [...specs.map(digestOf), ...running.map(({ digest }) => digest)];
+      await networks.collect(new Set([...specs, ...running].map(({ namespace }) => namespace)));
+      await volumes.collect(new Set(digests.flatMap((digest) => digest ?? [])));
+    },
+    close: async () => {
+      credentials.close();
+      await containers.close();
+    },
+  };
+};

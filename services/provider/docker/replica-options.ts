@@ -1,0 +1,62 @@
+import type { ContainerCreateOptions, MountSettings } from "dockerode";
+import type { ReplicaStart } from "../backend.ts";
+import { containerOptions } from "../container/container-launch.ts";
+import type { ImageConfig } from "../container/image.ts";
+import { containerLabels } from "../container/labels.ts";
+import { containerResources, containerSecurity } from "../container/resources.ts";
+import { containerUser } from "../container/user.ts";
+import { mountPoint, type WatchdogFolder } from "../container/watchdog-folder.ts";
+
+/** Where a bundle is in its container, and where its function starts. */
+export const bundleFolder = "/function";
+
+/** What a container of a replica is made of. */
+export interface ReplicaContainer {
+  readonly start: ReplicaStart;
+  readonly platform: string;
+  /** Public nkey of the replica's credentials. */
+  readonly key: string;
+  readonly imageId: string;
+  readonly image: ImageConfig;
+  readonly folder: WatchdogFolder;
+  readonly watchdogVolume: string;
+  /** Undefined for a function of an image. */
+  readonly bundleVolume: string | undefined;
+  readonly network: string;
+  readonly pidsLimit: number;
+}
+
+/** The image's configuration as a function of it sees it: a bundle brings its own command and has a folder of its own. */
+export const functionImage = (config: ImageConfig, isBundle: boolean): ImageConfig =>
+  isBundle ? { ...config, Entrypoint: null, Cmd: null, WorkingDir: bundleFolder } : config;
+
+const mountOf = (volume: string, target: string): MountSettings => ({
+  Type: volume.startsWith("/") ? "bind" : "volume",
+  Source: volume,
+  Target: target,
+  ReadOnly: true,
+});
+
+/** What the engine is asked for: the replica's id is the container's name. */
+export const replicaOptions = (replica: ReplicaContainer): ContainerCreateOptions => {
+  const { start, platform, key, image, folder, network } = replica;
+  const { spec } = start;
+  const watchdog = containerOptions(spec, image, folder);
+  return {
+    ...watchdog,
+    name: start.id,
+    Image: replica.imageId,
+    User: containerUser(spec, image),
+    Labels: containerLabels({ ...start, platform, key }),
+    HostConfig: {
+      ...watchdog.HostConfig,
+      ...containerSecurity(spec, replica.pidsLimit),
+      ...containerResources(spec),
+      NetworkMode: network,
+      Mounts: [
+        mountOf(replica.watchdogVolume, mountPoint),
+        ...(replica.bundleVolume === undefined ? [] : [mountOf(replica.bundleVolume, bundleFolder)]),
+      ],
+    },
+  };
+};
