@@ -117,12 +117,7 @@ export const deriveFromSigner = ({ key }: Signer, purpose: string): Buffer =>
  * The seed of a replica that has enrolled. It follows from its names, so that a provider that comes later can renew what
  * an earlier one has given, and nothing has to be kept.
  */
-const enrolledSeed = ({
-  signer,
-  namespace,
-  name,
-  replica,
-}: ReplicaName & { readonly signer: Signer }): string =>
+const enrolledSeed = ({ signer, namespace, name, replica }: ReplicaName & { readonly signer: Signer }): string =>
   encodeSeed(Prefix.User, deriveFromSigner(signer, JSON.stringify(["replica", namespace, name, replica])));
 
 /** As `mintFunctionUser`, for a replica that enrols. */

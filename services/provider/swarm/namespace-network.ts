@@ -1,7 +1,7 @@
 import type Docker from "dockerode";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { platformLabel } from "../container/platform-id.ts";
-import { hasStatus, unlessMissing } from "./engine-calls.ts";
+import { hasStatus, swarmReason, unlessMissing } from "./engine-calls.ts";
 
 /** The label with the namespace that a network is of. */
 const namespaceLabel = "com.busker.namespace";
@@ -81,7 +81,9 @@ export const openNamespaceNetworks = (
           .getNetwork(Id)
           .remove()
           .catch((error: unknown) => {
-            if (![400, 403, 404, 409].some((status) => hasStatus(error, status))) throw error;
+            // An engine answers 500, too, for one that has gone since it was listed.
+            const isGone = hasStatus(error, 404) || swarmReason(error).includes("not found");
+            if (!isGone && ![400, 403, 409].some((status) => hasStatus(error, status))) throw error;
           });
       }
     },

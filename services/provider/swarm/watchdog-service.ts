@@ -81,11 +81,17 @@ const ensureService = async (docker: Docker, { content, spec }: ReturnType<typeo
   return present.ID;
 };
 
+/** What every node can run: an image that this engine has is named by its content, so that no node looks for another. */
+const referenceOf = async (docker: Docker, image: string): Promise<string> => {
+  const facts = await unlessMissing(docker.getImage(image).inspect());
+  return facts?.RepoDigests[0] ?? facts?.Id ?? image;
+};
+
 /** Starts the service unless it is there, and gives its volume. */
 export const openWatchdogService = async (parts: WatchdogServiceParts): Promise<WatchdogService> => {
   const { docker, folder, architecture, image } = parts;
   const volume = `busker-watchdog-${folder.version}-${process.arch}`;
-  const wanted = specOf(parts, volume);
+  const wanted = specOf({ ...parts, image: await referenceOf(docker, image) }, volume);
   const id = await ensureService(docker, wanted);
 
   /** Names of ready nodes without the volume, and what the newest of their tasks says. */
