@@ -27,6 +27,8 @@ export interface ReplicaLaunch {
   readonly loaderArguments?: readonly string[];
   /** Link to be made once the replica serves, for an engine that looks at it, and where it points. */
   readonly readyLink?: { readonly path: string; readonly target: string };
+  /** The memory limit that the engine holds, as it was written: the watchdog tells when the kernel has enforced it. */
+  readonly engineMemoryLimit?: string;
   /** Resident bytes of the replica's whole process tree; absent: no limit, or the backend's own. */
   readonly memoryLimitBytes?: number;
 }

@@ -10,6 +10,7 @@ import { createEnding, type Ending } from "./ending.ts";
 import { enrol } from "./enrol.ts";
 import { watchMemory } from "./memory-limit.ts";
 import type { Mode } from "./mode.ts";
+import { watchOutOfMemory } from "./out-of-memory.ts";
 import { processTree } from "./process-tree.ts";
 import { readLaunch } from "./read-launch.ts";
 import { createReplica } from "./replica.ts";
@@ -36,7 +37,22 @@ const openCredentials = ({ credentialsFile, credentials }: ReplicaLaunch): Repli
 };
 
 const createFunction = (launch: ReplicaLaunch, config: WatchdogConfig, ending: Ending): Mode =>
-  createMode({ config, env: launch.env, cwd: launch.cwd, context: { log: ending.log, lost: ending.lost } });
+  createMode({
+    config,
+    env: launch.env,
+    cwd: launch.cwd,
+    context: { log: ending.log, lost: tellOfMemory(launch, ending) },
+  });
+
+/** Says so before the end when it was the kernel that ended the function: the lines written last are told with it. */
+const tellOfMemory = ({ engineMemoryLimit }: ReplicaLaunch, ending: Ending): Ending["lost"] => {
+  if (engineMemoryLimit === undefined) return ending.lost;
+  const memory = watchOutOfMemory(engineMemoryLimit, (text) => ending.log("stderr", text));
+  return (reason) => {
+    memory.look();
+    ending.lost(reason);
+  };
+};
 
 const openReplicaBus = (launch: ReplicaLaunch, credentialsFile: CredentialSource): Promise<Bus> => {
   const { natsUrl, replica, name, namespace } = launch;

@@ -154,6 +154,8 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
     return {
       ...launch,
       ...secrets?.launchSecrets(start.id, start.spec),
+      // An engine tells a manager nothing of it.
+      ...(start.spec.limits?.memory === undefined ? {} : { engineMemoryLimit: start.spec.limits.memory }),
       readyLink: { path: readyFile, target: `${mountPoint}/node` },
     };
   };

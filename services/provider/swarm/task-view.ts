@@ -51,6 +51,7 @@ export interface TaskView extends FunctionName {
 export const replicaOf = (name: string, task: string): string => `${name}-${task}`;
 
 const overStates: readonly string[] = ["complete", "shutdown", "failed", "rejected", "remove", "orphaned"];
+const stoppedStates: readonly string[] = ["shutdown", "remove", "orphaned"];
 const startingStates: readonly string[] = [
   "new",
   "allocated",
@@ -70,19 +71,22 @@ const signalOf = (code: number): NodeJS.Signals | null => {
 // What the engine says of any end with a code: the code itself says as much.
 const saysOnlyCode = /^task: non-zero exit \(\d+\)$/;
 
-const killedReason = (labels: Readonly<Record<string, string>>, stopping: boolean): string | undefined => {
+const killedReason = (labels: Readonly<Record<string, string>>): string | undefined => {
   const limit = labels[memoryLabel];
-  // Nobody but the kernel ends a watchdog so: the engine does it to tasks that it has told to stop, and to no other.
-  return limit === undefined || stopping ? undefined : `out of memory: the limit is ${limit}`;
+  // A manager is not told who it was; the kernel is who does it, to a replica that has outgrown its limit.
+  return limit === undefined ? undefined : `killed by SIGKILL, most likely out of memory: the limit is ${limit}`;
 };
 
-const readExit = (id: string, { Status, DesiredState }: SwarmTask, labels: Readonly<Record<string, string>>) => {
-  const { State, Err = "", ContainerStatus } = Status;
+/** Whether it is, or was, told to stop. One that has ended by itself is set to be shut down afterwards, too. */
+const isStopping = ({ Status, DesiredState }: SwarmTask, isOver: boolean): boolean =>
+  isOver ? stoppedStates.includes(Status.State) : DesiredState === "shutdown" || DesiredState === "remove";
+
+const readExit = (id: string, task: SwarmTask, labels: Readonly<Record<string, string>>) => {
+  const { State, Err = "", ContainerStatus } = task.Status;
   const code = ContainerStatus?.ContainerID === undefined ? null : (ContainerStatus.ExitCode ?? 0);
   const signal = code === null ? null : signalOf(code);
-  const stopping = DesiredState === "shutdown" || DesiredState === "remove";
   const told = Err === "" || saysOnlyCode.test(Err) ? undefined : Err;
-  const reason = told ?? (State === "failed" && signal === "SIGKILL" ? killedReason(labels, stopping) : undefined);
+  const reason = told ?? (State === "failed" && signal === "SIGKILL" ? killedReason(labels) : undefined);
   return { id, code: signal === null ? code : null, signal, output: "", ...(reason === undefined ? {} : { reason }) };
 };
 
@@ -117,7 +121,7 @@ export const readTask = (task: SwarmTask, nodes: ReadonlyMap<string, SwarmNodeFa
     startedMs: Date.parse(task.CreatedAt),
     node: task.NodeID ? nodes.get(task.NodeID)?.Description.Hostname : undefined,
     // What a lost node had was not the function's fault: it is no crash.
-    stopping: lost !== undefined || task.DesiredState === "shutdown" || task.DesiredState === "remove",
+    stopping: lost !== undefined || isStopping(task, isOver),
     isStarting: startingStates.includes(State),
     unplaced: State === "pending" && Err ? Err : undefined,
     exit: lost === undefined ? exit : { id, code: null, signal: null, output: "", reason: lost },

@@ -40,8 +40,9 @@ export const createTaskTeller = (onNews: (news: ServiceNews) => void): TaskTelle
   const over = new Set<string>();
 
   const end = (task: TaskView, exit: NonNullable<TaskView["exit"]>): void => {
+    const wasStopping = running.get(task.id)?.stopping ?? false;
     running.delete(task.id);
-    onNews({ kind: "exit", exit, stopping: task.stopping || isTooEarly(task) });
+    onNews({ kind: "exit", exit, stopping: wasStopping || task.stopping || isTooEarly(task) });
   };
   const take = (task: TaskView): void => {
     const known = running.get(task.id);
