@@ -13,11 +13,17 @@ interface NetworkFacts {
   readonly Labels?: Readonly<Record<string, string>> | null;
 }
 
+/** A network that is not removed until it is released. */
+export interface HeldNetwork {
+  readonly id: string;
+  readonly release: () => void;
+}
+
 /** The networks of namespaces, over which replicas reach nats-server. */
 export interface NamespaceNetworks {
-  /** The id of a namespace's network, which is made when there is none. */
-  readonly ensure: (namespace: string) => Promise<string>;
-  /** Removes those that none of these namespaces has. One that a task is still in stays for the next time. */
+  /** A namespace's network, which is made when there is none. */
+  readonly hold: (namespace: string) => Promise<HeldNetwork>;
+  /** Removes those that none of these namespaces has and nobody holds. One that a task is still in stays for the next time. */
   readonly collect: (namespaces: ReadonlySet<string>) => Promise<void>;
 }
 
@@ -57,7 +63,11 @@ export const openNamespaceNetworks = (
     return made.id;
   };
 
-  const ensure = (namespace: string): Promise<string> => {
+  const holds = new Map<string, number>();
+  const removals = new Map<string, Promise<unknown>>();
+
+  const ensure = async (namespace: string): Promise<string> => {
+    await removals.get(namespace);
     const key = given ?? namespace;
     const present = known.get(key);
     if (present) return present;
@@ -67,24 +77,38 @@ export const openNamespaceNetworks = (
     return work;
   };
 
+  const remove = async ({ Id }: NetworkFacts, namespace: string): Promise<void> => {
+    known.delete(namespace);
+    const work = docker.getNetwork(Id).remove();
+    removals.set(
+      namespace,
+      work.catch(() => undefined),
+    );
+    await work
+      .catch((error: unknown) => {
+        // An engine answers 500, too, for one that has gone since it was listed.
+        const isGone = hasStatus(error, 404) || swarmReason(error).includes("not found");
+        if (!isGone && ![400, 403, 409].some((status) => hasStatus(error, status))) throw error;
+      })
+      .finally(() => removals.delete(namespace));
+  };
+
   return {
-    ensure,
+    hold: async (namespace) => {
+      holds.set(namespace, (holds.get(namespace) ?? 0) + 1);
+      const release = (): void => void holds.set(namespace, (holds.get(namespace) ?? 0) - 1);
+      try {
+        return { id: await ensure(namespace), release };
+      } catch (error) {
+        release();
+        throw error;
+      }
+    },
     collect: async (namespaces) => {
-      const networks = await docker.listNetworks({
-        filters: { label: [`${platformLabel}=${platform}`, namespaceLabel] },
-      });
-      for (const { Id, Labels } of networks as readonly NetworkFacts[]) {
-        const namespace = Labels?.[namespaceLabel] ?? "";
-        if (namespaces.has(namespace)) continue;
-        known.delete(namespace);
-        await docker
-          .getNetwork(Id)
-          .remove()
-          .catch((error: unknown) => {
-            // An engine answers 500, too, for one that has gone since it was listed.
-            const isGone = hasStatus(error, 404) || swarmReason(error).includes("not found");
-            if (!isGone && ![400, 403, 409].some((status) => hasStatus(error, status))) throw error;
-          });
+      const label = [`${platformLabel}=${platform}`, namespaceLabel];
+      for (const network of (await docker.listNetworks({ filters: { label } })) as readonly NetworkFacts[]) {
+        const namespace = network.Labels?.[namespaceLabel] ?? "";
+        if (!namespaces.has(namespace) && !holds.get(namespace)) await remove(network, namespace);
       }
     },
   };

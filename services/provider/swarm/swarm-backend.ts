@@ -170,12 +170,12 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
 
   const apply = async (record: FunctionRecord): Promise<void> => {
     const { spec } = record;
-    const [image, networkId, auth] = await Promise.all([
+    const [image, auth] = await Promise.all([
       images.ensure(spec, (progress) => log.info(progress)),
-      networks.ensure(spec.namespace),
       images.registryAuth(spec),
       watchdog.ready(),
     ]);
+    const network = await networks.hold(spec.namespace);
     try {
       const place = {
         platform,
@@ -184,12 +184,13 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
         folder,
         watchdogVolume: watchdog.volume,
         architecture,
-        networkId,
+        networkId: network.id,
         pidsLimit: options.pidsLimit,
         health: options.health ?? health,
       };
       await services.apply({ record, place, natsUrl, auth, makeBootstrap: () => makeBootstrap(record, image.config) });
     } finally {
+      network.release();
       image.release();
     }
   };
