@@ -108,6 +108,18 @@ const endDaemon = async (child: ChildProcess): Promise<void> => {
   clearTimeout(timer);
 };
 
+/** A daemon takes the containerd of the one before for its own when it is not gone yet, and waits for it in vain. */
+const untilContainerdIsGone = async (folder: string): Promise<void> => {
+  await eventually("containerd is gone", () => {
+    try {
+      const pid = readFileSync(join(folder, "exec/containerd/containerd.pid"), "utf8");
+      return readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ") || undefined;
+    } catch {
+      return true;
+    }
+  });
+};
+
 /** Mounts that an engine leaves when it was killed, the innermost first. */
 const unmountBelow = async (folder: string): Promise<void> => {
   const points = readFileSync("/proc/self/mounts", "utf8")
@@ -204,6 +216,7 @@ export const startTestEngine = async ({ isolated = false }: TestEngineOptions = 
         const exited = once(child, "exit");
         child.kill(signal);
         await exited;
+        await untilContainerdIsGone(folder);
         child = startDaemon(place);
         await untilItAnswers(docker, child, lines);
       },

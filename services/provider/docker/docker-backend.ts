@@ -188,6 +188,8 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       listener = given;
     },
     collect: async (inUse) => {
+      // A container keeps its network until it is removed.
+      await containers.untilRemoved();
       const running = containers.all();
       const specs = [...inUse, ...[...held].map(({ spec }) => spec)];
       const digests = [...specs.map(digestOf), ...running.map(({ digest }) => digest)];

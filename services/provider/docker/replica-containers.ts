@@ -40,6 +40,8 @@ export interface ReplicaContainers {
   readonly kill: (id: string) => void;
   /** Removes a container at once, whatever it is at; what cannot be removed now is when the engine answers again. */
   readonly remove: (containerId: string) => Promise<void>;
+  /** Resolves when nothing is being removed. */
+  readonly untilRemoved: () => Promise<void>;
   /** Enters what runs, removes what does not, and follows the engine from now on. */
   readonly adopt: () => Promise<readonly FoundContainer[]>;
   /** Stops following; resolves when what has ended is removed. */
@@ -194,6 +196,9 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     else void end(entry);
   };
 
+  const untilRemoved = async (): Promise<void> => {
+    while (removals.size > 0) await Promise.all(removals);
+  };
   const wish = (id: string, act: (entry: Entry) => void): void => {
     const entry = entries.get(id);
     if (entry) act(entry);
@@ -211,6 +216,7 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     stop: (id) => wish(id, stopNow),
     kill: (id) => (beginning.has(id) ? void doomed.add(id) : wish(id, killNow)),
     remove,
+    untilRemoved,
     adopt: async () => {
       const found: FoundContainer[] = [];
       const left: Promise<void>[] = [];
@@ -229,7 +235,7 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     close: async () => {
       stopFollowing();
       for (const timer of timers) clearTimeout(timer);
-      await Promise.all(removals);
+      await untilRemoved();
     },
   };
 };

@@ -47,6 +47,8 @@ export const replicaOptions = (replica: ReplicaContainer): ContainerCreateOption
     name: start.id,
     Image: replica.imageId,
     User: containerUser(spec, image),
+    // Where a handler finds itself: it runs in the watchdog's own process.
+    WorkingDir: image.WorkingDir ?? "",
     Labels: containerLabels({ ...start, platform, key }),
     HostConfig: {
       ...watchdog.HostConfig,
