@@ -108,16 +108,20 @@ const endDaemon = async (child: ChildProcess): Promise<void> => {
   clearTimeout(timer);
 };
 
-/** A daemon takes the containerd of the one before for its own when it is not gone yet, and waits for it in vain. */
-const untilContainerdIsGone = async (folder: string): Promise<void> => {
+/**
+ * A daemon takes the containerd of the one before for its own, and waits for it in vain: when it is not gone yet, and when
+ * the machine's first process has not noticed yet that it is.
+ */
+const forgetContainerd = async (folder: string): Promise<void> => {
+  const file = join(folder, "exec/containerd/containerd.pid");
   await eventually("containerd is gone", () => {
     try {
-      const pid = readFileSync(join(folder, "exec/containerd/containerd.pid"), "utf8");
-      return readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ") || undefined;
+      return readFileSync(`/proc/${readFileSync(file, "utf8")}/stat`, "utf8").includes(") Z ") || undefined;
     } catch {
       return true;
     }
   });
+  await rm(file, { force: true });
 };
 
 /** Mounts that an engine leaves when it was killed, the innermost first. */
@@ -216,7 +220,7 @@ export const startTestEngine = async ({ isolated = false }: TestEngineOptions = 
         const exited = once(child, "exit");
         child.kill(signal);
         await exited;
-        await untilContainerdIsGone(folder);
+        await forgetContainerd(folder);
         child = startDaemon(place);
         await untilItAnswers(docker, child, lines);
       },
