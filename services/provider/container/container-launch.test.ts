@@ -58,7 +58,7 @@ describe("imageCommand()", () => {
 });
 
 describe("containerOptions()", () => {
-  const options = containerOptions(spec, image, folder);
+  const options = containerOptions(spec, image, { name: "busker-watchdog-v1-x64", folder });
 
   it("starts the watchdog by the loader, with the launch to come by standard input", () => {
     const { Entrypoint } = options;
