@@ -11,7 +11,7 @@ import { processTree } from "./process-tree.ts";
 import { readLaunch } from "./read-launch.ts";
 import { createReplica } from "./replica.ts";
 import { createReporter } from "./reporter.ts";
-import { scheduleRenewal } from "./renewal.ts";
+import { endWhenLapsed, scheduleRenewal } from "./renewal.ts";
 import { openSecretFiles } from "./secret-files.ts";
 
 /*
@@ -77,6 +77,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const isInside = config.mode === "handler";
   if (limitBytes !== undefined) watchMemory({ tree, limitBytes, isInside, over: (reason) => ending.end(1, reason) });
   scheduleRenewal(credentials.source, replica);
+  if (credentials.onRenew) endWhenLapsed(bus, credentials.source, (reason) => ending.end(1, reason));
   await replica.open();
 };
 

@@ -1,8 +1,9 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type Docker from "dockerode";
+import { create } from "tar";
 import { replicaAnyFilter, replicaOrderSubject } from "../../schemas/subjects.ts";
 import type { FunctionSpec } from "../../schemas/function.ts";
 import { stores } from "../../schemas/topology.ts";
@@ -59,6 +60,8 @@ export interface ContainerReplicaOptions {
   readonly namespace?: string;
   /** Names of secrets that `setSecret` has set. */
   readonly secrets?: readonly string[];
+  /** Leaves out the file system of secrets, so that they cannot be written. */
+  readonly noSecretMount?: boolean;
   /** Added to what the watchdog needs. */
   readonly host?: Docker.HostConfig;
   readonly container?: Docker.ContainerCreateOptions;
@@ -68,10 +71,10 @@ export interface ContainerReplicaOptions {
 export interface ContainerReplicas {
   readonly volumes: Volumes;
   readonly start: (options: ContainerReplicaOptions) => Promise<ContainerReplica>;
+  /** Puts a folder into the object store as a bundle, and gives the name of its volume. */
+  readonly addBundle: (folder: string) => Promise<string>;
   /** Gives a secret a value, and the replicas that have it too. */
   readonly setSecret: (name: string, value: Buffer | string) => void;
-  /** As after an outage: what a replica may have missed is sent again. */
-  readonly catchUp: (replica: ContainerReplica) => void;
   readonly close: () => Promise<void>;
 }
 
@@ -93,11 +96,12 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
   const provider = await openAs("provider");
   await ensureTopology(provider);
   const platform = platformId(nats.trust.signer.account);
+  const store = await openStore(provider, stores.bundles);
   const volumes = openVolumes({
     docker: engine.docker,
     platform,
     watchdogFolder: () => makeWatchdogFolder(join(root, "watchdog"), bundle.file),
-    bundles: await openBundleCache(join(root, "bundles"), await openStore(provider, stores.bundles)),
+    bundles: await openBundleCache(join(root, "bundles"), store),
   });
   const values = new Map<string, { readonly value: Buffer; readonly version: number }>();
   const secrets = createReplicaSecrets({
@@ -116,9 +120,12 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
   provider.nc.subscribe(replicaAnyFilter, {
     callback: (error, message) => {
       const { reason } = error ? {} : message.json<{ reason?: string }>();
-      if (reason !== undefined) reasons.set(message.subject.split(".").at(-1) ?? "", reason);
+      const [, , state = "", , , id = ""] = message.subject.split(".");
+      if (reason !== undefined) reasons.set(id, reason);
+      if (state === "ready") secrets.catchUp(id);
     },
   });
+  provider.onChange((connected) => connected && secrets.catchUpAll());
   await provider.nc.flush();
   const gateway = await openAs("gateway");
   const invoker = openInvoker(gateway);
@@ -141,6 +148,9 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
     const place = { ...watchdog, natsUrl, credentials, secrets: secrets.launchSecrets(id, spec) };
     const launch = buildContainerLaunch({ id, spec, revision: "test" }, Config, place);
     const made = containerOptions(spec, Config, watchdog);
+    const mounts = (made.HostConfig?.Mounts ?? []).filter(
+      ({ Type }) => Type !== "tmpfs" || options.noSecretMount !== true,
+    );
     const container = await engine.docker.createContainer({
       Image: image,
       ...made,
@@ -150,7 +160,7 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
         NetworkMode: engine.network,
         ...strict,
         ...options.host,
-        Mounts: [...(made.HostConfig?.Mounts ?? []), ...(options.host?.Mounts ?? [])],
+        Mounts: [...mounts, ...(options.host?.Mounts ?? [])],
       },
     });
     await startWithLaunch(container, launch);
@@ -182,12 +192,17 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
   return {
     volumes,
     start,
+    addBundle: async (folder) => {
+      const archive = await create({ cwd: folder, gzip: true, portable: true }, ["."]).concat();
+      const digest = createHash("sha256").update(archive).digest("hex");
+      await store.put(digest, new Blob([new Uint8Array(archive)]).stream());
+      return (await volumes.ensureBundleVolume(digest)).name;
+    },
     setSecret: (name, value) => {
       const version = (values.get(name)?.version ?? 0) + 1;
       values.set(name, { value: Buffer.from(value), version });
       secrets.renew({ namespace: "openfaas-fn", name });
     },
-    catchUp: ({ id }) => secrets.catchUp(id),
     close: async () => {
       invoker.close();
       await gateway.close();

@@ -46,10 +46,12 @@ export interface ReplicaSecrets {
   /** Sends a secret's newer value to every replica that has the secret. */
   readonly renew: (secret: SecretName) => void;
   /**
-   * To be called whenever a replica says that it is ready, again too: what has changed since its launch is sent again,
-   * because an order that is published while a replica is not connected, or not yet, is lost.
+   * Sends again what has changed since a replica's launch, because an order is lost that is published while the replica is
+   * not connected, or not yet. To be called whenever a replica says that it is ready, again too.
    */
   readonly catchUp: (replica: string) => void;
+  /** The same for all replicas: for when the bus is back, since what they said before we were is lost, too. */
+  readonly catchUpAll: () => void;
   readonly forget: (replica: string) => void;
 }
 
@@ -90,6 +92,7 @@ export const createReplicaSecrets = ({ secrets, keyOf, sendOrder, log }: Replica
 
   return {
     catchUp,
+    catchUpAll: () => [...holders.keys()].forEach(catchUp),
     launchSecrets: (replica, { namespace, secrets: names = [] }) => {
       if (names.length === 0) return undefined;
       const values = [...new Set(names)].map((name) => ({ name, ...secrets.readValue({ namespace, name }) }));
