@@ -123,9 +123,16 @@ describe("a bundle in the base image", function () {
     const script = "id -u; id -un; pwd; echo $HOME; ls -a; touch x 2>&1; touch /tmp/x && echo /tmp; stat -c %a /tmp";
     const lines = (await answer(await start({ "who.sh": script }, "sh who.sh"))).trim().split("\n");
     expect(lines).to.deep.equal([
-      ...["12000", "app", "/function", "/home/app", ".", "..", "who.sh"],
+      "12000",
+      "app",
+      "/function",
+      "/home/app",
+      ".",
+      "..",
+      "who.sh",
       "touch: x: Read-only file system",
-      ...["/tmp", "1777"],
+      "/tmp",
+      "1777",
     ]);
   });
 

@@ -64,7 +64,7 @@ export default () => readFileSync(process.env.secret_mount_path + "/token", "utf
     admin = await openBus({ url: nats.url, credentialsFile: nats.credsFile("admin"), user: "admin", name: "spy" });
     admin.nc.subscribe(">", {
       callback: (_, { subject, data, headers }) => {
-        wire.push(`${subject} ${Buffer.from(data).toString("latin1")} ${String(headers)}`);
+        wire.push(`${subject} ${Buffer.from(data).toString("latin1")} ${JSON.stringify([...(headers ?? [])])}`);
       },
     });
     await admin.nc.flush();

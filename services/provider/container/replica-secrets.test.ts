@@ -7,10 +7,10 @@ import { openSecretOrder } from "../../bus/secret-order.ts";
 import { silentLog } from "../../runtime/log.ts";
 import {
   createReplicaSecrets,
-  formatSecretsLabel,
-  parseSecretsLabel,
+  readSecretsLabel,
   type ReplicaSecrets,
   secretMounts,
+  secretsLabels,
 } from "./replica-secrets.ts";
 
 const namespace = "openfaas-fn";
@@ -126,10 +126,8 @@ describe("secretMounts()", () => {
   it("gives a function without secrets none", () => expect(secretMounts({})).to.deep.equal([]));
 });
 
-describe("parseSecretsLabel()", () => {
-  for (const names of [[], ["a"], ["a", "tls.crt"]])
-    it(`reads back ${JSON.stringify(names)}`, () =>
-      expect(parseSecretsLabel(formatSecretsLabel(names))).to.deep.equal(names));
-  it("takes a container without the label for one without secrets", () =>
-    expect(parseSecretsLabel(undefined)).to.deep.equal([]));
+describe("readSecretsLabel()", () => {
+  for (const secrets of [[], ["a"], ["a", "tls.crt"]])
+    it(`reads back ${JSON.stringify(secrets)}`, () =>
+      expect(readSecretsLabel(secretsLabels({ secrets }))).to.deep.equal(secrets));
 });

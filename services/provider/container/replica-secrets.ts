@@ -17,15 +17,16 @@ import type { SecretValueReader } from "../secret-store.ts";
 /** Where functions in containers find their secrets, as OpenFaaS has it. */
 export const secretFolder = "/var/openfaas/secrets";
 
-/** Label of a replica's container: the names of its secrets, so that another provider may renew them. */
-export const secretsLabel = "com.busker.secrets";
+const secretsLabel = "com.busker.secrets";
 
-/** The label's text; a name has no comma. */
-export const formatSecretsLabel = (names: readonly string[]): string => names.join(",");
+/** Labels of a replica's container: the names of its secrets, so that another provider may renew them. */
+export const secretsLabels = ({ secrets = [] }: Pick<FunctionSpec, "secrets">): Record<string, string> =>
+  // A name has no comma.
+  secrets.length === 0 ? {} : { [secretsLabel]: secrets.join(",") };
 
-/** The names in a label's text. */
-export const parseSecretsLabel = (text: string | undefined): readonly string[] =>
-  text === undefined || text === "" ? [] : text.split(",");
+/** Reads the names back. */
+export const readSecretsLabel = (labels: Readonly<Record<string, string>>): readonly string[] =>
+  labels[secretsLabel]?.split(",") ?? [];
 
 /** A replica and the names of the secrets it has. */
 export interface SecretHolder {
