@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { expect } from "chai";
-import { ensureBaseImage } from "../services/provider/container/base-image.ts";
+import { ensureBaseImage, openBaseImage } from "../services/provider/container/base-image.ts";
 import { volumeMount } from "../services/provider/container/container-launch.ts";
 import { type ContainerReplica, type ContainerReplicas, openContainerReplicas } from "./support/container-replicas.ts";
 import { startTestEngine, type TestEngine } from "./support/engine.ts";
@@ -65,6 +65,19 @@ describe("a bundle in the base image", function () {
     expect(await ensureBaseImage(engine.docker)).to.equal(image);
     expect((await engine.docker.listImages()).length).to.equal(before.length);
     expect(image).to.match(/^busker\/base:[0-9a-f]{16}$/);
+  });
+
+  it("is made once when several ask at once, and again when somebody has removed it", async () => {
+    const ask = openBaseImage(engine.docker);
+    const anonymous = async (): Promise<number> =>
+      (await engine.docker.listImages({ filters: { dangling: ["true"] } })).length;
+    await engine.docker.getImage(image).remove({ force: true });
+    const before = await anonymous();
+    expect(new Set(await Promise.all([ask(), ask(), ask()]))).to.deep.equal(new Set([image]));
+    expect(await anonymous()).to.equal(before);
+    await engine.docker.getImage(image).remove({ force: true });
+    await ask();
+    expect((await engine.docker.getImage(image).inspect()).Config.User).to.equal("app");
   });
 
   it("is the image that is wished for, where one is", async () => {

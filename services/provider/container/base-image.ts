@@ -7,8 +7,9 @@ import type Docker from "dockerode";
 import type { ArchivePart } from "./archive.ts";
 import { readElfFile } from "./elf.ts";
 import { hashFile } from "./hash-file.ts";
-import { ensureLocalImage } from "./local-image.ts";
+import { ensureLocalImage, type LocalImage } from "./local-image.ts";
 import { findNodeFiles, type NodeFiles } from "./node-files.ts";
+import { shareWork } from "./share-work.ts";
 
 /*
  * The image that bundles run in where nobody has named another, made from this machine's own files, so that a bundle runs
@@ -134,13 +135,30 @@ export const listBaseParts = async (sources: BaseSources = machine): Promise<rea
   ]);
 };
 
-/**
- * The image that bundles run in: the one that is wished for, which is the caller's to pull, or else one that is made from
- * this machine's files unless the engine has it, named after its content. Throws `internal` when this Node cannot be
- * used, and `start_failed` with the engine's reason.
- */
-export const ensureBaseImage = async (docker: Docker, wanted?: string): Promise<string> => {
-  if (wanted !== undefined) return wanted;
+const describeBase = async (): Promise<LocalImage> => {
   const parts = await listBaseParts();
-  return ensureLocalImage(docker, { name: `busker/base:${await hashParts(parts)}`, changes, parts });
+  return { name: `busker/base:${await hashParts(parts)}`, changes, parts };
 };
+
+/**
+ * Gives a function that gives the name of the image that bundles run in: the one that is wished for, which is the
+ * caller's to pull, or else one that is made from this machine's files unless the engine has it, named after its content.
+ * It is looked for each time, since somebody may have removed it; what is in it is found out once. Throws `internal` when
+ * this Node cannot be used, and `start_failed` with the engine's reason.
+ */
+export const openBaseImage = (docker: Docker, wanted?: string): (() => Promise<string>) => {
+  let base: Promise<LocalImage> | undefined;
+  const share = shareWork<string>();
+  const describe = (): Promise<LocalImage> =>
+    (base ??= describeBase().catch((error: unknown) => {
+      base = undefined;
+      throw error;
+    }));
+  return async () => {
+    if (wanted !== undefined) return wanted;
+    return share("base", async () => ensureLocalImage(docker, await describe()));
+  };
+};
+
+/** `openBaseImage`, asked once. */
+export const ensureBaseImage = (docker: Docker, wanted?: string): Promise<string> => openBaseImage(docker, wanted)();

@@ -5,6 +5,7 @@ import { type ArchivePart, listFolder } from "./archive.ts";
 import { engineReason, engineStatus } from "./engine-error.ts";
 import { ensureHelperImage, fillVolume, type VolumeContent } from "./fill-volume.ts";
 import { platformLabel } from "./platform-id.ts";
+import { shareWork } from "./share-work.ts";
 import type { WatchdogFolder } from "./watchdog-folder.ts";
 
 /** The volumes from which containers get what is not in their image: the watchdog, and a bundle. */
@@ -43,16 +44,6 @@ const withLoaderMode = (part: ArchivePart): ArchivePart =>
 const listWatchdog = async ({ path }: WatchdogFolder): Promise<readonly ArchivePart[]> =>
   (await listFolder(path)).map(withLoaderMode);
 
-/** One promise for all who ask at once; the next one asks anew. */
-const shareWork = <T>() => {
-  const pending = new Map<string, Promise<T>>();
-  return (key: string, work: () => Promise<T>): Promise<T> => {
-    const present = pending.get(key) ?? work().finally(() => pending.delete(key));
-    pending.set(key, present);
-    return present;
-  };
-};
-
 /** What tells a volume from another that has its name: someone may have removed it, and an engine made an empty one. */
 const readIdentity = async (docker: Docker, name: string): Promise<string | undefined> => {
   try {
@@ -67,7 +58,8 @@ const readIdentity = async (docker: Docker, name: string): Promise<string | unde
 /** Opens the volumes of one platform; nothing is asked of the engine before the first need. */
 export const openVolumes = (options: VolumesOptions): Volumes => {
   const { docker, platform, bundles } = options;
-  const { helperImage = () => ensureHelperImage(docker) } = options;
+  const shareImage = shareWork<string>();
+  const { helperImage = () => shareImage("helper", () => ensureHelperImage(docker)) } = options;
   const filler = { docker, platform, helperImage, openedMs: performance.now() };
   const share = shareWork<void>();
   const whole = new Map<string, string>();
