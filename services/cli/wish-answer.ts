@@ -8,7 +8,10 @@ import type { Outcome } from "../../schemas/events.ts";
 export const wishAnswerTypes = "application/x-ndjson, application/json;q=0.9";
 
 /** The replicas wished for and, of them, ready; absent where the gateway does not tell. */
-export type ToldReplicas = Partial<Pick<Outcome, "replicas" | "availableReplicas">>;
+type ToldReplicas = Partial<Pick<Outcome, "replicas" | "availableReplicas">>;
+
+/** Called with how far a wish is, a sentence each. */
+export type TellProgress = (progress: string) => void;
 
 interface Line {
   readonly progress?: string;
@@ -29,7 +32,7 @@ const brokenOff = (what: string, cause?: unknown): BuskerError =>
 const failure = (what: string, { code, status, message }: Required<Line>["error"]): BuskerError =>
   new BuskerError(isErrorCode(code) ? code : "internal", `cannot ${what}: ${message} (HTTP ${status})`);
 
-const readLines = async (what: string, body: Readable, tell: (progress: string) => void): Promise<ToldReplicas> => {
+const readLines = async (what: string, body: Readable, tell: TellProgress): Promise<ToldReplicas> => {
   // Of an answer that breaks off, readline says nothing.
   let cause: unknown;
   body.once("error", (error) => {
@@ -48,11 +51,7 @@ const readLines = async (what: string, body: Readable, tell: (progress: string) 
  * Reads the answer to a wish that was not refused at once. `tell` is called with its progress. Rejects with the error that
  * it ends with; `what` says what could not be done.
  */
-export const readWishAnswer = async (
-  what: string,
-  response: Response,
-  tell: (progress: string) => void,
-): Promise<ToldReplicas> => {
+export const readWishAnswer = async (what: string, response: Response, tell: TellProgress): Promise<ToldReplicas> => {
   if (response.body && response.headers.get("content-type")?.startsWith("application/x-ndjson"))
     return readLines(what, Readable.fromWeb(response.body as NodeReadableStream), tell);
   const text = await response.text();

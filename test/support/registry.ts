@@ -11,10 +11,6 @@ import { eventually } from "./platform.ts";
 export interface TestRegistry {
   /** Host and port, as an image reference begins. */
   readonly host: string;
-  /** How often a manifest of this repository was asked for. */
-  readonly countManifests: (repository: string) => number;
-  /** Everything the registry has logged. */
-  readonly log: () => string;
   /** Stops it, and starts it again on the same port and store. */
   readonly stop: () => Promise<void>;
   readonly start: () => Promise<void>;
@@ -78,8 +74,6 @@ export const startTestRegistry = async (isGuarded = false): Promise<TestRegistry
   await start();
   return {
     host: `127.0.0.1:${port}`,
-    countManifests: (repository) => log.split(`/v2/${repository}/manifests/`).length - 1,
-    log: () => log,
     start,
     stop: () => stop(),
     remove: async () => {
@@ -89,12 +83,13 @@ export const startTestRegistry = async (isGuarded = false): Promise<TestRegistry
   };
 };
 
-/** Puts a local image into a registry as `repository:tag`. */
+/** Puts a local image into a registry as `repository:tag`; what the engine has under that name stays. */
 export const pushImage = async (
   docker: Docker,
   { image, registry, repository, tag }: { image: string; registry: TestRegistry; repository: string; tag: string },
 ): Promise<void> => {
-  const repo = `${registry.host}/${repository}`;
+  // The same registry by another name.
+  const repo = `${registry.host.replace("127.0.0.1", "localhost")}/${repository}`;
   await docker.getImage(image).tag({ repo, tag });
   const progress = await docker.getImage(`${repo}:${tag}`).push({
     tag,

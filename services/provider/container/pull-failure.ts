@@ -11,7 +11,7 @@ export interface FailedPull {
   readonly error: unknown;
 }
 
-const refusals = /(?<!permission )denied|unauthorized|forbidden|authentication|basic auth|credential/i;
+const refusals = /(?<!permission )denied|unauthorized|forbidden|authenticat|basic auth|credential/i;
 const mistakes =
   /manifest unknown|name unknown|not found|not exist|no matching manifest|invalid reference|unsupported|no such image/i;
 const away =
