@@ -42,6 +42,7 @@ describe("answerWish()", () => {
     it(`answers once, with the outcome, to who accepts ${accept ?? "no matter what"}`, async () => {
       act = async (tell) => {
         tellTwice(tell);
+        await new Promise((resolve) => setImmediate(resolve));
         return outcome;
       };
       const response = await deploy(accept);

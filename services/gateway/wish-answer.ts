@@ -31,8 +31,8 @@ export const answerWish = async (context: Context, make: MakeWish): Promise<void
     return;
   }
   const lines = new PassThrough();
-  // Whoever asked may have gone; the wish goes on.
-  const write = (line: object): void => void (lines.destroyed || lines.write(`${JSON.stringify(line)}\n`));
+  // Whoever asked may have gone: then it is written to nobody, and the wish goes on.
+  const write = (line: object): void => void lines.write(`${JSON.stringify(line)}\n`);
   let onProgress = (): void => {};
   const first = new Promise<undefined>((resolve) => {
     onProgress = () => resolve(undefined);

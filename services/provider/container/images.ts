@@ -20,6 +20,12 @@ export interface LocalImage {
 
 type Tell = (progress: string) => void;
 
+/** An image that was looked up for a deploy. */
+export interface HeldImage extends LocalImage {
+  /** Ends the hold: to be called once the function is deployed, or is not. */
+  readonly release: () => void;
+}
+
 /** The images that functions run from, in one engine. */
 export interface Images {
   /**
@@ -27,7 +33,7 @@ export interface Images {
    * revision until that is forgotten, which `release` allows. Throws `invalid_request`, `registry_unavailable`,
    * `provider_unavailable` or `start_failed` with the engine's own reason.
    */
-  readonly ensure: (spec: FunctionSpec, tell: Tell) => Promise<LocalImage & { readonly release: () => void }>;
+  readonly ensure: (spec: FunctionSpec, tell: Tell) => Promise<HeldImage>;
   /**
    * The image of one revision, the same for all its replicas whatever becomes of the tag: what `pin` said, or else what
    * was ensured for it, or else what is found now. One that has gone from the engine is fetched again, by its digest
