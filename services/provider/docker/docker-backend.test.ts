@@ -221,7 +221,7 @@ describe("openDockerBackend()", function () {
         "an image that is not there",
         { name: "bad", image: "nowhere:9" },
         "invalid_request",
-        /No such image: nowhere:9/,
+        /image nowhere:9 is not in the container engine, and its pull policy is Never/,
       ],
       [
         "a user that the image does not know",

@@ -5,6 +5,7 @@ import { describeError, type Log } from "../../runtime/log.ts";
 import type { FoundReplica, ReplicaExit } from "../backend.ts";
 import { readLabels, replicaLabel } from "../container/labels.ts";
 import { platformLabel } from "../container/platform-id.ts";
+import { readSecretsLabel } from "../container/replica-secrets.ts";
 import { readEnd } from "./container-end.ts";
 import { type ContainerEvent, followEngine } from "./engine-events.ts";
 import { unlessGone } from "./unless-gone.ts";
@@ -19,10 +20,15 @@ export interface RunningContainer extends FunctionName {
   readonly digest?: string | undefined;
 }
 
-/** A replica of an earlier provider, with the key that its credentials are for. */
+/** A replica of an earlier provider. */
 export interface FoundContainer {
   readonly replica: FoundReplica;
+  /** What its credentials are for. */
   readonly key: string;
+  /** Names of its secrets. */
+  readonly secrets: readonly string[];
+  /** Id of the image that it runs from. */
+  readonly imageId: string;
 }
 
 /** The containers of a platform's replicas in one engine. */
@@ -83,7 +89,8 @@ const foundOf = (info: ContainerInfo): FoundContainer | undefined => {
   const { key, ...named } = labelled;
   const startedMs = info.Created * 1000;
   const stopping = info.Names.some((name) => name.endsWith(stoppingEnding));
-  return { key, replica: { ...named, startedMs, stopping, frozen: info.State === "paused" } };
+  const replica = { ...named, startedMs, stopping, frozen: info.State === "paused" };
+  return { key, replica, secrets: readSecretsLabel(info.Labels), imageId: info.ImageID };
 };
 
 /** Opens them; nothing happens before `adopt`. */
