@@ -199,6 +199,21 @@ describe("the docker backend in trouble", function () {
     await docker.untilNone("renewed");
   });
 
+  it("replaces a replica whose credentials ran out while no provider was there", async () => {
+    await provider.leave();
+    provider = await docker.openProvider({ ttlMs: 3000 });
+    await docker.platform.deploy({ name: "expired", image: "cat:1" });
+    const [id = ""] = await docker.untilReady("expired", 1);
+    await provider.leave();
+    const container = client().getContainer(id);
+    await container.wait();
+    provider = await docker.openProvider();
+    expect(await docker.untilReady("expired", 1)).to.not.include(id);
+    expect(await call("expired", "again")).to.equal("again");
+    await docker.platform.wish("remove", "expired", {});
+    await docker.untilNone("expired");
+  });
+
   it("leaves no container when it stops", async () => {
     await provider.stop();
     expect(await client().listContainers({ all: true })).to.deep.equal([]);
