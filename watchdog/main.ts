@@ -15,7 +15,8 @@ import { processTree } from "./process-tree.ts";
 import { readLaunch } from "./read-launch.ts";
 import { createReplica } from "./replica.ts";
 import { createReporter } from "./reporter.ts";
-import { scheduleRenewal } from "./renewal.ts";
+import { endWhenLapsed, scheduleRenewal } from "./renewal.ts";
+import { openSecretFiles } from "./secret-files.ts";
 
 /*
  * One replica: `node watchdog.mjs LAUNCH-FILE`, or `-` when the launch comes by standard input, or `enrol:FILE` when the
@@ -65,6 +66,7 @@ const startMode = (mode: Mode): Promise<string | undefined> => mode.start().then
 const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void> => {
   const tree = processTree(process.pid);
   const ending = createEnding();
+  const secrets = launch.secrets && openSecretFiles(launch.replica, launch.secrets);
   const mode = createFunction(launch, config, ending);
   // The function starts while the connection is made: both take a while, and neither needs the other.
   const starting = startMode(mode);
@@ -81,6 +83,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
     readyPath: config.readyPath,
     onDrain: () => void drain(),
     onRenew: credentials.onRenew,
+    onSecret: secrets?.renew,
   });
   ending.attach({ bus, mode, reporter, replica });
   const drain = async (): Promise<void> => {
@@ -94,6 +97,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const isInside = config.mode === "handler";
   if (limitBytes !== undefined) watchMemory({ tree, limitBytes, isInside, over: (reason) => ending.end(1, reason) });
   scheduleRenewal(credentials.source, replica);
+  if (credentials.onRenew) endWhenLapsed(bus, credentials.source, (reason) => ending.end(1, reason));
   await replica.open();
   if (launch.readyLink) symlinkSync(launch.readyLink.target, launch.readyLink.path);
 };

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -109,6 +109,49 @@ const endDaemon = async (child: ChildProcess): Promise<void> => {
   clearTimeout(timer);
 };
 
+/**
+ * A daemon takes the containerd of the one before for its own, and waits for it in vain: when it is not gone yet, and when
+ * the machine's first process has not noticed yet that it is.
+ */
+const forgetContainerd = async (folder: string): Promise<void> => {
+  const file = join(folder, "exec/containerd/containerd.pid");
+  await eventually("containerd is gone", () => {
+    try {
+      return readFileSync(`/proc/${readFileSync(file, "utf8")}/stat`, "utf8").includes(") Z ") || undefined;
+    } catch {
+      return true;
+    }
+  });
+  await rm(file, { force: true });
+};
+
+const readProcess = (path: string): string => {
+  try {
+    return readFileSync(`/proc/${path}`, "utf8");
+  } catch {
+    return "";
+  }
+};
+
+/** Ends containers that an engine leaves when it was killed: what holds them names the engine's folder, they do not. */
+const endLeftContainers = (folder: string): void => {
+  const holders = readdirSync("/proc").filter(
+    (pid) => /^\d+$/.test(pid) && readProcess(`${pid}/cmdline`).includes(`${folder}/`),
+  );
+  for (const holder of holders) {
+    const held = readProcess(`${holder}/task/${holder}/children`).split(" ").filter(Boolean);
+    for (const pid of [holder, ...held]) kill(Number(pid));
+  }
+};
+
+const kill = (pid: number): void => {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+};
+
 /** Mounts that an engine leaves when it was killed, the innermost first. */
 const unmountBelow = async (folder: string): Promise<void> => {
   const points = readFileSync("/proc/self/mounts", "utf8")
@@ -183,6 +226,7 @@ export const startTestEngine = async ({ isolated = false }: TestEngineOptions = 
           .catch(() => undefined);
       await endDaemon(child);
     }
+    endLeftContainers(folder);
     await namespace?.close();
     await unmountBelow(folder);
     await rm(folder, { recursive: true, force: true });
@@ -205,6 +249,7 @@ export const startTestEngine = async ({ isolated = false }: TestEngineOptions = 
         const exited = once(child, "exit");
         child.kill(signal);
         await exited;
+        await forgetContainerd(folder);
         child = startDaemon(place);
         await untilItAnswers(docker, child, lines);
       },

@@ -7,9 +7,11 @@ import type { Log } from "../../runtime/log.ts";
 import type { Backend, ReplicaExit, ReplicaStart } from "../backend.ts";
 import { buildContainerLaunch, startWithLaunch } from "../container/container-launch.ts";
 import { engineReason } from "../container/engine-error.ts";
-import type { HeldImage, Images } from "../container/images.ts";
+import type { Images } from "../container/images.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
+import type { ReplicaSecrets } from "../container/replica-secrets.ts";
 import { listUnenforcedInContainer } from "../container/resources.ts";
+import { type BaseImages, toRunSpec } from "../container/run-spec.ts";
 import type { Volumes } from "../container/volumes.ts";
 import type { Credentials } from "../replica-credentials.ts";
 import { openNamespaceNetworks } from "./namespace-networks.ts";
@@ -28,8 +30,8 @@ export interface DockerBackendOptions {
   readonly credentials: Credentials;
   readonly images: Images;
   readonly volumes: Volumes;
-  /** Name of the image that bundles run in which name none. */
-  readonly baseImage: (spec: FunctionSpec) => Promise<string>;
+  readonly baseImages: BaseImages;
+  readonly secrets: ReplicaSecrets;
   readonly sendOrder: SendOrder;
   /** Writes a line into a replica's log. */
   readonly logLine: (replica: FunctionName & { readonly id: string }, text: string) => void;
@@ -48,16 +50,20 @@ const startFailed = (cause: unknown): BuskerError =>
  * mounted into it. Replicas outlive the provider; the next one finds them by their labels.
  */
 export const openDockerBackend = (options: DockerBackendOptions): Backend => {
-  const { docker, platform, natsUrl, pidsLimit, images, volumes, log } = options;
+  const { docker, platform, natsUrl, pidsLimit, images, volumes, secrets, log } = options;
   const networks = openNamespaceNetworks(docker, platform);
   const credentials = openHeldCredentials(options.credentials, options.sendOrder, log);
   let listener: (exit: ReplicaExit) => void = () => {};
+  const forget = (id: string): void => {
+    credentials.forget(id);
+    secrets.forget(id);
+  };
   const containers = openReplicaContainers({
     docker,
     platform,
     log,
     onExit: (exit) => {
-      credentials.forget(exit.id);
+      forget(exit.id);
       listener(exit);
     },
     onOutOfMemory: (replica) => {
@@ -73,18 +79,16 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     return () => void held.delete(entry);
   };
 
-  const ensureImage = async (spec: FunctionSpec, tell: (progress: string) => void): Promise<HeldImage> =>
-    images.ensure(digestOf(spec) === undefined ? spec : { ...spec, image: await options.baseImage(spec) }, tell);
-
   const ensureBundle = async (spec: FunctionSpec): Promise<string | undefined> => {
     const digest = digestOf(spec);
     return digest === undefined ? undefined : (await volumes.ensureBundleVolume(digest)).name;
   };
 
   /** All that a start waits for besides the engine; each is asked for at once, and most of it is there. */
-  const gather = async (start: ReplicaStart, image: HeldImage) => {
-    const { spec, id } = start;
-    const [watchdog, bundleVolume, network, text] = await Promise.all([
+  const gather = async (start: ReplicaStart) => {
+    const { spec, id, revision } = start;
+    const [image, watchdog, bundleVolume, network, text] = await Promise.all([
+      toRunSpec(spec, options.baseImages).then((run) => images.ofRevision({ spec: run, revision }, () => {})),
       volumes.ensureWatchdogVolume(),
       ensureBundle(spec),
       networks.ensure(spec.namespace),
@@ -92,15 +96,15 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     ]);
     const config = functionImage(image.config, digestOf(spec) !== undefined);
     const key = publicKeyOf(parseCredentials(text).jwt);
-    const launch = buildContainerLaunch(start, config, { folder: watchdog.folder, natsUrl, credentials: text });
+    const place = { folder: watchdog.folder, natsUrl, credentials: text, secrets: secrets.launchSecrets(id, spec) };
+    const launch = buildContainerLaunch(start, config, place);
     const container: ReplicaContainer = {
       start,
       platform,
       key,
       imageId: image.id,
       image: config,
-      folder: watchdog.folder,
-      watchdogVolume: watchdog.name,
+      watchdog,
       bundleVolume,
       network,
       pidsLimit,
@@ -108,10 +112,10 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     return { key, launch, container };
   };
 
-  const run = async (start: ReplicaStart, image: HeldImage): Promise<void> => {
+  const run = async (start: ReplicaStart): Promise<void> => {
     const { id, spec } = start;
     const { namespace, name } = spec;
-    const { key, launch, container: wanted } = await gather(start, image);
+    const { key, launch, container: wanted } = await gather(start);
     const container = await docker.createContainer(replicaOptions(wanted));
     // Before it runs: it may end before the engine's answer is here.
     containers.enter({
@@ -137,7 +141,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       const releases = [hold(spec)];
       const release = (): void => releases.forEach((free) => free());
       try {
-        releases.push((await ensureImage(spec, tell)).release);
+        releases.push((await images.ensure(await toRunSpec(spec, options.baseImages), tell)).release);
         await Promise.all([volumes.ensureWatchdogVolume(), ensureBundle(spec)]);
         return release;
       } catch (error) {
@@ -148,21 +152,20 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     listUnenforced: listUnenforcedInContainer,
     start: async (start) => {
       containers.begin(start.id);
-      const releases = [hold(start.spec)];
+      const release = hold(start.spec);
       try {
-        const image = await ensureImage(start.spec, () => {});
-        releases.push(image.release);
-        await run(start, image);
+        await run(start);
       } catch (error) {
+        forget(start.id);
         // It may be that somebody has removed it.
         networks.forget(start.spec.namespace);
         throw startFailed(error);
       } finally {
-        releases.forEach((free) => free());
+        release();
         containers.settle(start.id);
       }
     },
-    renewSecret: () => {},
+    renewSecret: secrets.renew,
     stop: containers.stop,
     kill: containers.kill,
     freeze: async (id) => {
@@ -177,8 +180,10 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     },
     adopt: async () => {
       const found = await containers.adopt();
-      for (const { key, replica } of found) {
-        const { id, namespace, name } = replica;
+      for (const { key, replica, imageId, secrets: names } of found) {
+        const { id, namespace, name, revision } = replica;
+        images.pin({ namespace, name, revision }, imageId);
+        secrets.adopt({ id, namespace, names });
         credentials.keep({ namespace, name, replica: id, key });
         credentials.renew(id);
       }
@@ -188,14 +193,18 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       listener = given;
     },
     collect: async (inUse) => {
+      // A container keeps its network until it is removed.
+      await containers.untilRemoved();
       const running = containers.all();
       const specs = [...inUse, ...[...held].map(({ spec }) => spec)];
       const digests = [...specs.map(digestOf), ...running.map(({ digest }) => digest)];
       await networks.collect(new Set([...specs, ...running].map(({ namespace }) => namespace)));
+      images.collect([...specs, ...running]);
       await volumes.collect(new Set(digests.flatMap((digest) => digest ?? [])));
     },
     close: async () => {
       credentials.close();
+      images.close();
       await containers.close();
     },
   };

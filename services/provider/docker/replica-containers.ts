@@ -5,6 +5,7 @@ import { describeError, type Log } from "../../runtime/log.ts";
 import type { FoundReplica, ReplicaExit } from "../backend.ts";
 import { readLabels, replicaLabel } from "../container/labels.ts";
 import { platformLabel } from "../container/platform-id.ts";
+import { readSecretsLabel } from "../container/replica-secrets.ts";
 import { readEnd } from "./container-end.ts";
 import { type ContainerEvent, followEngine } from "./engine-events.ts";
 import { unlessGone } from "./unless-gone.ts";
@@ -19,10 +20,15 @@ export interface RunningContainer extends FunctionName {
   readonly digest?: string | undefined;
 }
 
-/** A replica of an earlier provider, with the key that its credentials are for. */
+/** A replica of an earlier provider. */
 export interface FoundContainer {
   readonly replica: FoundReplica;
+  /** What its credentials are for. */
   readonly key: string;
+  /** Names of its secrets. */
+  readonly secrets: readonly string[];
+  /** Id of the image that it runs from. */
+  readonly imageId: string;
 }
 
 /** The containers of a platform's replicas in one engine. */
@@ -40,6 +46,8 @@ export interface ReplicaContainers {
   readonly kill: (id: string) => void;
   /** Removes a container at once, whatever it is at; what cannot be removed now is when the engine answers again. */
   readonly remove: (containerId: string) => Promise<void>;
+  /** Resolves when nothing is being removed. */
+  readonly untilRemoved: () => Promise<void>;
   /** Enters what runs, removes what does not, and follows the engine from now on. */
   readonly adopt: () => Promise<readonly FoundContainer[]>;
   /** Stops following; resolves when what has ended is removed. */
@@ -81,7 +89,8 @@ const foundOf = (info: ContainerInfo): FoundContainer | undefined => {
   const { key, ...named } = labelled;
   const startedMs = info.Created * 1000;
   const stopping = info.Names.some((name) => name.endsWith(stoppingEnding));
-  return { key, replica: { ...named, startedMs, stopping, frozen: info.State === "paused" } };
+  const replica = { ...named, startedMs, stopping, frozen: info.State === "paused" };
+  return { key, replica, secrets: readSecretsLabel(info.Labels), imageId: info.ImageID };
 };
 
 /** Opens them; nothing happens before `adopt`. */
@@ -194,6 +203,9 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     else void end(entry);
   };
 
+  const untilRemoved = async (): Promise<void> => {
+    while (removals.size > 0) await Promise.all(removals);
+  };
   const wish = (id: string, act: (entry: Entry) => void): void => {
     const entry = entries.get(id);
     if (entry) act(entry);
@@ -211,6 +223,7 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     stop: (id) => wish(id, stopNow),
     kill: (id) => (beginning.has(id) ? void doomed.add(id) : wish(id, killNow)),
     remove,
+    untilRemoved,
     adopt: async () => {
       const found: FoundContainer[] = [];
       const left: Promise<void>[] = [];
@@ -229,7 +242,7 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     close: async () => {
       stopFollowing();
       for (const timer of timers) clearTimeout(timer);
-      await Promise.all(removals);
+      await untilRemoved();
     },
   };
 };

@@ -1,11 +1,11 @@
-import type { ContainerCreateOptions, MountSettings } from "dockerode";
+import type { ContainerCreateOptions } from "dockerode";
 import type { ReplicaStart } from "../backend.ts";
-import { containerOptions } from "../container/container-launch.ts";
+import { containerOptions, volumeMount, type WatchdogVolume } from "../container/container-launch.ts";
 import type { ImageConfig } from "../container/image.ts";
 import { containerLabels } from "../container/labels.ts";
+import { secretsLabels } from "../container/replica-secrets.ts";
 import { containerResources, containerSecurity } from "../container/resources.ts";
 import { containerUser } from "../container/user.ts";
-import { mountPoint, type WatchdogFolder } from "../container/watchdog-folder.ts";
 
 /** Where a bundle is in its container, and where its function starts. */
 export const bundleFolder = "/function";
@@ -18,8 +18,7 @@ export interface ReplicaContainer {
   readonly key: string;
   readonly imageId: string;
   readonly image: ImageConfig;
-  readonly folder: WatchdogFolder;
-  readonly watchdogVolume: string;
+  readonly watchdog: WatchdogVolume;
   /** Undefined for a function of an image. */
   readonly bundleVolume: string | undefined;
   readonly network: string;
@@ -30,33 +29,26 @@ export interface ReplicaContainer {
 export const functionImage = (config: ImageConfig, isBundle: boolean): ImageConfig =>
   isBundle ? { ...config, Entrypoint: null, Cmd: null, WorkingDir: bundleFolder } : config;
 
-const mountOf = (volume: string, target: string): MountSettings => ({
-  Type: volume.startsWith("/") ? "bind" : "volume",
-  Source: volume,
-  Target: target,
-  ReadOnly: true,
-});
-
 /** What the engine is asked for: the replica's id is the container's name. */
 export const replicaOptions = (replica: ReplicaContainer): ContainerCreateOptions => {
-  const { start, platform, key, image, folder, network } = replica;
+  const { start, platform, key, image, bundleVolume } = replica;
   const { spec } = start;
-  const watchdog = containerOptions(spec, image, folder);
+  const options = containerOptions(spec, image, replica.watchdog);
+  const mounts = options.HostConfig?.Mounts ?? [];
   return {
-    ...watchdog,
+    ...options,
     name: start.id,
     Image: replica.imageId,
     User: containerUser(spec, image),
-    Labels: containerLabels({ ...start, platform, key }),
+    // Where a handler finds itself: it runs in the watchdog's own process.
+    WorkingDir: image.WorkingDir ?? "",
+    Labels: { ...containerLabels({ ...start, platform, key }), ...secretsLabels(spec) },
     HostConfig: {
-      ...watchdog.HostConfig,
+      ...options.HostConfig,
       ...containerSecurity(spec, replica.pidsLimit),
       ...containerResources(spec),
-      NetworkMode: network,
-      Mounts: [
-        mountOf(replica.watchdogVolume, mountPoint),
-        ...(replica.bundleVolume === undefined ? [] : [mountOf(replica.bundleVolume, bundleFolder)]),
-      ],
+      NetworkMode: replica.network,
+      Mounts: bundleVolume === undefined ? mounts : [...mounts, volumeMount(bundleVolume, bundleFolder)],
     },
   };
 };
