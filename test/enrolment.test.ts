@@ -96,6 +96,7 @@ describe("enrolment", function () {
       revision,
       timeoutMs: 1000,
       startedMs: 0,
+      secrets: [],
       node: "n1",
       stopping: false,
       isStarting: true,

@@ -6,6 +6,8 @@ import { parseCpuMillicores, parseMemoryBytes } from "../../../schemas/quantity.
 import { taskVariable } from "../../../schemas/enrolment.ts";
 import { type ImageConfig, imageEnvironment } from "../container/image.ts";
 import { functionLabels } from "../container/labels.ts";
+import { volumeMount } from "../container/container-launch.ts";
+import { secretMounts, secretsLabels } from "../container/replica-secrets.ts";
 import { containerUser } from "../container/user.ts";
 import { mountPoint, watchdogCommand, type WatchdogFolder } from "../container/watchdog-folder.ts";
 import { watchdogFlags } from "../replica-launch.ts";
@@ -76,14 +78,8 @@ const tmpfs = (Target: string, more: object) => ({
 });
 
 const mountsOf = (spec: FunctionSpec, { watchdogVolume }: ServicePlace) => [
-  {
-    Type: "volume" as const,
-    Source: watchdogVolume,
-    Target: mountPoint,
-    ReadOnly: true,
-    // What an image has there must not fill a volume that all functions share.
-    VolumeOptions: { NoCopy: true },
-  },
+  volumeMount(watchdogVolume, mountPoint),
+  ...secretMounts(spec),
   tmpfs(stateFolder, { SizeBytes: 64 * 1024 }),
   // Engines before API 1.46 do not know the option, and allow no program to be run from there.
   ...(spec.readOnlyRootFilesystem ? [tmpfs("/tmp", { Options: [["exec"]] })] : []),
@@ -151,7 +147,7 @@ const updateConfig = (replicas: number, FailureAction: "rollback" | "pause") => 
 /** The service of a function: all that the engine does for it (OpenFaaS contract §15.2, without its faults). */
 export const serviceSpec = (record: FunctionRecord, place: ServicePlace): ServiceSpec => {
   const { spec, revision, replicas } = record;
-  const labels = functionLabels({ spec, revision, platform: place.platform });
+  const labels = { ...functionLabels({ spec, revision, platform: place.platform }), ...secretsLabels(spec) };
   const limits = { ...amounts(spec.limits), Pids: place.pidsLimit };
   return {
     Name: serviceName(place.platform, spec),

@@ -1,19 +1,22 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type Docker from "dockerode";
-import type { AuthConfig } from "dockerode";
 import type { Bootstrap } from "../../../schemas/enrolment.ts";
 import { BuskerError } from "../../../schemas/errors.ts";
-import { bundleScheme, type FunctionRecord, type FunctionSpec } from "../../../schemas/function.ts";
+import { bundleScheme, type FunctionRecord } from "../../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../../schemas/launch.ts";
 import type { Bus } from "../../bus/connection.ts";
 import { deriveFromSigner, enrolledKey, mintEnrolledUser, mintEnrolUser, type Signer } from "../../bus/mint.ts";
-import { describeError, type Log } from "../../runtime/log.ts";
+import type { Log } from "../../runtime/log.ts";
 import type { ReplicaStart, ServiceBackend, ServiceListener, ServiceReplica } from "../backend.ts";
 import { buildContainerLaunch } from "../container/container-launch.ts";
 import type { ImageConfig } from "../container/image.ts";
+import type { Images } from "../container/images.ts";
+import type { RegistryAuth } from "../container/registry-auth.ts";
+import type { ReplicaSecrets } from "../container/replica-secrets.ts";
+import { findServiceImage } from "./service-image.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
-import { platformId, platformLabel } from "../container/platform-id.ts";
+import { platformLabel } from "../container/platform-id.ts";
 import { makeWatchdogFolder, mountPoint } from "../container/watchdog-folder.ts";
 import type { Credentials } from "../replica-credentials.ts";
 import { createKeyedQueue } from "../keyed-queue.ts";
@@ -29,29 +32,12 @@ import { makeTicket } from "./ticket.ts";
 import { listUnenforcedInSwarm } from "./unenforced.ts";
 import { openWatchdogService } from "./watchdog-service.ts";
 
-/** An image that functions run from. */
-export interface SwarmImages {
-  /** Fetches it where the policy says so; `reference` is what every node can run: with a digest, or an image's id. */
-  readonly ensure: (
-    spec: FunctionSpec,
-    tell: (progress: string) => void,
-  ) => Promise<{ readonly reference: string; readonly config: ImageConfig; readonly release: () => void }>;
-  /** What nodes fetch the image with. */
-  readonly registryAuth: (spec: FunctionSpec) => Promise<AuthConfig | undefined>;
-}
-
-/** Gives replicas their secrets. */
-export interface LaunchSecrets {
-  readonly launchSecrets: (replica: string, spec: FunctionSpec) => Partial<ReplicaLaunch>;
-  readonly renew: (secret: { readonly namespace: string; readonly name: string }) => void;
-  readonly adopt: (replica: string, namespace: string) => void;
-  readonly forget: (replica: string) => void;
-}
-
 /** What the swarm backend needs. */
 export interface SwarmBackendOptions {
   /** An engine that is a manager of its swarm. */
   readonly docker: Docker;
+  /** Id of the platform. */
+  readonly platform: string;
   readonly dataFolder: string;
   readonly watchdogFile: string;
   /** The image that fills the watchdog's volume on each node. */
@@ -61,12 +47,13 @@ export interface SwarmBackendOptions {
   readonly bus: Bus;
   readonly signer: Signer;
   readonly credentials: Pick<Credentials, "renew" | "ttlMs">;
-  readonly images: SwarmImages;
-  readonly secrets?: LaunchSecrets;
+  readonly images: Images;
+  readonly findCredentials: RegistryAuth;
+  readonly secrets: ReplicaSecrets;
   readonly sendOrder: SendOrder;
   readonly pidsLimit: number;
   /** An overlay network that all namespaces are to use. */
-  readonly network?: string;
+  readonly network: string | undefined;
   readonly health?: HealthTimes;
   readonly log: Log;
 }
@@ -105,8 +92,7 @@ const examine = async (docker: Docker) => {
  * for their launch themselves (`enrolments.ts`). Services outlive the provider; the next one finds them by their labels.
  */
 export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<ServiceBackend> => {
-  const { docker, signer, images, secrets, log, natsUrl } = options;
-  const platform = platformId(signer.account);
+  const { docker, platform, signer, images, secrets, log, natsUrl } = options;
   const { architecture, health } = await examine(docker);
   const folder = await makeWatchdogFolder(join(options.dataFolder, "watchdog"), options.watchdogFile);
   const watchdog = await openWatchdogService({ docker, platform, folder, image: options.watchdogImage, architecture });
@@ -125,7 +111,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
     if (news.kind === "replica") hold(news.replica);
     if (news.kind === "exit") {
       held.forget(news.exit.id);
-      secrets?.forget(news.exit.id);
+      secrets.forget(news.exit.id);
       enrolments?.forget(news.exit.id.slice(news.exit.id.lastIndexOf("-") + 1));
     }
     listener?.onNews(news);
@@ -150,10 +136,10 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
   const makeLaunch = async (start: ReplicaStart, image: ImageConfig): Promise<ReplicaLaunch> => {
     const { namespace, name } = start.spec;
     const user = { signer, namespace, name, replica: start.id, ttlMs: options.credentials.ttlMs };
-    const launch = buildContainerLaunch(start, image, { folder, natsUrl, credentials: await mintEnrolledUser(user) });
+    const credentials = await mintEnrolledUser(user);
+    const place = { folder, natsUrl, credentials, secrets: secrets.launchSecrets(start.id, start.spec) };
     return {
-      ...launch,
-      ...secrets?.launchSecrets(start.id, start.spec),
+      ...buildContainerLaunch(start, image, place),
       // An engine tells a manager nothing of it.
       ...(start.spec.limits?.memory === undefined ? {} : { engineMemoryLimit: start.spec.limits.memory }),
       readyLink: { path: readyFile, target: `${mountPoint}/node` },
@@ -170,11 +156,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
 
   const apply = async (record: FunctionRecord): Promise<void> => {
     const { spec } = record;
-    const [image, auth] = await Promise.all([
-      images.ensure(spec, (progress) => log.info(progress)),
-      images.registryAuth(spec),
-      watchdog.ready(),
-    ]);
+    const [image] = await Promise.all([findServiceImage(options, spec, record.revision), watchdog.ready()]);
     const network = await networks.hold(spec.namespace);
     try {
       const place = {
@@ -188,10 +170,15 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
         pidsLimit: options.pidsLimit,
         health: options.health ?? health,
       };
-      await services.apply({ record, place, natsUrl, auth, makeBootstrap: () => makeBootstrap(record, image.config) });
+      await services.apply({
+        record,
+        place,
+        natsUrl,
+        auth: image.auth,
+        makeBootstrap: () => makeBootstrap(record, image.config),
+      });
     } finally {
       network.release();
-      image.release();
     }
   };
 
@@ -220,7 +207,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
       return (await images.ensure(spec, tell)).release;
     },
     listUnenforced: listUnenforcedInSwarm,
-    renewSecret: (secret) => secrets?.renew(secret),
+    renewSecret: secrets.renew,
     apply: (record) => change(record.spec, "the engine refuses the service", () => apply(record)),
     scale: (name, replicas) => change(name, "the engine refuses the count", () => services.scale(name, replicas)),
     remove: (name) => change(name, "the engine does not remove the service", () => services.remove(name)),
@@ -229,9 +216,9 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
       const { holdBackMs, isServing } = given;
       enrolments = openEnrolments({ bus: options.bus, ticketKey, findTask, holdBackMs, isServing, makeLaunch, log });
       const snapshot = await watch.look();
-      for (const { id, namespace } of snapshot.tasks) {
+      for (const { id, namespace, secrets: names } of snapshot.tasks) {
         if (!teller.find(id)) continue;
-        secrets?.adopt(id, namespace);
+        secrets.adopt({ id, namespace, names });
         // Nobody knows how old the credentials are that an earlier provider gave.
         held.renew(id);
       }
@@ -241,6 +228,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
       await services.collect().catch((error: unknown) => {
         log.warn("could not remove what no service uses", { error: swarmReason(error) });
       });
+      images.collect(inUse);
       await networks.collect(new Set(inUse.map(({ namespace }) => namespace)));
     },
     close: () => {
@@ -250,18 +238,3 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
     },
   };
 };
-
-/** Fetches nothing: images are where the engine has them already. */
-export const openLocalImages = (docker: Docker): SwarmImages => ({
-  registryAuth: async () => undefined,
-  ensure: async ({ image }) => {
-    try {
-      const { Id, Config, RepoDigests } = await docker.getImage(image).inspect();
-      return { reference: RepoDigests[0] ?? Id, config: Config, release: () => undefined };
-    } catch (error) {
-      throw new BuskerError("invalid_request", `image ${image} cannot be used: ${describeError(error)}`, {
-        cause: error,
-      });
-    }
-  },
-});

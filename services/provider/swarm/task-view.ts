@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { functionTimeoutMs } from "../../../schemas/function.ts";
 import { type FunctionName, parseFunctionName } from "../../../schemas/names.ts";
+import { readSecretsLabel } from "../container/replica-secrets.ts";
 import type { ReplicaExit } from "../backend.ts";
 import { functionLabel, memoryLabel, revisionLabel, timeoutLabel } from "../container/labels.ts";
 
@@ -35,6 +36,8 @@ export interface TaskView extends FunctionName {
   readonly revision: string;
   readonly timeoutMs: number;
   readonly startedMs: number;
+  /** Names of the secrets it has. */
+  readonly secrets: readonly string[];
   /** Name of its node; undefined while it has none. */
   readonly node: string | undefined;
   /** It was told to stop. */
@@ -118,6 +121,7 @@ export const readTask = (task: SwarmTask, nodes: ReadonlyMap<string, SwarmNodeFa
     name,
     revision,
     timeoutMs: Number(labels[timeoutLabel] ?? functionTimeoutMs({})),
+    secrets: readSecretsLabel(labels),
     startedMs: Date.parse(task.CreatedAt),
     node: task.NodeID ? nodes.get(task.NodeID)?.Description.Hostname : undefined,
     // What a lost node had was not the function's fault: it is no crash.
