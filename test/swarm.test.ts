@@ -8,6 +8,7 @@ import { answerImage, startSwarmRig, type SwarmRig } from "../services/provider/
 import { createInbox } from "nats";
 import { textOf, untilValue } from "../services/provider/fixtures/test-provider.ts";
 import type { Provider } from "../services/provider/provider.ts";
+import { createService, updateService } from "../services/provider/swarm/engine-calls.ts";
 import { makeImage } from "./support/images.ts";
 import { eventually } from "./support/platform.ts";
 
@@ -164,7 +165,11 @@ describe("functions on Docker Swarm", function () {
       /no suitable node.*scheduling constraints not satisfied/,
     ],
     ["a constraint that is none", () => ({ constraints: ["node.labels.disk"] }), /constraint/],
-    ["an image that there is not", () => ({ image: "nowhere/nothing:1" }), /nowhere\/nothing:1.*[Nn]o such image/],
+    [
+      "an image that there is not",
+      () => ({ image: "nowhere/nothing:1" }),
+      /image nowhere\/nothing:1 is not in the container engine/,
+    ],
     [
       "an image that its machine has not",
       async () => {
@@ -218,12 +223,12 @@ describe("functions on Docker Swarm", function () {
   });
 
   it("heals what somebody else does to its services, and touches no other", async () => {
-    const foreign = await rig.docker.createService({
+    const foreign = await createService(rig.docker, {
       Name: "foreign",
       Labels: { "com.openfaas.function": "mine", function: "true" },
       TaskTemplate: { ContainerSpec: { Image: "nowhere/nothing:1" } },
       Mode: { Replicated: { Replicas: 0 } },
-    } as never);
+    });
     await deployWell("healed", "echo");
     const before = await serviceOf("healed");
     await rig.docker.getService(before?.ID ?? "").remove();
@@ -236,16 +241,16 @@ describe("functions on Docker Swarm", function () {
       startMs,
     );
     await untilReady("healed", 1);
-    const query = { version: (await serviceOf("healed"))?.Version.Index };
-    const body = { ...again.Spec, Mode: { Replicated: { Replicas: 3 } } };
-    await rig.docker.getService(again.ID).update(undefined as never, { _query: query, _body: body } as never);
+    const now = await serviceOf("healed");
+    if (!now) throw new Error("the service is not there");
+    await updateService(rig.docker, now, { ...again.Spec, Mode: { Replicated: { Replicas: 3 } } });
     await eventually(
       "the count is back",
       async () => ((await serviceOf("healed"))?.Spec.Mode.Replicated?.Replicas === 1 ? true : undefined),
       startMs,
     );
     await remove("healed");
-    await foreign.remove();
+    await rig.docker.getService(foreign).remove();
   });
 
   it("fails only the calls in a machine that dies, at once, and has its replicas on the other", async () => {

@@ -1,12 +1,19 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { AuthConfig, Service, ServiceSpec } from "dockerode";
+import type { AuthConfig, ServiceSpec } from "dockerode";
 import type Docker from "dockerode";
 import type { Bootstrap } from "../../../schemas/enrolment.ts";
 import type { FunctionRecord } from "../../../schemas/function.ts";
 import { formatFunctionName, type FunctionName } from "../../../schemas/names.ts";
 import { functionLabel } from "../container/labels.ts";
 import { platformLabel } from "../container/platform-id.ts";
-import { swarmReason, hasStatus, unlessMissing } from "./engine-calls.ts";
+import {
+  createSecretObject,
+  createService,
+  hasStatus,
+  swarmReason,
+  unlessMissing,
+  updateService,
+} from "./engine-calls.ts";
 import { type ServicePlace, serviceSpec } from "./service-spec.ts";
 
 /** The label with a hash of all that a service was made from: equal means that nothing is to be done. */
@@ -66,9 +73,6 @@ const secretsOf = (spec: ServiceSpec | undefined): readonly string[] => {
   return (container?.Secrets ?? []).map(({ SecretID }) => SecretID);
 };
 
-// dockerode would put the whole body into the address of a path that may have a query.
-const split = (body: object, query: object = {}) => ({ _query: query, _body: body });
-
 /** Opens them in an engine that is a manager of its swarm. */
 export const openFunctionServices = (docker: Docker, platform: string): FunctionServices => {
   const own = `${platformLabel}=${platform}`;
@@ -83,8 +87,7 @@ export const openFunctionServices = (docker: Docker, platform: string): Function
     const name = `busker-${platform}-enrol-${randomBytes(8).toString("hex")}`;
     const Labels = { [platformLabel]: platform, [functionLabel]: formatFunctionName(record.spec) };
     const Data = Buffer.from(JSON.stringify(await makeBootstrap())).toString("base64");
-    const { id } = await docker.createSecret(split({ Name: name, Labels, Data }) as never);
-    return { id, name };
+    return { id: await createSecretObject(docker, { Name: name, Labels, Data }), name };
   };
 
   const collect = async (): Promise<void> => {
@@ -115,10 +118,8 @@ export const openFunctionServices = (docker: Docker, platform: string): Function
       const facts = await find(name);
       const spec = facts && make(facts);
       if (!facts || !spec) return;
-      const query = { version: facts.Version.Index, ...(auth ? {} : { registryAuthFrom: "spec" }) };
-      const service: Service = docker.getService(facts.ID);
       try {
-        await service.update(auth as never, split(spec, query) as never);
+        await updateService(docker, facts, spec, auth);
         return;
       } catch (error) {
         // Somebody, or the engine itself, has changed it meanwhile.
@@ -150,7 +151,7 @@ export const openFunctionServices = (docker: Docker, platform: string): Function
       const wanted = await specOf(wish, hash);
       try {
         if (present) await change(spec, wish.auth, () => wanted);
-        else await docker.createService(wish.auth as never, wanted as never);
+        else await createService(docker, wanted, wish.auth);
       } catch (error) {
         await collect();
         throw error;

@@ -3,7 +3,7 @@ import type Docker from "dockerode";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { platformLabel } from "../container/platform-id.ts";
 import type { WatchdogFolder } from "../container/watchdog-folder.ts";
-import { unlessMissing } from "./engine-calls.ts";
+import { createService, unlessMissing, updateService } from "./engine-calls.ts";
 import type { SwarmNodeFacts, SwarmTask } from "./task-view.ts";
 
 /*
@@ -68,16 +68,13 @@ const ensureService = async (docker: Docker, { content, spec }: ReturnType<typeo
   const present = facts as
     | { ID: string; Version: { Index: number }; Spec: { Labels?: Record<string, string> } }
     | undefined;
-  if (!present) return (await docker.createService(spec as never)).id;
+  if (!present) return createService(docker, spec);
   if (present.Spec.Labels?.[platformLabel] !== spec.Labels[platformLabel])
     throw new BuskerError(
       "conflict",
       `there is a service ${spec.Name} that is not this platform's; remove or rename it`,
     );
-  if (present.Spec.Labels[contentLabel] !== content) {
-    const query = { version: present.Version.Index };
-    await docker.getService(present.ID).update(undefined as never, { _query: query, _body: spec } as never);
-  }
+  if (present.Spec.Labels[contentLabel] !== content) await updateService(docker, present, spec);
   return present.ID;
 };
 
