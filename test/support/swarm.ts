@@ -152,6 +152,8 @@ export const startTestSwarm = async (): Promise<TestSwarm> => {
   const openNode = async (net: Net, number: number): Promise<SwarmNode> => {
     const name = `${net.bridge}-n${number}`;
     undo.push(() => ip("netns", "del", name).catch(() => undefined));
+    // By itself it would go with the namespace, a while after that is deleted.
+    undo.push(() => ip("link", "del", `${net.bridge}-${number}`).catch(() => undefined));
     const address = await makeNamespace(net, name, number);
     const own = join(folder, `node-${number}`);
     const lines: string[] = [];
