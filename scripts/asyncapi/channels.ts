@@ -131,7 +131,7 @@ const invoking: Readonly<Record<string, Channel>> = {
   replicaOrder: {
     subject: subjects.replicaOrderSubject(replica),
     description: "To one replica, from the provider: drain, or go on with a renewed user JWT",
-    messages: ["control.drain", "control.renew"],
+    messages: ["control.drain", "control.freeze", "control.resume", "control.renew"],
     code: { replicaOrderSubject: subjects.replicaOrderSubject(replica) },
   },
   demand: {

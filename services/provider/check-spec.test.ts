@@ -14,6 +14,8 @@ describe("checkSpec()", () => {
     { labels: { "com.openfaas.scale.min": "2", "com.openfaas.scale.max": "2" } },
     { annotations: { "com.busker.stream.resume": "true" } },
     { annotations: { "com.busker.stream.resume": "false", any: "other" } },
+    { annotations: { "com.busker.zero": "freeze" } },
+    { annotations: { "com.busker.zero": "stop" } },
   ];
   for (const more of fine)
     it(`takes ${JSON.stringify(more)}`, () => {
@@ -46,6 +48,10 @@ describe("checkSpec()", () => {
     [
       { ...good, annotations: { "com.busker.stream.resume": "yes" } },
       'annotation com.busker.stream.resume must be true or false; got "yes"',
+    ],
+    [
+      { ...good, annotations: { "com.busker.zero": "ice" } },
+      'annotation com.busker.zero must be stop or freeze; got "ice"',
     ],
     [
       { ...good, labels: { "com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2" } },

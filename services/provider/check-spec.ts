@@ -1,5 +1,5 @@
 import { BuskerError } from "../../schemas/errors.ts";
-import { bundleScheme, type FunctionSpec, resumeAnnotation } from "../../schemas/function.ts";
+import { bundleScheme, type FunctionSpec, resumeAnnotation, zeroAnnotation, zeroWays } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
 import { checkCommand, checkEnvironment } from "./check-environment.ts";
@@ -12,6 +12,9 @@ const defaultMin = 1;
 /** The least replicas of a function, which is also how many it starts with. */
 export const minReplicas = (spec: Pick<FunctionSpec, "labels">): number =>
   Number(spec.labels?.[minLabel] ?? defaultMin);
+
+/** How many replicas a function that is wanted has at least. */
+export const leastAwake = (spec: Pick<FunctionSpec, "labels">): number => Math.max(1, minReplicas(spec));
 
 type Shape = (value: unknown) => boolean;
 
@@ -59,10 +62,18 @@ const checkLabels = (labels: Readonly<Record<string, string>>): readonly string[
   return faults;
 };
 
-const checkAnnotations = ({ [resumeAnnotation]: resume }: Readonly<Record<string, string>>): readonly string[] =>
-  resume === undefined || resume === "true" || resume === "false"
-    ? []
-    : [`annotation ${resumeAnnotation} must be true or false; got ${JSON.stringify(resume)}`];
+const choices: Readonly<Record<string, readonly string[]>> = {
+  [resumeAnnotation]: ["true", "false"],
+  [zeroAnnotation]: zeroWays,
+};
+
+const checkAnnotations = (annotations: Readonly<Record<string, string>>): readonly string[] =>
+  Object.entries(choices).flatMap(([key, values]) => {
+    const value = annotations[key];
+    return value === undefined || values.includes(value)
+      ? []
+      : [`annotation ${key} must be ${values.join(" or ")}; got ${JSON.stringify(value)}`];
+  });
 
 const checkAmounts = (
   field: "limits" | "requests",
