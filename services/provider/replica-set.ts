@@ -95,12 +95,12 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     const replica = state?.find(exit.id);
     if (!state || !replica) return;
     clearTimers(replica);
-    const { isResting } = replica.sleep;
+    const wasFrozen = replica.state === "frozen";
     state.enter(replica, "exited", Date.now());
     // One that was killed said nothing, and its callers wait for this.
     if (exit.signal === null && !replica.lastWords) await hearLastWords(bus);
     // One that was frozen had no call: its end on our wish is as good as a clean one.
-    const isClean = (exit.code === 0 && exit.signal === null) || (isResting && replica.stopping);
+    const isClean = (exit.code === 0 && exit.signal === null) || (wasFrozen && replica.stopping);
     const message = exit.reason ?? replica.lastWords?.reason ?? describeExit(exit);
     if (!replica.lastWords)
       announceFor(bus, replica, "exited", {
@@ -110,7 +110,7 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     // A clean end of which the watchdog said nothing is the function's `process.exit(0)`: nobody asked for that one.
     if (!replica.stopping && !(isClean && replica.lastWords)) {
       // What ends a frozen one is not its function's doing, and says nothing of the next start.
-      if (!isResting) noteCrash(state, replica, exit.signal, message);
+      if (!wasFrozen) noteCrash(state, replica, exit.signal, message);
       // What follows the first line of last words are the function's own lines, which are in its log already.
       logEnd(bus, replica, replica.lastWords ? (message.split("\n")[0] ?? "") : message);
       log.warn("a replica ended", { function: state.key, replica: replica.id, reason: message });
