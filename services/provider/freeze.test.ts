@@ -106,6 +106,29 @@ describe("a function that freezes at zero", function () {
     await client.close();
   });
 
+  it("loses no plain NATS request while it goes to sleep and wakes, because somebody is always in the queue group", async () => {
+    const id = await deploy("hammered");
+    const creds = readFileSync(platform.nats.credsFile("invoke"), "utf8");
+    const client = await connectWatched(platform.nats, creds, "_INBOX");
+    let calling = true;
+    const answers = new Set<string>();
+    const call = async (): Promise<void> => {
+      while (calling)
+        answers.add(
+          await client.nc.request(`busker.invoke.${namespace}.hammered`, "x", { timeout: 5000 }).then(
+            (reply) => reply.string(),
+            (error: unknown) => String(error),
+          ),
+        );
+    };
+    const callers = [call(), call(), call(), call()];
+    for (let round = 0; round < 60; round += 1) await platform.wish("scale", "hammered", { replicas: 0 });
+    calling = false;
+    await Promise.all(callers);
+    expect([...answers]).to.deep.equal([`x ${files.pidOf(id)}`]);
+    await client.close();
+  });
+
   it("finishes the call in flight before it freezes, and takes another meanwhile, because none may be lost", async () => {
     const slow = await platform.addBundle(
       handlerFiles(
