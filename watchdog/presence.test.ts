@@ -113,12 +113,14 @@ describe("createPresence()", function () {
     await until("its return", () => readies() === 2);
 
     lengthMs = 2000;
-    const second = request(invokeSubject(namespace, name), "b");
+    let isAnswered = false;
+    const second = request(invokeSubject(namespace, name), "b").finally(() => (isAnswered = true));
     await caller.nc.flush();
     order({ kind: "freeze", number: 2 });
     await until("its leave", () => statesOf().filter((state) => state === "draining").length === 2);
     order({ kind: "resume" });
     await until("its second return", () => readies() >= 3);
+    expect(isAnswered).to.equal(false);
     lengthMs = 0;
     expect((await request(invokeSubject(namespace, name), "c")).string()).to.equal("c");
     expect((await second).string()).to.equal("b");

@@ -8,7 +8,7 @@ import { connectWatched } from "../../test/support/watched-client.ts";
 import { processorTicks, processStates, stateOf, ticksOf, untilPaused } from "./fixtures/frozen.ts";
 import { handlerFiles, isExitOf, openReplicaFiles, type ReplicaFiles, whoAmI } from "./fixtures/replica-files.ts";
 import { startTestPlatform, type TestPlatform, textOf, untilValue } from "./fixtures/test-provider.ts";
-import { findByEnvironment } from "./process-identity.ts";
+import { findByEnvironment, signalProcess } from "./process-identity.ts";
 import type { Provider } from "./provider.ts";
 
 const namespace = "openfaas-fn";
@@ -31,6 +31,7 @@ describe("a function that freezes at zero", function () {
   let provider: Provider;
   let files: ReplicaFiles;
   let image: string;
+  const loops: number[] = [];
 
   const deploy = async (name: string, more: Partial<FunctionSpec> = {}): Promise<string> => {
     const spec = { name, image, envVars: { mode: "handler" }, annotations, ...more };
@@ -59,6 +60,8 @@ describe("a function that freezes at zero", function () {
   });
   after(async () => {
     await provider?.stop();
+    // Gone with its replica, if all is well.
+    for (const pid of loops) signalProcess(pid, "SIGKILL");
     await platform?.stop();
   });
 
@@ -80,6 +83,7 @@ describe("a function that freezes at zero", function () {
     await eventually("its processes", () => (processStates(files, id).length === 3 ? true : undefined));
     const answer = await say("busy", "");
     const bare = Number(answer.split(" ")[1]);
+    loops.push(bare);
     await freeze("busy", id);
     const before = processorTicks(files, id) + ticksOf(bare);
     // What is to be seen is that time passes and nothing happens; a running loop gets some of any 300 ms.
