@@ -36,6 +36,8 @@ export interface ReplicaSetParts {
 
 // What a watchdog needs beyond its function's timeout: two seconds for the function's processes, and itself.
 const stopExtraMs = 5000;
+// A thaw takes milliseconds; with the connection lost meanwhile and the server busy, not seconds.
+const wakeMs = 5000;
 // setTimeout's longest wait: a longer one would fire at once.
 const longestWaitMs = 2 ** 31 - 1;
 
@@ -131,7 +133,7 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     backend.stop(replica.id);
     replica.killTimer ??= setTimeout(() => backend.kill(replica.id), graceMs(replica));
   };
-  const sleeper = createSleeper({ bus, backend, log, drain, kill, graceMs });
+  const sleeper = createSleeper({ bus, backend, log, drain, kill, graceMs, wakeMs });
   const all = (): readonly ReplicaView[] => [...owners].flatMap(([id, state]) => state.find(id) ?? []);
 
   return {

@@ -42,10 +42,9 @@ export interface SleeperParts {
   readonly kill: (replica: ReplicaView) => void;
   /** How long a replica may take to finish its calls, by its timeout. */
   readonly graceMs: (replica: ReplicaView) => number;
+  /** How long one may take to wake up. */
+  readonly wakeMs: number;
 }
-
-// A thaw takes milliseconds; with the connection lost meanwhile and the server busy, not seconds.
-const wakeMs = 5000;
 
 /** A replica that is awake, or one that was found paused. */
 export const newSleep = (isPaused: boolean): Sleep => ({
@@ -57,7 +56,7 @@ export const newSleep = (isPaused: boolean): Sleep => ({
 });
 
 /** Makes a sleeper on a backend that may have no `freeze`; then it is never asked for one. */
-export const createSleeper = ({ bus, backend, log, drain, kill, graceMs }: SleeperParts): Sleeper => {
+export const createSleeper = ({ bus, backend, log, drain, kill, graceMs, wakeMs }: SleeperParts): Sleeper => {
   let lastOrder = 0;
   const isGone = (replica: ReplicaView): boolean => replica.stopping || replica.state === "exited";
   const send = ({ id }: ReplicaView, order: ReplicaOrder): void =>
@@ -76,28 +75,26 @@ export const createSleeper = ({ bus, backend, log, drain, kill, graceMs }: Sleep
     end(replica);
   };
 
+  // Whoever sees `isChanging` can be sure that his wish is looked at: it ends in the same turn as the last look.
   const change = async (replica: ReplicaView): Promise<void> => {
     const { id, sleep } = replica;
-    while (!isGone(replica) && sleep.isPaused !== (replica.asleep && sleep.isResting))
-      if (sleep.isPaused) {
-        await backend.thaw?.(id);
-        sleep.isPaused = false;
-      } else {
-        await backend.freeze?.(id);
-        sleep.isPaused = true;
-      }
-  };
-  const settle = (replica: ReplicaView): void => {
-    const { sleep } = replica;
     if (sleep.isChanging) return;
     sleep.isChanging = true;
-    change(replica)
-      .catch((error: unknown) =>
-        sleep.isPaused
-          ? fail(replica, "could not thaw a replica; it is replaced", describeError(error), kill)
-          : fail(replica, "could not freeze a replica; it is stopped", describeError(error), drain),
-      )
-      .finally(() => (sleep.isChanging = false));
+    try {
+      while (!isGone(replica) && sleep.isPaused !== (replica.asleep && sleep.isResting)) {
+        await (sleep.isPaused ? backend.thaw?.(id) : backend.freeze?.(id));
+        sleep.isPaused = !sleep.isPaused;
+      }
+    } finally {
+      sleep.isChanging = false;
+    }
+  };
+  const settle = (replica: ReplicaView): void => {
+    change(replica).catch((error: unknown) =>
+      replica.sleep.isPaused
+        ? fail(replica, "could not thaw a replica; it is replaced", describeError(error), kill)
+        : fail(replica, "could not freeze a replica; it is stopped", describeError(error), drain),
+    );
   };
 
   const expect = (replica: ReplicaView, withinMs: number, onLate: () => void): void => {
