@@ -38,6 +38,7 @@ const exitWith = async (
   replica.announce("exited", reason);
   // A bus that is away cannot hear it: the provider sees the process end.
   if (bus.isConnected()) await bus.nc.flush();
+  else if (reason !== undefined) process.stderr.write(`${reason}\n`);
   process.exit(code);
 };
 

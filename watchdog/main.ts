@@ -11,7 +11,7 @@ import { processTree } from "./process-tree.ts";
 import { readLaunch } from "./read-launch.ts";
 import { createReplica } from "./replica.ts";
 import { createReporter } from "./reporter.ts";
-import { scheduleRenewal } from "./renewal.ts";
+import { scheduleRenewal, watchRunOut } from "./renewal.ts";
 
 /*
  * One replica: `node watchdog.mjs LAUNCH-FILE`, or `-` when the launch comes by standard input. Starts the function, waits until it really answers, subscribes,
@@ -74,6 +74,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const isInside = config.mode === "handler";
   if (limitBytes !== undefined) watchMemory({ tree, limitBytes, isInside, over: (reason) => ending.end(1, reason) });
   scheduleRenewal(credentials.source, replica);
+  if (credentials.onRenew) watchRunOut(credentials.source, bus, (reason) => ending.end(1, reason));
   await replica.open();
 };
 

@@ -1,8 +1,11 @@
+import type { Bus } from "../services/bus/connection.ts";
 import type { CredentialSource } from "../services/bus/credentials.ts";
 import type { Replica } from "./replica.ts";
 
 // The provider renews credentials at half of their life; a replica goes over to them at this part of it.
 const renewAfter = 0.75;
+// The server may be away when they run out, and nothing changes then.
+const runOutLookMs = 1000;
 // setTimeout's longest wait: a longer one would fire at once.
 const longestWaitMs = 2 ** 31 - 1;
 
@@ -20,6 +23,20 @@ const readLife = (credentials: CredentialSource): Life | undefined => {
 
 const remainingMs = ({ issuedMs, expiresMs }: Life): number =>
   Math.max(1000, issuedMs + (expiresMs - issuedMs) * renewAfter - Date.now());
+
+/**
+ * Calls `onRunOut` when there is no connection and these credentials make none any more. For credentials in memory:
+ * renewed ones come over the connection, so that they never come again. One that was frozen for long meets this.
+ */
+export const watchRunOut = (credentials: CredentialSource, bus: Bus, onRunOut: (reason: string) => void): void => {
+  const look = (): void => {
+    const life = readLife(credentials);
+    if (life && Date.now() >= life.expiresMs && !bus.isConnected())
+      onRunOut(`its credentials ran out at ${new Date(life.expiresMs).toISOString()}, and its connection is gone`);
+  };
+  bus.onChange(look);
+  setInterval(look, runOutLookMs).unref();
+};
 
 /**
  * Connects again with renewed credentials before the old ones run out, because the server ends a connection whose
