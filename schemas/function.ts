@@ -81,16 +81,6 @@ export const resumeAnnotation = "com.busker.stream.resume";
 export const keepsEvents = (spec: Pick<FunctionSpec, "annotations">): boolean =>
   spec.annotations?.[resumeAnnotation] === "true";
 
-/** The annotation that says what becomes of a function's last replicas at zero: `stop` (the default) or `freeze`. */
-export const zeroAnnotation = "com.busker.zero";
-
-/** What it may say. */
-export const zeroWays = ["stop", "freeze"] as const;
-
-/** Whether replicas of a function at zero are kept frozen, to be thawed for the next call. */
-export const freezesAtZero = (spec: Pick<FunctionSpec, "annotations">): boolean =>
-  spec.annotations?.[zeroAnnotation] === "freeze";
-
 /** The most replicas of one function: what is beyond is a mistyped number. */
 export const maxReplicas = 10_000;
 

@@ -36,6 +36,7 @@ const controls: { readonly [K in ReplicaMessage["kind"]]: Extract<ReplicaMessage
   freeze: { kind: "freeze", number: 1 },
   resume: { kind: "resume" },
   renew: { kind: "renew", jwt: "a.b.c" },
+  secret: { kind: "secret", name: "token", version: 7, box: "AAAA" },
   cancel: { kind: "cancel", callId: "c1" },
   ping: { kind: "ping" },
   reserve: { kind: "reserve", since: 1_769_860_800_123 },

@@ -4,8 +4,6 @@ import type { Replica } from "./replica.ts";
 
 // The provider renews credentials at half of their life; a replica goes over to them at this part of it.
 const renewAfter = 0.75;
-// The server may be away when they run out, and nothing changes then.
-const runOutLookMs = 1000;
 // setTimeout's longest wait: a longer one would fire at once.
 const longestWaitMs = 2 ** 31 - 1;
 
@@ -25,20 +23,6 @@ const remainingMs = ({ issuedMs, expiresMs }: Life): number =>
   Math.max(1000, issuedMs + (expiresMs - issuedMs) * renewAfter - Date.now());
 
 /**
- * Calls `onRunOut` when there is no connection and these credentials make none any more. For credentials in memory:
- * renewed ones come over the connection, so that they never come again. One that was frozen for long meets this.
- */
-export const watchRunOut = (credentials: CredentialSource, bus: Bus, onRunOut: (reason: string) => void): void => {
-  const look = (): void => {
-    const life = readLife(credentials);
-    if (life && Date.now() >= life.expiresMs && !bus.isConnected())
-      onRunOut(`its credentials ran out at ${new Date(life.expiresMs).toISOString()}, and its connection is gone`);
-  };
-  bus.onChange(look);
-  setInterval(look, runOutLookMs).unref();
-};
-
-/**
  * Connects again with renewed credentials before the old ones run out, because the server ends a connection whose
  * credentials have: drained first, so that no call is cut.
  */
@@ -53,3 +37,17 @@ export const scheduleRenewal = (credentials: CredentialSource, replica: Replica)
   };
   setTimeout(() => void renew(), Math.min(remainingMs(life), longestWaitMs)).unref();
 };
+
+/**
+ * Ends a replica whose credentials are in memory alone when they have run out and a server has refused them: the order that
+ * would renew them comes over the bus, where this replica never comes again. Whoever started it starts another.
+ */
+export const endWhenLapsed = (
+  bus: Pick<Bus, "onRefused">,
+  credentials: CredentialSource,
+  over: (reason: string) => void,
+): void =>
+  bus.onRefused(() => {
+    const { expiresMs = Number.POSITIVE_INFINITY } = readLife(credentials) ?? {};
+    if (expiresMs <= Date.now()) over("its credentials ran out and were not renewed");
+  });

@@ -1,5 +1,5 @@
 import { BuskerError } from "../schemas/errors.ts";
-import type { ReplicaControl, ReplicaLoad, ReplicaOrder } from "../schemas/invocation.ts";
+import type { ReplicaControl, ReplicaLoad, ReplicaOrder, SecretOrder } from "../schemas/invocation.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { invokeSubject, replicaSubject, type ReplicaState } from "../schemas/subjects.ts";
 import { replicaEventType } from "../schemas/events.ts";
@@ -42,6 +42,8 @@ export interface ReplicaParts {
   readonly onDrain: () => void;
   /** The JWT that follows; absent: credentials are renewed in their file. */
   readonly onRenew?: ((jwt: string) => void) | undefined;
+  /** A secret's newer value; absent: secrets are renewed in their files. */
+  readonly onSecret?: ((order: SecretOrder) => void) | undefined;
 }
 
 // A call that a full replica passes on lands on another full one with the load's probability each time: at 80 % load
@@ -151,6 +153,8 @@ export const createReplica = (parts: ReplicaParts): Replica => {
         return presence.freeze(order.number);
       case "resume":
         return presence.resume();
+      case "secret":
+        return parts.onSecret?.(order);
     }
   };
 

@@ -130,8 +130,8 @@ const invoking: Readonly<Record<string, Channel>> = {
   },
   replicaOrder: {
     subject: subjects.replicaOrderSubject(replica),
-    description: "To one replica, from the provider: drain, or go on with a renewed user JWT",
-    messages: ["control.drain", "control.freeze", "control.resume", "control.renew"],
+    description: "To one replica, from the provider: drain, go on with a renewed user JWT, take a secret's newer value",
+    messages: ["control.drain", "control.freeze", "control.resume", "control.renew", "control.secret"],
     code: { replicaOrderSubject: subjects.replicaOrderSubject(replica) },
   },
   demand: {
@@ -214,6 +214,16 @@ const telling: Readonly<Record<string, Channel>> = {
       functionAnyFilter: subjects.functionAnyFilter,
     },
   })),
+  "function.progress": {
+    subject: subjects.functionProgressSubject(namespace, name),
+    description: "How far a wish is, while it is carried out: an image that is pulled",
+    messages: ["io.busker.function.progress"],
+    code: {
+      functionProgressSubject: subjects.functionProgressSubject(namespace, name),
+      functionProgressFilter: subjects.functionProgressFilter,
+      functionAnyFilter: subjects.functionAnyFilter,
+    },
+  },
   ...eventChannels(subjects.replicaStates, (state) => ({
     type: replicaEventType(state),
     subject: subjects.replicaSubject(state, namespace, name, replica),

@@ -66,10 +66,10 @@ export interface Backend {
   readonly catchUp?: (id: string) => void;
   /** Takes over the replicas of an earlier provider and clears up after those that are gone. To be called once. */
   readonly adopt: () => Promise<readonly FoundReplica[]>;
-  /** Called once for each replica that has ended and left nothing behind. */
+  /** Called once for each replica that has ended. What it leaves behind is removed by then, or when `close` resolves. */
   readonly onExit: (listener: (exit: ReplicaExit) => void) => void;
   /** Frees what none of these functions uses, no replica and no start under way. */
   readonly collect: (inUse: readonly FunctionSpec[]) => Promise<void>;
   /** Stops watching; replicas go on. */
-  readonly close: () => void;
+  readonly close: () => void | Promise<void>;
 }

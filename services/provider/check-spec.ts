@@ -1,7 +1,8 @@
 import { BuskerError } from "../../schemas/errors.ts";
-import { bundleScheme, type FunctionSpec, resumeAnnotation, zeroAnnotation, zeroWays } from "../../schemas/function.ts";
+import { bundleScheme, type FunctionSpec, type ResourceAmounts } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
+import { checkAnnotations } from "./check-annotations.ts";
 import { checkCommand, checkEnvironment } from "./check-environment.ts";
 
 /** The label that sets a function's least replicas, and what it is without. */
@@ -62,23 +63,12 @@ const checkLabels = (labels: Readonly<Record<string, string>>): readonly string[
   return faults;
 };
 
-const choices: Readonly<Record<string, readonly string[]>> = {
-  [resumeAnnotation]: ["true", "false"],
-  [zeroAnnotation]: zeroWays,
-};
-
-const checkAnnotations = (annotations: Readonly<Record<string, string>>): readonly string[] =>
-  Object.entries(choices).flatMap(([key, values]) => {
-    const value = annotations[key];
-    return value === undefined || values.includes(value)
+const checkAmounts = (field: "limits" | "requests", { memory, cpu, ...others }: ResourceAmounts): readonly string[] => [
+  ...Object.entries(others).flatMap(([key, count]) =>
+    !key.endsWith("/gpu") || /^\d{1,3}$/.test(count)
       ? []
-      : [`annotation ${key} must be ${values.join(" or ")}; got ${JSON.stringify(value)}`];
-  });
-
-const checkAmounts = (
-  field: "limits" | "requests",
-  { memory, cpu }: { memory?: string; cpu?: string },
-): readonly string[] => [
+      : [`${field}.${key} must be a whole number; got ${JSON.stringify(count)}`],
+  ),
   ...(memory === undefined || parseMemoryBytes(memory) !== undefined
     ? []
     : [`${field}.memory must be an amount of bytes such as 128Mi; got ${JSON.stringify(memory)}`]),
@@ -91,7 +81,7 @@ const checkContent = (spec: FunctionSpec): readonly string[] => [
   ...checkEnvironment(spec.envVars ?? {}),
   ...(spec.image.startsWith(bundleScheme) ? checkCommand(spec.envVars ?? {}, spec.envProcess) : []),
   ...checkLabels(spec.labels ?? {}),
-  ...checkAnnotations(spec.annotations ?? {}),
+  ...checkAnnotations(spec),
   ...checkAmounts("limits", spec.limits ?? {}),
   ...checkAmounts("requests", spec.requests ?? {}),
 ];

@@ -1,4 +1,5 @@
-import { type FunctionRecord, freezesAtZero, type ReplicaRecord } from "../../schemas/function.ts";
+import { freezesAtZero } from "../../schemas/annotations.ts";
+import type { FunctionRecord, ReplicaRecord } from "../../schemas/function.ts";
 import type { BackOff } from "./back-off.ts";
 import { leastAwake } from "./check-spec.ts";
 

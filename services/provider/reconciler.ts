@@ -1,4 +1,5 @@
-import { type FunctionRecord, type FunctionSpec, freezesAtZero, zeroAnnotation } from "../../schemas/function.ts";
+import { freezesAtZero, zeroAnnotation } from "../../schemas/annotations.ts";
+import type { FunctionRecord, FunctionSpec } from "../../schemas/function.ts";
 import { formatFunctionName, type FunctionName, parseFunctionName } from "../../schemas/names.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { Change, Entry } from "../bus/kv.ts";
