@@ -94,9 +94,19 @@ describe("README.md", function () {
   });
 
   it("its examples run as they stand, one after the other, and give what they promise", () => {
-    const [first = "", overNats = "", byClient = "", samples = "", life = "", ticker = "", secrets = "", ...rest] =
-      blocks("sh").map(run);
+    const [
+      first = "",
+      overNats = "",
+      byClient = "",
+      samples = "",
+      life = "",
+      ticker = "",
+      secrets = "",
+      sleeper = "",
+      ...rest
+    ] = blocks("sh").map(run);
     expect(rest).to.deep.equal([]);
+    expect(sleeper).to.match(/(here since \S+\n)[^]*replica: +sleeper-\w+ (draining|frozen) since [^]*\1$/);
     expect(first).to.match(/^\d+ lines, \d+ words, \d+ bytes\n[^]*Hello, you!\n$/);
     expect(overNats).to.equal("Hello, bus!\n\n");
     expect(byClient).to.equal("200 0 lines, 3 words, 13 bytes\n\n");
