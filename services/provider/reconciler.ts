@@ -1,13 +1,12 @@
-import type { FunctionRecord } from "../../schemas/function.ts";
+import { freezesAtZero, zeroAnnotation } from "../../schemas/annotations.ts";
+import type { FunctionRecord, FunctionSpec } from "../../schemas/function.ts";
 import { formatFunctionName, type FunctionName, parseFunctionName } from "../../schemas/names.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { Change, Entry } from "../bus/kv.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Backend, ServiceBackend } from "./backend.ts";
 import { FunctionState } from "./function-state.ts";
-import { planReplicas } from "./plan-replicas.ts";
-import { createReplicaSet } from "./replica-set.ts";
-import { createServiceSet } from "./service-set.ts";
+import { createFleet, type Fleet } from "./fleet.ts";
 import type { StatusWriter } from "./status-writer.ts";
 
 /** What brings replicas to what is wished, function by function. */
@@ -23,6 +22,8 @@ export interface Reconciler {
   readonly adopt: () => Promise<void>;
   /** Plans from now on: to be called when the wish is known, or replicas of an earlier provider would look unwished. */
   readonly start: () => void;
+  /** Takes what a replica has said of itself, and has been noted. */
+  readonly hear: Fleet["hear"];
   /** Plans every function again. */
   readonly reconcileAll: () => void;
   /** Plans one function again after its replicas have changed. */
@@ -43,50 +44,10 @@ export interface ReconcilerParts {
   readonly onChange: (state: FunctionState) => void;
 }
 
-/** What brings the replicas of functions to what is wished, whoever starts them. */
-interface Fleet {
-  /** Begins all that brings a function to its wish; gives when to look again though nothing happens. */
-  readonly bring: (state: FunctionState, nowMs: number) => number | undefined;
-  readonly adopt: () => Promise<void>;
-  readonly drainAll: (graceMs: number) => Promise<void>;
-  readonly clearTimers: () => void;
-}
-
-/** What a fleet works with. */
-type FleetParts = Omit<ReconcilerParts, "status" | "onChange"> & {
-  readonly open: (name: FunctionName) => FunctionState;
-  readonly onEnded: (state: FunctionState) => void;
-};
-
-const createReplicaFleet = (backend: Backend, { open, ...parts }: FleetParts): Fleet => {
-  const replicas = createReplicaSet({ ...parts, backend });
-  return {
-    ...replicas,
-    // In one go: a second plan always sees what the first one has begun.
-    bring: (state, nowMs) => {
-      const { record, backOff } = state;
-      const plan = planReplicas({ record, replicas: state.replicas, backOff, nowMs });
-      if (record) for (let left = plan.start; left > 0; left -= 1) replicas.start(state, record);
-      for (const id of plan.drain) {
-        const replica = state.find(id);
-        if (replica) replicas.drain(replica);
-      }
-      return plan.againAtMs;
-    },
-    adopt: async () => {
-      for (const replica of await backend.adopt()) replicas.adopt(open(replica), replica);
-    },
-  };
-};
-
-const createFleet = (parts: FleetParts): Fleet =>
-  "apply" in parts.backend
-    ? createServiceSet({ ...parts, backend: parts.backend, onChange: parts.onEnded })
-    : createReplicaFleet(parts.backend, parts);
-
 /** Makes a reconciler; nothing happens until it is started. */
 export const createReconciler = ({ bus, backend, status, log, onChange }: ReconcilerParts): Reconciler => {
   const states = new Map<string, FunctionState>();
+  const canFreeze = "freeze" in backend && backend.freeze !== undefined;
   let running = false;
 
   const open = ({ namespace, name }: FunctionName): FunctionState => {
@@ -96,8 +57,13 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     return state;
   };
 
+  const warningsFor = (spec: FunctionSpec): readonly string[] => [
+    ...backend.listUnenforced(spec),
+    ...(canFreeze || !freezesAtZero(spec) ? [] : [`${zeroAnnotation}: freeze is not done here; replicas are stopped`]),
+  ];
+
   const report = (state: FunctionState): void => {
-    const warnings = state.record && backend.listUnenforced(state.record.spec);
+    const warnings = state.record && warningsFor(state.record.spec);
     status.write(state.key, state.isOver ? undefined : state.toStatus(warnings));
     onChange(state);
     if (state.isOver && state.isRemoved) states.delete(state.key);
@@ -116,9 +82,10 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     if (!running) return;
     const nowMs = Date.now();
     const stableAtMs = state.forgetFailures(nowMs);
-    const againAtMs = replicas.bring(state, nowMs);
+    const { againAtMs, afterReport } = replicas.bring(state, nowMs);
     planAgain(state, [againAtMs, stableAtMs, state.noteSlowStart(nowMs)]);
     report(state);
+    afterReport?.();
   };
 
   const take = (name: FunctionName, record: FunctionRecord | undefined, revision: number): void => {
@@ -147,6 +114,7 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     takeRemoval,
     reconcile,
     freeze,
+    hear: replicas.hear,
     take: (change) =>
       change.kind === "put"
         ? take(change.entry.value.spec, change.entry.value, change.entry.revision)

@@ -12,7 +12,9 @@ import { settleEnd } from "./settle-end.ts";
 /** The services of all functions, beside `ReplicaSet`: here the engine starts and ends replicas, and we hear of it. */
 export interface ServiceSet {
   /** Begins what brings a function's service to its wish; gives when to try again, milliseconds since the epoch. */
-  readonly bring: (state: FunctionState, nowMs: number) => number | undefined;
+  readonly bring: (state: FunctionState, nowMs: number) => { readonly againAtMs?: number };
+  /** Nothing of a service follows from what a replica says: the engine has the count. */
+  readonly hear: () => void;
   /** Hears of all services and replicas there are, and follows them from then on. */
   readonly adopt: () => Promise<void>;
   /** Leaves services as they are: they are the cluster's, and go on without a provider. */
@@ -108,7 +110,7 @@ export const createServiceSet = ({ bus, backend, log, open, onChange }: ServiceS
   };
 
   const begin = (slot: ServiceSlot, step: Step): void => {
-    const { record } = slot.state;
+    const { wish: record } = slot.state;
     slot.busy = true;
     carryOut(slot, step, record)
       .catch((error: unknown) => {
@@ -122,16 +124,16 @@ export const createServiceSet = ({ bus, backend, log, open, onChange }: ServiceS
       });
   };
 
-  const bring = (state: FunctionState, nowMs: number): number | undefined => {
+  const bring: ServiceSet["bring"] = (state, nowMs) => {
     const slot = slotOf(state);
-    if (slot.busy) return undefined;
-    const step = stepOf(slot, state.record);
-    if (step === "none") return undefined;
-    const { backOff } = state;
-    const waits = step === "apply" && backOff?.revision === state.record?.revision && slot.applied === undefined;
-    if (waits && backOff !== undefined && backOff.nextTryAtMs > nowMs) return backOff.nextTryAtMs;
+    if (slot.busy) return {};
+    const { wish: record, backOff } = state;
+    const step = stepOf(slot, record);
+    if (step === "none") return {};
+    const waits = step === "apply" && backOff?.revision === record?.revision && slot.applied === undefined;
+    if (waits && backOff !== undefined && backOff.nextTryAtMs > nowMs) return { againAtMs: backOff.nextTryAtMs };
     begin(slot, step);
-    return undefined;
+    return {};
   };
 
   const enter = (slot: ServiceSlot, replica: ServiceReplica): void => {
@@ -224,6 +226,7 @@ export const createServiceSet = ({ bus, backend, log, open, onChange }: ServiceS
 
   return {
     bring,
+    hear: () => {},
     adopt: () =>
       backend.follow({
         onNews: hear,

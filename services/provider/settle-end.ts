@@ -24,10 +24,12 @@ export const settleEnd = async (
   replica: ReplicaView,
   exit: ReplicaExit,
 ): Promise<string> => {
+  const wasFrozen = replica.state === "frozen";
   state.enter(replica, "exited", Date.now());
   // One that was killed said nothing, and its callers wait for this.
   if (exit.signal === null && !replica.lastWords) await hearLastWords(bus);
-  const isClean = exit.code === 0 && exit.signal === null;
+  // One that was frozen had no call: its end on our wish is as good as a clean one.
+  const isClean = (exit.code === 0 && exit.signal === null) || (wasFrozen && replica.stopping);
   const message = exit.reason ?? replica.lastWords?.reason ?? describeExit(exit);
   if (!replica.lastWords)
     announceFor(bus, replica, "exited", {
@@ -36,7 +38,8 @@ export const settleEnd = async (
     });
   // A clean end of which the watchdog said nothing is the function's `process.exit(0)`: nobody asked for that one.
   if (!replica.stopping && !(isClean && replica.lastWords)) {
-    noteCrash(state, replica, exit.signal, message);
+    // What ends a frozen one is not its function's doing, and says nothing of the next start.
+    if (!wasFrozen) noteCrash(state, replica, exit.signal, message);
     // What follows the first line of last words are the function's own lines, which are in its log already.
     logEnd(bus, replica, replica.lastWords ? (message.split("\n")[0] ?? "") : message);
     log.warn("a replica ended", { function: state.key, replica: replica.id, reason: message });

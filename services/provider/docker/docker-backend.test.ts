@@ -310,7 +310,9 @@ describe("openDockerBackend()", function () {
       const backend = docker.backend();
       await backend.freeze?.(id);
       const container = await docker.containerOf("frozen");
+      await backend.freeze?.(id);
       expect((await container.inspect()).State.Paused).to.equal(true);
+      await backend.thaw?.(id);
       await backend.thaw?.(id);
       expect((await container.inspect()).State.Paused).to.equal(false);
       expect(await call("frozen", "awake")).to.equal("awake");

@@ -1,3 +1,4 @@
+import { describeError } from "../../runtime/log.ts";
 import type Docker from "dockerode";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { bundleDigest, type FunctionSpec } from "../../../schemas/function.ts";
@@ -170,12 +171,14 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     kill: containers.kill,
     freeze: async (id) => {
       const replica = containers.find(id);
-      if (replica) await docker.getContainer(replica.containerId).pause();
+      if (replica) await unlessDone(docker.getContainer(replica.containerId).pause());
     },
     thaw: async (id) => {
       const replica = containers.find(id);
-      if (!replica) return;
-      await docker.getContainer(replica.containerId).unpause();
+      if (replica) await unlessDone(docker.getContainer(replica.containerId).unpause());
+    },
+    catchUp: (id) => {
+      secrets.catchUp(id);
       credentials.renew(id);
     },
     adopt: async () => {
@@ -208,4 +211,11 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       await containers.close();
     },
   };
+};
+
+/** Passes over the engine's word that a container is paused already, or is not: somebody else did the same by hand. */
+const unlessDone = async (change: Promise<unknown>): Promise<void> => {
+  await change.catch((error: unknown) => {
+    if (!/is (already|not) paused/.test(describeError(error))) throw error;
+  });
 };
