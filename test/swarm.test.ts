@@ -9,6 +9,7 @@ import { createInbox } from "nats";
 import { textOf, untilValue } from "../services/provider/fixtures/test-provider.ts";
 import type { Provider } from "../services/provider/provider.ts";
 import { createService, updateService } from "../services/provider/swarm/engine-calls.ts";
+import { openNamespaceNetworks } from "../services/provider/swarm/namespace-network.ts";
 import { makeImage } from "./support/images.ts";
 import { eventually } from "./support/platform.ts";
 
@@ -27,7 +28,7 @@ interface ServiceFacts {
     readonly Mode: { readonly Replicated?: { readonly Replicas: number } };
     readonly TaskTemplate: {
       readonly Resources?: { readonly Limits?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number } };
-      readonly ContainerSpec?: { readonly Env?: readonly string[] };
+      readonly ContainerSpec?: { readonly Image?: string };
     };
     readonly EndpointSpec?: { readonly Mode?: string; readonly Ports?: unknown };
   };
@@ -251,6 +252,43 @@ describe("functions on Docker Swarm", function () {
     );
     await remove("healed");
     await rig.docker.getService(foreign).remove();
+  });
+
+  it("leaves a function to the image that it was deployed with, though the tag has moved, when a provider comes back", async () => {
+    const moving = { ...answerImage, name: "moving" };
+    await rig.addImage(moving);
+    await deployWell("moving", "echo", { image: "moving:1" });
+    await untilReady("moving", 1);
+    const imageOf = async () => (await serviceOf("moving"))?.Spec.TaskTemplate.ContainerSpec?.Image;
+    const before = await imageOf();
+    await provider.leave();
+    await rig.addImage({ ...moving, changes: [...(moving.changes ?? []), "LABEL moved=1"] });
+    provider = await rig.platform.openProvider({ backend: rig.backend });
+    // What the provider has to do to the service at its start, it has done before it does this.
+    await scale("moving", 2);
+    await untilReady("moving", 2);
+    expect(await imageOf()).to.equal(before);
+    await remove("moving");
+  });
+
+  it("uses the overlay network that it is told to, refuses any other, and removes none that is not its own", async () => {
+    const made = await rig.docker.createNetwork({ Name: "given", Driver: "overlay", Attachable: true });
+    const networksOf = (given: string | undefined) => openNamespaceNetworks(rig.docker, "someotherid", given);
+    const reasonOf = (given: string): Promise<string> =>
+      networksOf(given)
+        .hold("ns")
+        .then(() => "held", String);
+    expect((await networksOf("given").hold("ns")).id).to.equal(made.id);
+    expect(await reasonOf("bridge")).to.include("bridge is a network of one engine");
+    expect(await reasonOf("nowhere")).to.include("nowhere is no network");
+    const own = networksOf(undefined);
+    const held = await own.hold("ns");
+    await own.collect(new Set());
+    expect((await own.hold("ns")).id, "a network that is held").to.equal(held.id);
+    await networksOf(undefined).collect(new Set());
+    const names = (await rig.docker.listNetworks()).map(({ Name }) => Name);
+    expect(names).to.include("given").and.not.include("busker-someotherid-ns");
+    await made.remove();
   });
 
   it("fails only the calls in a machine that dies, at once, and has its replicas on the other", async () => {

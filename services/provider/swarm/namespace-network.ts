@@ -9,7 +9,8 @@ const namespaceLabel = "com.busker.namespace";
 interface NetworkFacts {
   readonly Id: string;
   readonly Name?: string;
-  readonly Driver?: string;
+  /** `swarm` for one of all nodes. Its driver is not told before it is used for the first time. */
+  readonly Scope?: string;
   readonly Labels?: Readonly<Record<string, string>> | null;
 }
 
@@ -39,10 +40,10 @@ export const openNamespaceNetworks = (
 
   const findGiven = async (name: string): Promise<string> => {
     const facts = await inspect(name);
-    if (facts?.Driver === "overlay") return facts.Id;
+    if (facts?.Scope === "swarm") return facts.Id;
     throw new BuskerError(
       "unsupported",
-      `BUSKER_SWARM_NETWORK must be an overlay network of this swarm; ${name} is ${facts ? `a network of driver ${facts.Driver}` : "no network"}`,
+      `BUSKER_SWARM_NETWORK must be an overlay network of this swarm; ${name} is ${facts ? "a network of one engine" : "no network"}`,
     );
   };
 

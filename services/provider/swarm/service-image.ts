@@ -1,10 +1,14 @@
 import type Docker from "dockerode";
 import type { AuthConfig } from "dockerode";
 import type { FunctionSpec } from "../../../schemas/function.ts";
+import { parseFunctionName } from "../../../schemas/names.ts";
 import type { ImageConfig } from "../container/image.ts";
 import { parseImageReference } from "../container/image-reference.ts";
 import type { Images } from "../container/images.ts";
+import { functionLabel, revisionLabel } from "../container/labels.ts";
 import type { RegistryAuth } from "../container/registry-auth.ts";
+import { unlessMissing } from "./engine-calls.ts";
+import type { ServiceFacts } from "./function-services.ts";
 
 /** What a service runs, named so that every node runs the same. */
 export interface ServiceImage {
@@ -38,4 +42,21 @@ export const findServiceImage = async (
   // One that comes from no registry is fetched by nobody.
   const login = digest === undefined ? undefined : (await findCredentials(spec, registry)).login;
   return { reference: digest ?? id, config, auth: login as AuthConfig | undefined };
+};
+
+/**
+ * Keeps a service of an earlier provider to the image that it has: its tag may have moved since, and a provider that comes
+ * back is to update nothing. One that this engine has not any more is looked for by its tag.
+ */
+export const pinServiceImage = async (
+  docker: Docker,
+  images: Pick<Images, "pin">,
+  { Spec }: ServiceFacts,
+): Promise<void> => {
+  const { [functionLabel]: key, [revisionLabel]: revision } = Spec.Labels ?? {};
+  const task = Spec.TaskTemplate as { ContainerSpec?: { Image?: string } } | undefined;
+  const reference = task?.ContainerSpec?.Image;
+  if (key === undefined || revision === undefined || reference === undefined) return;
+  const facts = await unlessMissing(docker.getImage(reference).inspect());
+  if (facts) images.pin({ ...parseFunctionName(key), revision }, facts.Id);
 };

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type Docker from "dockerode";
+import type { AuthConfig } from "dockerode";
 import type { Bootstrap } from "../../../schemas/enrolment.ts";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { bundleScheme, type FunctionRecord } from "../../../schemas/function.ts";
@@ -11,10 +12,11 @@ import type { Log } from "../../runtime/log.ts";
 import type { ReplicaStart, ServiceBackend, ServiceListener, ServiceReplica } from "../backend.ts";
 import { buildContainerLaunch } from "../container/container-launch.ts";
 import type { ImageConfig } from "../container/image.ts";
+import { parseImageReference } from "../container/image-reference.ts";
 import type { Images } from "../container/images.ts";
 import type { RegistryAuth } from "../container/registry-auth.ts";
 import type { ReplicaSecrets } from "../container/replica-secrets.ts";
-import { findServiceImage } from "./service-image.ts";
+import { findServiceImage, pinServiceImage } from "./service-image.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
 import { platformLabel } from "../container/platform-id.ts";
 import { makeWatchdogFolder, mountPoint } from "../container/watchdog-folder.ts";
@@ -97,7 +99,10 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
   const { docker, platform, signer, images, secrets, log, natsUrl } = options;
   const { architecture, health } = await examine(docker);
   const folder = await makeWatchdogFolder(join(options.dataFolder, "watchdog"), options.watchdogFile);
-  const watchdog = await openWatchdogService({ docker, platform, folder, image: options.watchdogImage, architecture });
+  const { watchdogImage: image } = options;
+  const { login } = await options.findCredentials({ namespace: "" }, parseImageReference(image).registry);
+  const auth = login as AuthConfig | undefined;
+  const watchdog = await openWatchdogService({ docker, platform, folder, image, architecture, auth });
   const networks = openNamespaceNetworks(docker, platform, options.network);
   const services = openFunctionServices(docker, platform);
   const ticketKey = deriveFromSigner(signer, "enrolment tickets");
@@ -218,6 +223,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
       const { holdBackMs, isServing } = given;
       enrolments = openEnrolments({ bus: options.bus, ticketKey, findTask, holdBackMs, isServing, makeLaunch, log });
       const snapshot = await watch.look();
+      await Promise.all(snapshot.services.map((service) => pinServiceImage(docker, images, service)));
       for (const { id, namespace, secrets: names } of snapshot.tasks) {
         if (!teller.find(id)) continue;
         secrets.adopt({ id, namespace, names });

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type Docker from "dockerode";
+import type { AuthConfig } from "dockerode";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { platformLabel } from "../container/platform-id.ts";
 import type { WatchdogFolder } from "../container/watchdog-folder.ts";
@@ -12,7 +13,7 @@ import type { SwarmNodeFacts, SwarmTask } from "./task-view.ts";
  */
 
 /** Where the image of the watchdog finds the volume that it is to fill. */
-export const volumeTarget = "/volume";
+export const volumeTarget = "/target";
 
 /** Keeps the watchdog's volume on every node. */
 export interface WatchdogService {
@@ -29,8 +30,11 @@ export interface WatchdogServiceParts {
   /** The image that fills the volume. */
   readonly image: string;
   readonly architecture: string;
+  /** What nodes fetch the image with. */
+  readonly auth: AuthConfig | undefined;
 }
 
+const fillScript = "services/provider/fill-watchdog.js";
 const lookMs = 100;
 const fillMs = 60_000;
 const nanosPerSecond = 1_000_000_000;
@@ -47,6 +51,8 @@ const specOf = ({ platform, folder, image, architecture }: WatchdogServiceParts,
       TaskTemplate: {
         ContainerSpec: {
           Image: image,
+          // As infra/watchdog/Dockerfile has it, and refused there when what it has is not what we expect.
+          Args: [fillScript, volumeTarget, "--version", folder.version],
           Labels: { ...labels, "com.busker.watchdog": folder.version },
           Mounts: [{ Type: "volume", Source: volume, Target: volumeTarget, VolumeOptions: { NoCopy: true } }],
           // It writes what functions run: whatever user the image has, the volume is root's.
@@ -63,18 +69,21 @@ const specOf = ({ platform, folder, image, architecture }: WatchdogServiceParts,
   };
 };
 
-const ensureService = async (docker: Docker, { content, spec }: ReturnType<typeof specOf>): Promise<string> => {
+const ensureService = async (
+  { docker, auth }: WatchdogServiceParts,
+  { content, spec }: ReturnType<typeof specOf>,
+): Promise<string> => {
   const facts = await unlessMissing(docker.getService(spec.Name).inspect() as Promise<unknown>);
   const present = facts as
     | { ID: string; Version: { Index: number }; Spec: { Labels?: Record<string, string> } }
     | undefined;
-  if (!present) return createService(docker, spec);
+  if (!present) return createService(docker, spec, auth);
   if (present.Spec.Labels?.[platformLabel] !== spec.Labels[platformLabel])
     throw new BuskerError(
       "conflict",
       `there is a service ${spec.Name} that is not this platform's; remove or rename it`,
     );
-  if (present.Spec.Labels[contentLabel] !== content) await updateService(docker, present, spec);
+  if (present.Spec.Labels[contentLabel] !== content) await updateService(docker, present, spec, auth);
   return present.ID;
 };
 
@@ -89,7 +98,7 @@ export const openWatchdogService = async (parts: WatchdogServiceParts): Promise<
   const { docker, folder, architecture, image } = parts;
   const volume = `busker-watchdog-${folder.version}-${process.arch}`;
   const wanted = specOf({ ...parts, image: await referenceOf(docker, image) }, volume);
-  const id = await ensureService(docker, wanted);
+  const id = await ensureService(parts, wanted);
 
   /** Names of ready nodes without the volume, and what the newest of their tasks says. */
   const look = async (): Promise<readonly string[]> => {
@@ -116,7 +125,7 @@ export const openWatchdogService = async (parts: WatchdogServiceParts): Promise<
       if (performance.now() > endMs)
         throw new BuskerError(
           "start_failed",
-          `the image ${image} has not filled the watchdog's volume on ${missing.join(", ")} within ${fillMs / 1000} s`,
+          `the image ${image} has not filled the watchdog's volume on ${missing.join(", ")} within ${fillMs / 1000} s; it must be of the provider's own version`,
         );
       await new Promise((resolve) => setTimeout(resolve, lookMs));
     }
