@@ -97,12 +97,13 @@ describe("busker up with a Docker engine", function () {
     expect([await containers(), await networks()]).to.deep.equal([[], []]);
   });
 
-  it("goes on with the containers of a platform that was killed, and has no second copy of one", async () => {
+  // Its provider ends with it, and drains what it can: the next one finds that, takes over the rest, and starts what lacks.
+  it("serves again after it was killed, and has no second copy of a container", async () => {
     await kill(await start());
-    const [before] = await containers(false);
     const again = await start();
     expect(await count(again)).to.match(/1 lines, 2 words/);
-    expect((await containers()).map(({ Id }) => Id)).to.deep.equal([before?.Id]);
+    await eventually("one container is there", async () => ((await containers()).length === 1 ? true : undefined));
+    expect(await count(again)).to.match(/1 lines, 2 words/);
   });
 
   it("runs functions as processes when it is told to, and touches no engine", async () => {
