@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type Docker from "dockerode";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { type ArchivePart, packArchive } from "./archive.ts";
@@ -47,8 +48,10 @@ const wholeTime = new Date(1_234_567_890_000);
 const mountFolder = "volume";
 const wholeMode = 0o555;
 const defaultPatienceMs = 60_000;
-// A lock that is taken from us, or by somebody else, again and again: by then the fault is another.
-const maxAttempts = 10;
+// A name is taken for a moment before its container can be asked for, and for a moment after it is gone.
+const retryMs = 50;
+// So many of a holder's times we wait for the lock: by then the fault is another.
+const maxHolders = 3;
 
 const lockName = (volume: string): string => `busker-fill-${volume}`;
 
@@ -164,8 +167,11 @@ const attempt = async (filler: Filler, { name, labels, parts }: VolumeContent): 
 /** Makes a volume with this content unless it is there whole. Throws `start_failed` with the engine's own reason. */
 export const fillVolume = async (filler: Filler, content: VolumeContent): Promise<void> => {
   try {
-    for (let attempts = 0; attempts < maxAttempts; attempts += 1) if (await attempt(filler, content)) return;
-    throw new Error(`somebody else has held its lock, the container ${lockName(content.name)}, ${maxAttempts} times`);
+    const endMs = performance.now() + maxHolders * (filler.patienceMs ?? defaultPatienceMs);
+    while (!(await attempt(filler, content))) {
+      if (performance.now() > endMs) throw new Error(`others hold its lock, the container ${lockName(content.name)}`);
+      await pause(retryMs);
+    }
   } catch (cause) {
     throw new BuskerError("start_failed", `could not make the volume ${content.name}: ${engineReason(cause)}`, {
       cause,
