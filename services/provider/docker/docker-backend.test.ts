@@ -311,6 +311,9 @@ describe("openDockerBackend()", function () {
       await backend.freeze?.(id);
       const container = await docker.containerOf("frozen");
       expect((await container.inspect()).State.Paused).to.equal(true);
+      const again = await backend.freeze?.(id).catch((error: unknown) => error);
+      expect(again).to.have.property("code", "internal");
+      expect(String(again)).to.match(/could not freeze replica frozen-\w+: Container \w+ is already paused$/);
       await backend.thaw?.(id);
       expect((await container.inspect()).State.Paused).to.equal(false);
       expect(await call("frozen", "awake")).to.equal("awake");

@@ -1,4 +1,5 @@
 import type Docker from "dockerode";
+import type { Container } from "dockerode";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { bundleDigest, type FunctionSpec } from "../../../schemas/function.ts";
 import type { FunctionName } from "../../../schemas/names.ts";
@@ -136,6 +137,14 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     credentials.keep({ namespace, name, replica: id, key });
   };
 
+  const inEngine = async (id: string, verb: string, act: (container: Container) => Promise<unknown>): Promise<void> => {
+    const replica = containers.find(id);
+    if (!replica) return;
+    await act(docker.getContainer(replica.containerId)).catch((error: unknown) => {
+      throw new BuskerError("internal", `the engine could not ${verb} replica ${id}: ${engineReason(error)}`);
+    });
+  };
+
   return {
     prepare: async (spec, tell) => {
       const releases = [hold(spec)];
@@ -168,14 +177,10 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     renewSecret: secrets.renew,
     stop: containers.stop,
     kill: containers.kill,
-    freeze: async (id) => {
-      const replica = containers.find(id);
-      if (replica) await docker.getContainer(replica.containerId).pause();
-    },
+    freeze: (id) => inEngine(id, "freeze", (container) => container.pause()),
     thaw: async (id) => {
-      const replica = containers.find(id);
-      if (!replica) return;
-      await docker.getContainer(replica.containerId).unpause();
+      await inEngine(id, "thaw", (container) => container.unpause());
+      // What it was sent while it was frozen may be lost.
       credentials.renew(id);
     },
     adopt: async () => {

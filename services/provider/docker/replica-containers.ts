@@ -46,7 +46,7 @@ export interface ReplicaContainers {
   readonly kill: (id: string) => void;
   /** Removes a container at once, whatever it is at; what cannot be removed now is when the engine answers again. */
   readonly remove: (containerId: string) => Promise<void>;
-  /** Resolves when nothing is being removed. */
+  /** Resolves when all is removed that is being removed now. */
   readonly untilRemoved: () => Promise<void>;
   /** Enters what runs, removes what does not, and follows the engine from now on. */
   readonly adopt: () => Promise<readonly FoundContainer[]>;
@@ -204,7 +204,7 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
   };
 
   const untilRemoved = async (): Promise<void> => {
-    while (removals.size > 0) await Promise.all(removals);
+    await Promise.all(removals);
   };
   const wish = (id: string, act: (entry: Entry) => void): void => {
     const entry = entries.get(id);
