@@ -14,6 +14,9 @@ const defaultMin = 1;
 export const minReplicas = (spec: Pick<FunctionSpec, "labels">): number =>
   Number(spec.labels?.[minLabel] ?? defaultMin);
 
+/** How many replicas a function that is wanted has at least. */
+export const leastAwake = (spec: Pick<FunctionSpec, "labels">): number => Math.max(1, minReplicas(spec));
+
 type Shape = (value: unknown) => boolean;
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -310,12 +310,13 @@ describe("openDockerBackend()", function () {
       const backend = docker.backend();
       await backend.freeze?.(id);
       const container = await docker.containerOf("frozen");
+      await backend.freeze?.(id);
       expect((await container.inspect()).State.Paused).to.equal(true);
-      const again = await backend.freeze?.(id).catch((error: unknown) => error);
-      expect(again).to.have.property("code", "internal");
-      expect(String(again)).to.match(/could not freeze replica frozen-\w+: Container \w+ is already paused$/);
+      await backend.freeze?.(id);
+      await backend.thaw?.(id);
       await backend.thaw?.(id);
       expect((await container.inspect()).State.Paused).to.equal(false);
+      await backend.thaw?.(id);
       expect(await call("frozen", "awake")).to.equal("awake");
     });
 

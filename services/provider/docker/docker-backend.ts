@@ -20,6 +20,9 @@ export interface DockerBackendOptions extends StarterOptions {
   readonly log: Log;
 }
 
+/** A container is paused already, or is not: somebody else did the same by hand. */
+const isDone = (error: unknown): boolean => /is (already|not) paused/.test(engineReason(error));
+
 /**
  * Runs each replica as a container of one Docker engine: of the function's image, or of a base image with the bundle
  * mounted into it. Replicas outlive the provider; the next one finds them by their labels.
@@ -60,6 +63,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     const replica = containers.find(id);
     if (!replica) return;
     await act(docker.getContainer(replica.containerId)).catch((error: unknown) => {
+      if (isDone(error)) return;
       throw new BuskerError("internal", `the engine could not ${verb} replica ${id}: ${engineReason(error)}`);
     });
   };
@@ -95,9 +99,9 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     stop: containers.stop,
     kill: containers.kill,
     freeze: (id) => inEngine(id, "freeze", (container) => container.pause()),
-    thaw: async (id) => {
-      await inEngine(id, "thaw", (container) => container.unpause());
-      // What it was sent while it was frozen may be lost.
+    thaw: (id) => inEngine(id, "thaw", (container) => container.unpause()),
+    catchUp: (id) => {
+      secrets.catchUp(id);
       credentials.renew(id);
     },
     adopt: async () => {

@@ -151,7 +151,7 @@ describe("the docker backend in trouble", function () {
         onAdopt: (replicas) => found.push(...replicas.map(({ id, frozen: isFrozen }) => [id, isFrozen] as const)),
       });
       expect(found.filter(([, isFrozen]) => isFrozen)).to.deep.equal([[frozen, true]]);
-      await docker.backend().thaw?.(frozen);
+      // The two that are wished are awake.
       await docker.untilReady("cat", 2);
     });
 
