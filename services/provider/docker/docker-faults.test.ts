@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { eventually } from "../../../test/support/platform.ts";
 import { type DockerPlatform, startDockerPlatform } from "../fixtures/docker-backend.ts";
 import { isExitOf, isReplica } from "../fixtures/replica-files.ts";
+import { silentLog } from "../../runtime/log.ts";
 import { textOf } from "../fixtures/test-provider.ts";
 import type { Provider } from "../provider.ts";
 
@@ -132,8 +133,10 @@ describe("the docker backend in trouble", function () {
         async () => (await container.inspect()).Name.endsWith(".stopping") || undefined,
       );
       await provider.leave();
-      provider = await docker.openProvider();
+      const warnings: string[] = [];
+      provider = await docker.openProvider({ log: { ...silentLog, warn: (message) => warnings.push(message) } });
       expect(await answer).to.equal("last");
+      expect(warnings).to.deep.equal([]);
       await docker.untilNone("stuck");
       expect(docker.platform.events.all().filter(isReplica("starting", "stuck"))).to.have.length(1);
       await docker.platform.wish("remove", "stuck", {});
