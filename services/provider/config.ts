@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BuskerError } from "../../schemas/errors.ts";
 import { trustPaths } from "../bus/trust-files.ts";
-import { choiceField, durationField, type Environment, readConfig, textField } from "../runtime/config.ts";
+import { choiceField, durationField, type Environment, integerField, readConfig, textField } from "../runtime/config.ts";
 
 /** What a provider is told by its environment. */
 export interface ProviderConfig {
@@ -11,6 +11,8 @@ export interface ProviderConfig {
   readonly natsUrl: string;
   readonly credentialsFile: string;
   readonly backend: "process";
+  /** On how many nats-servers each stream, bucket and store is kept. */
+  readonly streamReplicas: number;
   /** How long a replica's NATS credentials are valid, in milliseconds; renewed at half of it. */
   readonly replicaCredentialsTtlMs: number;
   /** The file that replicas' credentials are signed with. */
@@ -39,6 +41,8 @@ export const readProviderConfig = (env: Environment): ProviderConfig => {
     natsUrl: textField("BUSKER_NATS_URL", "nats://127.0.0.1:4222"),
     credentialsFile: textField("BUSKER_CREDENTIALS"),
     backend: choiceField("BUSKER_BACKEND", ["auto", "process", "docker", "swarm"], "auto"),
+    // JetStream keeps one, three or five copies; more it does not.
+    streamReplicas: integerField("BUSKER_STREAM_REPLICAS", { min: 1, max: 5 }, 1),
     replicaCredentialsTtlMs: durationField("BUSKER_REPLICA_CREDENTIALS_TTL", 12 * 3600_000),
     signerFile: textField("BUSKER_SIGNER", ""),
     watchdogFile: textField("BUSKER_WATCHDOG", builtWatchdog),

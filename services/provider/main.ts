@@ -3,6 +3,7 @@ import { openBus } from "../bus/connection.ts";
 import { openBucket } from "../bus/kv.ts";
 import { openSigner } from "../bus/mint.ts";
 import { openStore } from "../bus/objects.ts";
+import { retryUntilReady } from "../bus/retry.ts";
 import { openUnseal } from "../bus/sealing-keys.ts";
 import { ensureTopology } from "../bus/topology.ts";
 import { trustPaths } from "../bus/trust-files.ts";
@@ -12,6 +13,8 @@ import { openProcessBackend } from "./process-backend.ts";
 import { openProvider } from "./provider.ts";
 import { createCredentials } from "./replica-credentials.ts";
 import { openSecretStore } from "./secret-store.ts";
+
+const electionMs = 60_000;
 
 await runService("provider", async (scope) => {
   const config = readProviderConfig(process.env);
@@ -23,7 +26,8 @@ await runService("provider", async (scope) => {
     name: "provider",
   });
   scope.onStop("bus", bus.close);
-  await ensureTopology(bus);
+  // A cluster that has just started, or lost a server, may have no leader yet. One server is there or is not.
+  await retryUntilReady(() => ensureTopology(bus, config.streamReplicas), config.streamReplicas > 1 ? electionMs : 0);
   const unseal = await openUnseal(trustPaths(config.dataFolder).sealingKey);
   const secrets = await openSecretStore(await openBucket(bus, buckets.secrets), unseal);
   const backend = await openProcessBackend({
