@@ -97,7 +97,11 @@ describe("a cluster of three nats-servers", function () {
       const event = { subject, type: "io.busker.function.scale" as const, data: { replicas: at } };
       await insist("the stream takes it", () => publishDurably(bus, event));
       await eventually("all watchers are told", () => told.every((seen) => seen.has(at)) || undefined, failoverMs);
-      await eventually("all readers are told", () => read.every((lines) => lines.length === at) || undefined, failoverMs);
+      await eventually(
+        "all readers are told",
+        () => read.every((lines) => lines.length === at) || undefined,
+        failoverMs,
+      );
     };
     await change(1);
     await other?.kill();
@@ -197,4 +201,3 @@ describe("a cluster of three nats-servers", function () {
     };
   });
 });
-

@@ -70,9 +70,11 @@ export const readStream = async (
   let lastSeq = 0;
   let caughtUp = false;
   let messages: ConsumerMessages | undefined;
-  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, () => open(0)).catch((cause: unknown) => {
-    throw asBusError(`could not read stream ${options.stream.name}`, cause);
-  });
+  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, () => open(0)).catch(
+    (cause: unknown) => {
+      throw asBusError(`could not read stream ${options.stream.name}`, cause);
+    },
+  );
   const guard = (tell: () => void): void => {
     try {
       tell();

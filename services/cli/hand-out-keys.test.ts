@@ -54,7 +54,9 @@ describe("busker keys", () => {
     const [, password = ""] = /password: "([-\w]{32})"/.exec(routes) ?? [];
     expect(routes).to.include(`"nats-route://busker:${password}@nats-2:6222"`);
     const variables = readFileSync(at("out/stack.env"), "utf8");
-    expect(variables).to.match(/BUSKER_KEYS_VERSION=[0-9a-f]{12}\n.*BUSKER_ACCOUNT=A\w{55}\n.*SYSTEM_ACCOUNT=A\w{55}\n/);
+    expect(variables).to.match(
+      /BUSKER_KEYS_VERSION=[0-9a-f]{12}\n.*BUSKER_ACCOUNT=A\w{55}\n.*SYSTEM_ACCOUNT=A\w{55}\n/,
+    );
     await run("--out", at("out"), "--cluster", "nats-1,nats-2");
     expect(readFileSync(at("out/stack.env"), "utf8")).to.equal(variables);
     expect(readFileSync(at("out/nats/routes.conf"), "utf8")).to.equal(routes);

@@ -83,14 +83,17 @@ const versionOf = async (folder: string): Promise<string> => {
   const add = async (path: string): Promise<void> => {
     const inside = await filesOf(path);
     if (inside.length === 1 && inside[0] === path)
-      hash.update(relative(folder, path)).update("\0").update(await readFile(path));
+      hash
+        .update(relative(folder, path))
+        .update("\0")
+        .update(await readFile(path));
     else for (const file of inside.toSorted()) await add(file);
   };
   for (const holder of ["nats", "provider", "gateway"]) await add(join(folder, holder));
   return hash.digest("hex").slice(0, 12);
 };
 
-const stackEnvironment = async ({ trust, out, dataFolder: _ }: HandOut, accounts: readonly string[]): Promise<string> => {
+const stackEnvironment = async ({ trust, out }: HandOut, accounts: readonly string[]): Promise<string> => {
   const system = accounts.find((name) => name !== trust.signer.account) ?? "";
   return [
     `export BUSKER_KEYS='${out.replaceAll("'", `'\\''`)}'`,

@@ -27,7 +27,19 @@ describe("runCli()", () => {
   });
 
   describe("help and usage", () => {
-    const commands = ["up", "deploy", "invoke", "list", "describe", "logs", "scale", "remove", "keys", "login", "version"];
+    const commands = [
+      "up",
+      "deploy",
+      "invoke",
+      "list",
+      "describe",
+      "logs",
+      "scale",
+      "remove",
+      "keys",
+      "login",
+      "version",
+    ];
     const secretCommands = ["secret", ...["create", "update", "list", "remove"].map((verb) => `secret ${verb}`)];
     for (const command of [...commands, ...secretCommands])
       it(`shows an example in the help of ${command} and exits 0, because an example teaches fastest`, async () => {

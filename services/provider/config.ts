@@ -2,7 +2,14 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BuskerError } from "../../schemas/errors.ts";
 import { trustPaths } from "../bus/trust-files.ts";
-import { choiceField, durationField, type Environment, integerField, readConfig, textField } from "../runtime/config.ts";
+import {
+  choiceField,
+  durationField,
+  type Environment,
+  integerField,
+  readConfig,
+  textField,
+} from "../runtime/config.ts";
 
 /** What a provider is told by its environment. */
 export interface ProviderConfig {
