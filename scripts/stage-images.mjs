@@ -9,7 +9,7 @@ const target = join(resolve(process.argv[2] ?? ""), "busker");
 const madeAt = Number(process.env.SOURCE_DATE_EPOCH ?? 1_700_000_000);
 
 // What no program reads.
-const isDead = (path) => /\.(d\.[cm]?ts|map|md|markdown|flow)$|\/(test|tests|docs|examples)$/.test(path);
+const isDead = (path) => /\.([cm]?ts|map|md|markdown|flow)$|\/(test|tests|docs|examples)$/.test(path);
 
 // Optional ones are compiled for the machine they are on, and nothing of ours needs them.
 const isWanted = ([path, { dev, optional }]) => path !== "" && !dev && !optional && existsSync(join(root, path));

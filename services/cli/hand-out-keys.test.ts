@@ -72,6 +72,7 @@ describe("busker keys", () => {
   });
 
   it("shows the password only when it is asked to", async () => {
+    expect(await run("--password")).to.include({ code: 1 });
     expect((await run()).stdout.toString()).to.match(/^the keys are in .*\n$/);
     const { stdout } = await run("--password");
     expect(stdout.toString().trim()).to.equal(readFileSync(at("data/secrets/basic-auth-password"), "utf8"));

@@ -1,5 +1,7 @@
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
+import { BuskerError } from "../../../schemas/errors.ts";
 import { openTrust } from "../../bus/trust.ts";
 import { dataFolderOf, passwordFile } from "../find-credentials.ts";
 import { handOutKeys, type KeyHolder, keyHolders } from "../hand-out-keys.ts";
@@ -27,17 +29,22 @@ const parseHosts = (text: string): readonly string[] => {
   throw new InvalidArgumentError("it must be host names with commas between them.");
 };
 
-const keys = async ({ out, owner, cluster, password: show }: KeysOptions, terminal: Terminal): Promise<void> => {
+const showPassword = (terminal: Terminal): void => {
+  const file = resolve(passwordFile(dataFolderOf(terminal.env)));
+  if (!existsSync(file)) throw new BuskerError("not_found", `there is no password yet in ${file}`);
+  printLine(terminal, readFileSync(file, "utf8").trim());
+};
+
+const keys = async ({ out, owner, cluster, password }: KeysOptions, terminal: Terminal): Promise<void> => {
+  // A folder that was handed out has a password and no keys, and none are to be made in it.
+  if (password) return showPassword(terminal);
   const dataFolder = prepareDataFolder(dataFolderOf(terminal.env));
   const trust = await openTrust(dataFolder);
-  const { password } = ensurePassword(dataFolder);
-  if (out !== undefined) {
-    await handOutKeys({ dataFolder, trust, out: resolve(out), owners: owner, cluster });
-    printLine(terminal, `the keys of ${dataFolder} are handed out in ${resolve(out)}`);
-  }
-  if (show) printLine(terminal, password);
-  else if (out === undefined)
-    printLine(terminal, `the keys are in ${dataFolder}, the password of admin in ${passwordFile(dataFolder)}`);
+  ensurePassword(dataFolder);
+  printLine(terminal, `the keys are in ${dataFolder}, the password of admin in ${passwordFile(dataFolder)}`);
+  if (out === undefined) return;
+  await handOutKeys({ dataFolder, trust, out: resolve(out), owners: owner, cluster });
+  printLine(terminal, `handed out in ${resolve(out)}`);
 };
 
 /** Adds `busker keys`: makes a platform's keys, and hands out to each service its own. */
@@ -48,7 +55,7 @@ export const addKeysCommand = (program: Command, terminal: Terminal): void => {
     .option("--out <folder>", `give each of ${keyHolders.join(", ")} a folder with its part of them`)
     .option("--owner <holder=uid>", "whose a holder's files are to be; may be repeated", collectOwner, new Map())
     .option("--cluster <hosts>", "the hosts of a cluster's nats-servers; writes stack.env too", parseHosts, [])
-    .option("--password", "show the password of admin")
+    .option("--password", "only show the password of admin")
     .action((options: KeysOptions) => keys(options, terminal));
   withExample(command, "busker keys --out infra/keys --cluster nats-1,nats-2,nats-3");
 };

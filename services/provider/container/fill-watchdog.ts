@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { makeWatchdogFolder } from "./watchdog-folder.ts";
@@ -32,6 +32,8 @@ export const fillWatchdogFolder = async (
   const draft = await mkdtemp(join(target, ".draft-"));
   try {
     const { path, version } = await makeWatchdogFolder(draft, watchdogFile);
+    // What may not be written cannot be moved either, but by a root with all its privileges.
+    for (const folder of [path, join(path, "lib")]) await chmod(folder, 0o755);
     if (expected !== undefined && version !== expected)
       throw new BuskerError(
         "conflict",
@@ -40,6 +42,7 @@ export const fillWatchdogFolder = async (
     if (existsSync(join(target, completeMarker))) return { version };
     for (const name of (await readdir(path)).toSorted((a, b) => isLast(a) - isLast(b)))
       await moveIn(name, path, target);
+    await chmod(join(target, "lib"), 0o555);
     await writeFile(join(target, completeMarker), version, { flush: true });
     return { version };
   } finally {
