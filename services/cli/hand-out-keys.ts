@@ -4,6 +4,7 @@ import { dirname, join, relative } from "node:path";
 import { credentialsPath, makePrivateFolder, replacePrivately } from "../bus/trust-files.ts";
 import type { Trust } from "../bus/trust.ts";
 import { passwordFile } from "./find-credentials.ts";
+import { projectFolder } from "./paths.ts";
 
 /** Who gets a folder of its own with what it needs of the keys, and nothing else. */
 export const keyHolders = ["nats", "provider", "gateway", "admin"] as const;
@@ -77,7 +78,10 @@ const routesConf = (hosts: readonly string[], password: string): string => {
   return `authorization { user: busker, password: "${password}" }\nroutes: [\n${routes.join("\n")}\n]\n`;
 };
 
-/** Names of what is handed out for a stack: a changed file gets a new one, because an engine's secrets never change. */
+// What a stack's servers are given besides.
+const serverConfigs: readonly string[] = ["nats.conf", "infra/nats/cluster.conf"];
+
+/** Names what a stack is given: a changed file gets a new name, because an engine's secrets and configs never change. */
 const versionOf = async (folder: string): Promise<string> => {
   const hash = createHash("sha256");
   const add = async (path: string): Promise<void> => {
@@ -90,6 +94,7 @@ const versionOf = async (folder: string): Promise<string> => {
     else for (const file of inside.toSorted()) await add(file);
   };
   for (const holder of ["nats", "provider", "gateway"]) await add(join(folder, holder));
+  for (const path of serverConfigs) hash.update(await present(join(projectFolder, path)));
   return hash.digest("hex").slice(0, 12);
 };
 
