@@ -55,7 +55,7 @@ describe("README.md", function () {
     const [up = ""] = blocks("sh up");
     // npm must never touch the packages behind the link.
     const npm = { npm_config_dry_run: "true" };
-    const free = { BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
+    const free = { BUSKER_BACKEND: "process", BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
     const { BUSKER_DATA: _own, ...env } = process.env;
     platform = spawn("bash", ["-c", `exec ${up}`], {
       cwd: clone,

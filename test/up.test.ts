@@ -13,7 +13,7 @@ const main = join(root, "dist/services/cli/main.js");
 
 /** Runs `busker` to its end. */
 const runBusker = async (args: readonly string[], env: Readonly<Record<string, string>>) => {
-  const free = { BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
+  const free = { BUSKER_BACKEND: "process", BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
   const child = spawn(process.execPath, [main, ...args], {
     cwd: root,
     env: { ...process.env, ...free, ...env },
@@ -150,7 +150,16 @@ describe("busker up", function () {
   const refusals = [
     { why: "an unwritable data folder", env: { BUSKER_DATA: "/proc/busker" }, says: "cannot be written" },
     { why: "a port that is no number", env: { BUSKER_PORT: "http" }, says: "BUSKER_PORT must be a whole number" },
-    { why: "a backend of a later version", env: { BUSKER_BACKEND: "swarm" }, says: "not in this version" },
+    {
+      why: "swarm without an address that nodes reach",
+      env: { BUSKER_BACKEND: "swarm" },
+      says: "needs BUSKER_NATS_HOST",
+    },
+    {
+      why: "docker without an engine",
+      env: { BUSKER_BACKEND: "docker", DOCKER_HOST: "unix:///nowhere/docker.sock" },
+      says: "needs an engine on this machine: connect ENOENT /nowhere/docker.sock",
+    },
   ];
   for (const { why, env, says } of refusals)
     it(`refuses ${why} in one line with exit code 1`, async () => {

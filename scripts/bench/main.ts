@@ -1,3 +1,4 @@
+import { benchContainers } from "./containers.ts";
 import { benchDispatch } from "./dispatch.ts";
 import { describeMachine } from "./machine.ts";
 import { benchPaths } from "./paths.ts";
@@ -6,7 +7,7 @@ import { benchStreams } from "./streams.ts";
 import { printTable } from "./table.ts";
 
 /*
- * npm run bench [-- PART ...]: paths, streams, dispatch, zero, memory; all without a part. Nothing else should run meanwhile:
+ * npm run bench [-- PART ...]: paths, streams, dispatch, zero, memory, containers; all without a part. Nothing else should run meanwhile:
  * compare ratios, and repeat.
  */
 
@@ -36,6 +37,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   dispatch,
   zero: () => benchFromZero(quick ? 20 : 100),
   memory: benchMemory,
+  containers: () => benchContainers(quick),
 };
 
 const asked = process.argv.slice(2);

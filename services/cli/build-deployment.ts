@@ -13,7 +13,8 @@ export interface DeploymentSource {
   readonly image: string;
   readonly file: FunctionSettings;
   readonly flags: FunctionSettings;
-  readonly paths: readonly string[];
+  /** Absent for an image, which brings its own command. */
+  readonly paths?: readonly string[];
 }
 
 /** The modules that mode `handler` looks for, in this order. */
@@ -50,6 +51,7 @@ const withMode = (
 ): FunctionSettings["environment"] => {
   const mode = env?.["mode"];
   checkMode(name, mode);
+  if (!paths) return env;
   const command = envProcess || env?.["fprocess"] || env?.["function_process"];
   if (command || (mode && !needsCommand(mode))) return env;
   if (mode) throw missesCommand(name, mode);
@@ -78,7 +80,7 @@ export const buildDeployment = ({
   const given = join(file.environment, flags.environment);
   const optional: { [K in keyof FunctionDeployment]?: FunctionDeployment[K] | undefined } = {
     envProcess,
-    envVars: withMode({ name, paths }, given, envProcess),
+    envVars: withMode(paths ? { name, paths } : { name }, given, envProcess),
     labels: join(file.labels, flags.labels),
     annotations: join(file.annotations, flags.annotations),
     secrets: flags.secrets ?? file.secrets,

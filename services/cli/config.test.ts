@@ -9,6 +9,7 @@ describe("readUpConfig()", () => {
       port: 8080,
       metricsPort: 8082,
       natsPort: 4222,
+      natsHost: "",
       backend: "auto",
     });
   });

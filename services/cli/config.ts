@@ -1,5 +1,8 @@
 import { choiceField, type Environment, portField, readConfig, textField } from "../runtime/config.ts";
 
+/** What may run functions; `auto`: a Docker engine when one answers, plain processes when not. */
+export const backends = ["auto", "process", "docker", "swarm"] as const;
+
 /** What `busker up` is told by its environment. */
 export interface UpConfig {
   /** Everything the platform keeps. */
@@ -10,7 +13,9 @@ export interface UpConfig {
   readonly metricsPort: number;
   /** nats-server's port on 127.0.0.1; 0: any free one. */
   readonly natsPort: number;
-  readonly backend: "auto" | "process" | "docker" | "swarm";
+  /** The address that nats-server listens on; empty: as the backend needs it, and never a public one. */
+  readonly natsHost: string;
+  readonly backend: (typeof backends)[number];
 }
 
 /** Reads the environment of `busker up`; throws one `invalid_request` that names every fault. */
@@ -20,5 +25,6 @@ export const readUpConfig = (env: Environment): UpConfig =>
     port: portField("BUSKER_PORT", 8080),
     metricsPort: portField("BUSKER_METRICS_PORT", 8082),
     natsPort: portField("BUSKER_NATS_PORT", 4222),
-    backend: choiceField("BUSKER_BACKEND", ["auto", "process", "docker", "swarm"], "auto"),
+    natsHost: textField("BUSKER_NATS_HOST", ""),
+    backend: choiceField("BUSKER_BACKEND", backends, "auto"),
   });

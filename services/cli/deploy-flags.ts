@@ -9,6 +9,7 @@ type Texts = Readonly<Record<string, string>>;
 /** The options of `busker deploy` as commander gives them. */
 export interface DeployFlags extends NamespaceOptions {
   readonly json?: boolean;
+  readonly image?: string;
   readonly name?: string;
   readonly fprocess?: string;
   readonly mode?: string;
@@ -35,7 +36,8 @@ const collect = (text: string, before: readonly string[] = []): readonly string[
 /** Adds the options that say how a function runs; each one that is given wins over `function.yaml`. */
 export const addDeployFlags = (command: Command): Command =>
   command
-    .option("--name <name>", "the function's name (default: the folder's)")
+    .option("--image <reference>", "a container image instead of a folder")
+    .option("--name <name>", "the function's name (default: the folder's or the image's)")
     .option("--fprocess <command>", "the command that is the function, without a shell")
     .addOption(new Option("--mode <mode>", "how the program is run").choices(modeNames))
     .option("-e, --env <key=value>", "an environment variable; may be given again", collectPair)

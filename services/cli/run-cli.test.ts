@@ -50,7 +50,9 @@ describe("runCli()", () => {
     const misuses = [
       { args: ["nonsense"], says: "unknown command 'nonsense'" },
       { args: ["list", "--colour"], says: "unknown option '--colour'" },
-      { args: ["deploy"], says: "missing required argument 'path'" },
+      { args: ["deploy"], says: "either a folder (or its archive) or --image" },
+      { args: ["deploy", ".", "--image", "a"], says: "either a folder (or its archive) or --image" },
+      { args: ["deploy", "--image", "Big:1"], says: "the image's name (give another with --name)" },
       { args: ["scale", "fn", "many"], says: "whole number" },
       { args: ["scale", "fn", "-1"], says: "-1" },
       { args: ["scale", "fn", "10001"], says: "a whole number from 0 to 10000" },
@@ -228,6 +230,16 @@ describe("runCli()", () => {
       expect(stderr).to.match(
         /hello\.openfaas-fn is deployed, but no replica is ready after \d+ s \(0\/1\); .*describe hello.*\nbusker: exit code 1\n$/,
       );
+    });
+
+    it("deploys an image under the last part of its name, with its own command unless told another", async () => {
+      await start({ "PUT /system/functions": json(202, { replicas: 1, availableReplicas: 1 }) });
+      const image = "registry.example:5000/team/upper:1.2@sha256:00";
+      const { code } = await run(["deploy", "--image", image, "-e", "A=b"]);
+      expect([code, deployed()]).to.deep.equal([
+        0,
+        { service: "upper", namespace: "openfaas-fn", image, envVars: { A: "b" } },
+      ]);
     });
 
     it("warns of what the platform does not do for it, because the deploy succeeds all the same", async () => {

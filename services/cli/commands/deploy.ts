@@ -2,12 +2,15 @@ import type { Command } from "commander";
 import { formatFunctionName } from "../../../schemas/names.ts";
 import { commandName } from "../command-name.ts";
 import { addDeployFlags, type DeployFlags, settingsOfFlags } from "../deploy-flags.ts";
-import { type Deployed, deployFolder } from "../deploy-folder.ts";
+import { deployFolder } from "../deploy-folder.ts";
+import { deployImage } from "../deploy-image.ts";
 import type { GatewayClient } from "../gateway-client.ts";
 import { natsOptions } from "../local-nats.ts";
 import { openGateway, urlName, withExample, withJson, withNamespace } from "../options.ts";
 import type { Outcome } from "../outcome.ts";
+import type { Deployed } from "../put-function.ts";
 import { printJson, printLine, printNote, type Terminal } from "../terminal.ts";
+import { usageError } from "../usage-error.ts";
 import type { FunctionStatus } from "./list.ts";
 
 const printDeployed = async (terminal: Terminal, deployed: Deployed, gateway: GatewayClient): Promise<void> => {
@@ -45,11 +48,23 @@ const printNotReady = (terminal: Terminal, deployed: Deployed, seconds: number, 
   if (problem !== undefined) printNote(terminal, problem);
 };
 
-const deploy = async (path: string, flags: DeployFlags, terminal: Terminal, outcome: Outcome): Promise<void> => {
+const deployWhat = (gateway: GatewayClient, path: string | undefined, flags: DeployFlags): Promise<Deployed> => {
+  const { image, name } = flags;
+  const request = { settings: settingsOfFlags(flags), ...(name === undefined ? {} : { name }) };
+  if (path !== undefined && image === undefined) return deployFolder(gateway, { ...request, path });
+  if (path === undefined && image !== undefined) return deployImage(gateway, { ...request, image });
+  throw usageError("give either a folder (or its archive) or --image");
+};
+
+const deploy = async (
+  path: string | undefined,
+  flags: DeployFlags,
+  terminal: Terminal,
+  outcome: Outcome,
+): Promise<void> => {
   const startedAtMs = performance.now();
   const gateway = openGateway(flags, terminal);
-  const request = { path, settings: settingsOfFlags(flags), ...(flags.name === undefined ? {} : { name: flags.name }) };
-  const deployed = await deployFolder(gateway, request);
+  const deployed = await deployWhat(gateway, path, flags);
   const seconds = Math.round((performance.now() - startedAtMs) / 1000);
   if (flags.json) printJson(terminal, deployed);
   const { problem, warnings = [] } = await findWords(gateway, deployed);
@@ -63,12 +78,13 @@ const deploy = async (path: string, flags: DeployFlags, terminal: Terminal, outc
 export const addDeployCommand = (program: Command, terminal: Terminal, outcome: Outcome): void => {
   const command = program
     .command("deploy")
-    .description("deploy a folder or a .tar.gz as a function, or replace the one of that name")
-    .argument("<path>", "the function's folder, with a function.yaml or a handler.mjs; or an archive of it")
-    .action((path: string, flags: DeployFlags) => deploy(path, flags, terminal, outcome));
+    .description("deploy a folder, a .tar.gz or an image as a function, or replace the one of that name")
+    .argument("[path]", "the function's folder, with a function.yaml or a handler.mjs; or an archive of it")
+    .action((path: string | undefined, flags: DeployFlags) => deploy(path, flags, terminal, outcome));
   withExample(
     addDeployFlags(withJson(withNamespace(command))),
     "busker deploy ./hello",
     'busker deploy ./report --fprocess "python3 report.py" --env exec_timeout=2m --memory-limit 128Mi',
+    "busker deploy --image alpine --name upper --fprocess 'tr a-z A-Z'",
   );
 };

@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import type { Command } from "commander";
-import { readUpConfig } from "../config.ts";
+import { type Command, Option } from "commander";
+import { backends, readUpConfig } from "../config.ts";
 import { withExample } from "../options.ts";
 import type { Outcome } from "../outcome.ts";
 import { printLine, type Terminal } from "../terminal.ts";
@@ -13,12 +13,13 @@ import { welcomeLines } from "../up/welcome.ts";
 // Longer than the graces of all parts together.
 const stopMs = 35_000;
 
-const serve = async (
-  options: { sample: boolean },
-  terminal: Terminal,
-  stop: AbortSignal,
-  start: Start,
-): Promise<void> => {
+/** The options of the command line. */
+interface UpOptions {
+  readonly sample: boolean;
+  readonly backend?: string;
+}
+
+const serve = async (options: UpOptions, terminal: Terminal, stop: AbortSignal, start: Start): Promise<void> => {
   const startedAtMs = performance.now();
   const platform = await startPlatform({ ...start, signal: stop, env: terminal.env });
   const answer = options.sample ? await showFirstFunction(platform, stop) : undefined;
@@ -30,9 +31,10 @@ const serve = async (
 
 type Start = Omit<Parameters<typeof startPlatform>[0], "signal" | "env">;
 
-const up = async (options: { sample: boolean }, terminal: Terminal, outcome: Outcome): Promise<void> => {
+const up = async (options: UpOptions, terminal: Terminal, outcome: Outcome): Promise<void> => {
   const report = (line: string): void => void terminal.stderr.write(`${line}\n`);
-  const config = readUpConfig(terminal.env);
+  const { backend } = options;
+  const config = readUpConfig(backend === undefined ? terminal.env : { ...terminal.env, BUSKER_BACKEND: backend });
   const parts = createStopList(report);
   const signals = listenForStop(() => {
     parts.killAll();
@@ -54,8 +56,9 @@ export const addUpCommand = (program: Command, terminal: Terminal, outcome: Outc
   const command = program
     .command("up")
     .description("start the whole platform on this machine, and stop it with Ctrl-C")
+    .addOption(new Option("--backend <name>", "what runs functions").choices(backends))
     .option("--no-sample", "do not deploy and call a sample function")
-    .action((options: { sample: boolean }) => up(options, terminal, outcome))
+    .action((options: UpOptions) => up(options, terminal, outcome))
     .addHelpText(
       "after",
       `
@@ -64,7 +67,8 @@ Environment:
   BUSKER_PORT          the gateway                   8080
   BUSKER_METRICS_PORT  the gateway's metrics         8082
   BUSKER_NATS_PORT     nats-server                   4222
-  BUSKER_BACKEND       what runs functions           auto: process`,
+  BUSKER_NATS_HOST     the address it listens on     loopback, and a bridge for containers
+  BUSKER_BACKEND       what runs functions           auto: docker when an engine answers, else process`,
     );
   withExample(command, "BUSKER_DATA=/var/lib/busker BUSKER_PORT=9090 busker up");
 };

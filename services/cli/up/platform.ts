@@ -7,10 +7,13 @@ import type { UpConfig } from "../config.ts";
 import { distFolder, projectFolder } from "../paths.ts";
 import { ensurePassword, prepareDataFolder } from "./data-folder.ts";
 import { lockDataFolder } from "./data-lock.ts";
+import { chooseBackend } from "./choose-backend.ts";
+import { type EngineProgram, openEngineProgram } from "./engine.ts";
+import { forwardPort } from "./forward-port.ts";
 import { host, takeFreePort } from "./free-port.ts";
 import { keepNats } from "./keep-nats.ts";
 import { killReplicas, stopReplicas } from "./replica-processes.ts";
-import type { StopList } from "./stop-list.ts";
+import type { StopList, Stoppable } from "./stop-list.ts";
 import { supervise, type Supervised } from "./supervise.ts";
 import { waitHealthy } from "./wait-healthy.ts";
 
@@ -19,7 +22,10 @@ export interface Platform {
   readonly dataFolder: string;
   readonly gatewayUrl: string;
   readonly metricsUrl: string;
+  /** As this machine reaches nats-server. */
   readonly natsUrl: string;
+  /** What functions run as. */
+  readonly functions: string;
   readonly password: string;
   /** Whether this start has made the password. */
   readonly isNew: boolean;
@@ -47,14 +53,6 @@ const serviceFile = (name: string): string => {
   throw new BuskerError("internal", `cannot start: there is no ${file}; build it with node scripts/build.mjs`);
 };
 
-const checkBackend = ({ backend }: UpConfig): void => {
-  if (backend === "docker" || backend === "swarm")
-    throw new BuskerError(
-      "unsupported",
-      `cannot start: the backend ${backend} (BUSKER_BACKEND) is not in this version; use process or auto`,
-    );
-};
-
 const takeData = (config: UpConfig, parts: StopList): { dataFolder: string; patienceMs: number } => {
   const dataFolder = prepareDataFolder(config.dataFolder);
   const { release, wasStale } = lockDataFolder(dataFolder);
@@ -63,9 +61,9 @@ const takeData = (config: UpConfig, parts: StopList): { dataFolder: string; pati
 };
 
 const startServices = (
-  { config, env, parts, report }: PlatformStart,
+  { env, parts, report }: PlatformStart,
   ports: { port: number; metricsPort: number },
-  where: { dataFolder: string; natsUrl: string; trust: Trust },
+  where: { dataFolder: string; natsUrl: string; trust: Trust; backend: string },
 ): readonly Supervised[] => {
   const { BUSKER_PASSWORD: _secret, ...inherited } = env;
   return (["provider", "gateway"] as const).map((name) => {
@@ -76,7 +74,7 @@ const startServices = (
       BUSKER_CREDENTIALS: where.trust.credentialsFile(name),
       BUSKER_PORT: String(ports.port),
       BUSKER_METRICS_PORT: String(ports.metricsPort),
-      BUSKER_BACKEND: config.backend === "auto" ? "process" : config.backend,
+      BUSKER_BACKEND: where.backend,
     };
     const service = supervise({ name, file: serviceFile(name), env: serviceEnv }, report);
     parts.add({ name, stop: () => service.stop(graceMs[name]), kill: service.kill });
@@ -84,32 +82,64 @@ const startServices = (
   });
 };
 
+/** nats-server, with the port of this machine's loopback where it listens elsewhere for the sake of containers. */
+const startNats = async (
+  { config, env, parts, report }: PlatformStart,
+  dataFolder: string,
+  natsHost: string,
+  patienceMs: number,
+): Promise<{ readonly url: string; readonly localUrl: string }> => {
+  const conf = join(projectFolder, "nats.conf");
+  const common = { dataFolder, conf, host: natsHost, environment: env };
+  const isOnLoopback = natsHost === host || natsHost === "0.0.0.0";
+  const wanted = { what: "nats-server", key: "BUSKER_NATS_PORT", port: config.natsPort, patienceMs };
+  const port = isOnLoopback ? config.natsPort : await takeFreePort(wanted);
+  const nats = await keepNats({ ...common, port }, report);
+  parts.add(nats);
+  if (isOnLoopback) return { url: nats.url, localUrl: nats.url };
+  const to = { host: natsHost, port: nats.port };
+  parts.add(await forwardPort({ name: "nats-server's local port", host, port: nats.port, to }));
+  return { url: nats.url, localUrl: `nats://${host}:${nats.port}` };
+};
+
+/** What is left of replicas when the provider has gone: it was killed, or had no time. */
+const replicasOf = (backend: string, dataFolder: string, engine: EngineProgram): Stoppable => {
+  const name = "replicas";
+  if (backend === "docker") return { name, stop: engine.stop, kill: engine.kill };
+  return { name, stop: () => stopReplicas(dataFolder), kill: () => killReplicas(dataFolder) };
+};
+
 /**
- * Starts everything in order: data folder, ports, keys, nats-server, provider, gateway; resolves when the gateway
+ * Starts everything in order: data folder, ports, keys, engine, nats-server, provider, gateway; resolves when the gateway
  * answers. Each part is put on the stop list as soon as it is there, so that a failure half-way leaves nothing behind.
  */
 export const startPlatform = async (start: PlatformStart): Promise<Platform> => {
-  const { config, env, parts, report, signal } = start;
-  checkBackend(config);
+  const { config, env, parts, signal } = start;
   const { dataFolder, patienceMs } = takeData(config, parts);
   const port = await takeFreePort({ what: "the gateway", key: "BUSKER_PORT", port: config.port, patienceMs });
   const metricsKey = { what: "the gateway's metrics", key: "BUSKER_METRICS_PORT" };
   const metricsPort = await takeFreePort({ ...metricsKey, port: config.metricsPort, patienceMs });
   const trust = await openTrust(dataFolder);
-  const conf = join(projectFolder, "nats.conf");
-  const nats = await keepNats({ dataFolder, conf, port: config.natsPort, host, environment: env }, report);
-  parts.add(nats);
+  const engine = openEngineProgram(dataFolder, env);
+  const { backend, natsHost, description } = await chooseBackend(config, engine);
+  const replicas = replicasOf(backend, dataFolder, engine);
+  const nats = await startNats(start, dataFolder, natsHost, patienceMs).catch(async (error: unknown) => {
+    await replicas.stop();
+    throw error;
+  });
+  // After nats-server, to be stopped before it: what replicas still have to say goes there.
+  parts.add(replicas);
   signal.throwIfAborted();
   const { password, isNew } = ensurePassword(dataFolder);
-  parts.add({ name: "replicas", stop: () => stopReplicas(dataFolder), kill: () => killReplicas(dataFolder) });
-  const services = startServices(start, { port, metricsPort }, { dataFolder, natsUrl: nats.url, trust });
+  const services = startServices(start, { port, metricsPort }, { dataFolder, natsUrl: nats.url, trust, backend });
   const gatewayUrl = `http://${host}:${port}`;
   await waitHealthy({ gatewayUrl, services, deadlineMs: healthyMs, signal });
   return {
     dataFolder,
     gatewayUrl,
     metricsUrl: `http://${host}:${metricsPort}/metrics`,
-    natsUrl: nats.url,
+    natsUrl: nats.localUrl,
+    functions: description,
     password,
     isNew,
   };

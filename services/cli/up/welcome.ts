@@ -6,7 +6,7 @@ const quote = (text: string): string => JSON.stringify(text).replace(/\\n/g, "\\
 
 /** What a person reads when the platform is up, a line each; `answer` is what the first function has answered. */
 export const welcomeLines = (platform: Platform, answer: string | undefined): readonly string[] => {
-  const { gatewayUrl, metricsUrl, natsUrl, dataFolder, password, isNew } = platform;
+  const { gatewayUrl, metricsUrl, natsUrl, functions, dataFolder, password, isNew } = platform;
   const data = showPath(dataFolder);
   const url = `${gatewayUrl}/function/${firstFunction}`;
   const hasSample = answer !== undefined;
@@ -15,6 +15,7 @@ export const welcomeLines = (platform: Platform, answer: string | undefined): re
     `metrics   ${metricsUrl}`,
     `NATS      ${natsUrl}`,
     `data      ${data}`,
+    `functions ${functions}`,
     ...(isNew
       ? [`user      admin, password ${password} (shown this once; kept in ${data}/secrets/basic-auth-password)`]
       : []),
