@@ -56,8 +56,7 @@ const path = "ENV PATH=/usr/bin:/bin";
 /** The images that compose.yaml and stack.yaml name, made on a test's engine from what this machine has; nothing is pulled. */
 export const makeOwnImages = async (docker: Docker, socket: string): Promise<Readonly<Record<string, string>>> => {
   await makeImage(docker, { name: "node-base", files: { ...busyboxFiles, ...nodeImageFiles() }, changes: [path] });
-  const natsFiles = { ...busyboxFiles, "bin/nc": { link: "busybox" }, ...natsImageFiles("/usr/sbin/nats-server") };
-  await makeImage(docker, { name: "nats", files: natsFiles, changes: [path] });
+  await makeImage(docker, { name: "nats", files: natsImageFiles("/usr/sbin/nats-server"), changes: [path] });
   const engine = { DOCKER_HOST: `unix://${socket}`, DOCKER_BUILDKIT: "0" };
   await run("scripts/images", [], { ...engine, BUSKER_BASE: "node-base:1" }, 180_000);
   return { ...engine, BUSKER_IMAGE: "busker:latest", BUSKER_NATS_IMAGE: "nats:1" };
