@@ -1,12 +1,13 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import Docker from "dockerode";
+import { type NetworkNamespace, openNetworkNamespace } from "./network-namespace.ts";
 import { eventually } from "./platform.ts";
 
 /** A Docker engine for one test file: its own socket, images, containers and network, away from any other engine. */
@@ -19,6 +20,8 @@ export interface TestEngine {
   readonly hostAddress: string;
   /** Lets containers reach a server that listens on this machine's loopback; gives the port for them. */
   readonly forward: (port: number) => Promise<number>;
+  /** Ends the engine's daemon with a signal, and starts it again on the same data. */
+  readonly restart: (signal: "SIGTERM" | "SIGKILL") => Promise<void>;
   /** Removes every container, ends the engine and leaves nothing behind. */
   readonly stop: () => Promise<void>;
 }
@@ -36,19 +39,38 @@ const hasProgram = (name: string): boolean =>
     }
   });
 
-/** Starts the daemon. It sets up neither iptables nor forwarding: containers only have to reach this machine. */
-const startDaemon = (folder: string, socket: string, lines: string[]): ChildProcess => {
+/** How an engine is started. */
+export interface TestEngineOptions {
+  /**
+   * In a network namespace of its own, with packet filters as an engine sets them up by itself. Otherwise it sets up
+   * neither iptables nor forwarding, because those would be this machine's: containers only reach this machine.
+   */
+  readonly isolated?: boolean;
+}
+
+const inThisNamespace: readonly string[] = [
+  "--bridge=none",
+  "--iptables=false",
+  "--ip-forward=false",
+  "--ip-masq=false",
+];
+
+interface DaemonPlace {
+  readonly folder: string;
+  readonly socket: string;
+  readonly lines: string[];
+  readonly namespace: NetworkNamespace | undefined;
+}
+
+const startDaemon = ({ folder, socket, lines, namespace }: DaemonPlace): ChildProcess => {
   const child = spawn(
-    "dockerd",
+    namespace ? "nsenter" : "dockerd",
     [
+      ...(namespace ? [`--net=/proc/${namespace.pid}/ns/net`, "dockerd"] : inThisNamespace),
       `--data-root=${join(folder, "data")}`,
       `--exec-root=${join(folder, "exec")}`,
       `--pidfile=${join(folder, "dockerd.pid")}`,
       `--host=unix://${socket}`,
-      "--bridge=none",
-      "--iptables=false",
-      "--ip-forward=false",
-      "--ip-masq=false",
     ],
     {
       stdio: ["ignore", "ignore", "pipe"],
@@ -86,6 +108,49 @@ const endDaemon = async (child: ChildProcess): Promise<void> => {
   clearTimeout(timer);
 };
 
+/**
+ * A daemon takes the containerd of the one before for its own, and waits for it in vain: when it is not gone yet, and when
+ * the machine's first process has not noticed yet that it is.
+ */
+const forgetContainerd = async (folder: string): Promise<void> => {
+  const file = join(folder, "exec/containerd/containerd.pid");
+  await eventually("containerd is gone", () => {
+    try {
+      return readFileSync(`/proc/${readFileSync(file, "utf8")}/stat`, "utf8").includes(") Z ") || undefined;
+    } catch {
+      return true;
+    }
+  });
+  await rm(file, { force: true });
+};
+
+const readProcess = (path: string): string => {
+  try {
+    return readFileSync(`/proc/${path}`, "utf8");
+  } catch {
+    return "";
+  }
+};
+
+/** Ends containers that an engine leaves when it was killed: what holds them names the engine's folder, they do not. */
+const endLeftContainers = (folder: string): void => {
+  const holders = readdirSync("/proc").filter(
+    (pid) => /^\d+$/.test(pid) && readProcess(`${pid}/cmdline`).includes(`${folder}/`),
+  );
+  for (const holder of holders) {
+    const held = readProcess(`${holder}/task/${holder}/children`).split(" ").filter(Boolean);
+    for (const pid of [holder, ...held]) kill(Number(pid));
+  }
+};
+
+const kill = (pid: number): void => {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+};
+
 /** Mounts that an engine leaves when it was killed, the innermost first. */
 const unmountBelow = async (folder: string): Promise<void> => {
   const points = readFileSync("/proc/self/mounts", "utf8")
@@ -103,10 +168,10 @@ const createNetwork = async (docker: Docker): Promise<string> => {
   return gateway.replace(/\/.*$/, "");
 };
 
-/** Takes connections on one address and passes them on to a port of the loopback. */
-const createForwarder = async (host: string, port: number): Promise<{ server: Server; sockets: Set<Socket> }> => {
+/** Passes connections to a server on to a port of the loopback. */
+const forwardTo = (server: Server, port: number): Set<Socket> => {
   const sockets = new Set<Socket>();
-  const server = createServer((near) => {
+  server.on("connection", (near: Socket) => {
     const far = connect({ host: "127.0.0.1", port });
     for (const [socket, other] of [
       [near, far],
@@ -118,9 +183,13 @@ const createForwarder = async (host: string, port: number): Promise<{ server: Se
       socket.pipe(other);
     }
   });
-  server.listen(0, host);
+  return sockets;
+};
+
+const listenHere = async (host: string): Promise<{ server: Server; port: number }> => {
+  const server = createServer().listen(0, host);
   await once(server, "listening");
-  return { server, sockets };
+  return { server, port: (server.address() as AddressInfo).port };
 };
 
 const removeContainers = async (docker: Docker): Promise<void> => {
@@ -129,13 +198,15 @@ const removeContainers = async (docker: Docker): Promise<void> => {
 };
 
 /** Starts one; to be stopped in `after`. Needs root and Debian's `docker.io`, which `scripts/test` installs. */
-export const startTestEngine = async (): Promise<TestEngine> => {
+export const startTestEngine = async ({ isolated = false }: TestEngineOptions = {}): Promise<TestEngine> => {
   if (process.getuid?.() !== 0) throw new Error("an engine of a test's own can only be started by root");
   if (!hasProgram("dockerd")) throw new Error("there is no dockerd; scripts/test installs it (docker.io on Debian)");
   const folder = await mkdtemp(join(tmpdir(), "busker-engine-"));
   const socket = join(folder, "engine.sock");
   const lines: string[] = [];
-  const child = startDaemon(folder, socket, lines);
+  const namespace = isolated ? await openNetworkNamespace() : undefined;
+  const place = { folder, socket, lines, namespace };
+  let child = startDaemon(place);
   const docker = new Docker({ socketPath: socket });
   const forwarders: { server: Server; sockets: Set<Socket> }[] = [];
   const stop = async (): Promise<void> => {
@@ -145,25 +216,43 @@ export const startTestEngine = async (): Promise<TestEngine> => {
     }
     if (child.exitCode === null && child.pid !== undefined) {
       await removeContainers(docker).catch(() => undefined);
-      // The bridge is the kernel's, and outlives the engine.
-      await docker
-        .getNetwork(networkName)
-        .remove()
-        .catch(() => undefined);
+      // A bridge is the kernel's, and outlives the engine.
+      const networks = await docker.listNetworks({ filters: { type: ["custom"] } }).catch(() => []);
+      for (const { Id } of networks)
+        await docker
+          .getNetwork(Id)
+          .remove()
+          .catch(() => undefined);
       await endDaemon(child);
     }
+    endLeftContainers(folder);
+    await namespace?.close();
     await unmountBelow(folder);
     await rm(folder, { recursive: true, force: true });
   };
   try {
     await untilItAnswers(docker, child, lines);
     const hostAddress = await createNetwork(docker);
-    const forward = async (port: number): Promise<number> => {
-      const forwarder = await createForwarder(hostAddress, port);
-      forwarders.push(forwarder);
-      return (forwarder.server.address() as AddressInfo).port;
+    return {
+      docker,
+      socket,
+      network: networkName,
+      hostAddress,
+      stop,
+      forward: async (port) => {
+        const { server, port: given } = await (namespace ?? { listen: listenHere }).listen(hostAddress);
+        forwarders.push({ server, sockets: forwardTo(server, port) });
+        return given;
+      },
+      restart: async (signal) => {
+        const exited = once(child, "exit");
+        child.kill(signal);
+        await exited;
+        await forgetContainerd(folder);
+        child = startDaemon(place);
+        await untilItAnswers(docker, child, lines);
+      },
     };
-    return { docker, socket, network: networkName, hostAddress, forward, stop };
   } catch (error) {
     await stop();
     throw error;
