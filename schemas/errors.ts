@@ -28,6 +28,7 @@ export const errorCatalogue = {
   unsupported: { status: 501, retryable: false },
   function_unreachable: { status: 502, retryable: true },
   response_too_large: { status: 502, retryable: false },
+  registry_unavailable: { status: 502, retryable: true },
   replica_lost: { status: 502, retryable: true },
   bus_unavailable: { status: 503, retryable: true },
   no_replica: { status: 503, retryable: true },

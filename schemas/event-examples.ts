@@ -51,6 +51,7 @@ const failed = {
   code: "start_failed",
   message: "resize.openfaas-fn did not start: exit code 1",
 } as const;
+const progress = { wish, message: "pulling ghcr.io/example/resize:1: 3 of 5 layers, 42 of 120 MB" };
 const sealed = {
   key: "9f86d081884c7d65",
   ephemeral: "3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=",
@@ -77,6 +78,7 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   "io.busker.function.removed": outcomes,
   "io.busker.function.scaled": outcomes,
   "io.busker.function.failed": { full: failed, bare: failed },
+  "io.busker.function.progress": { full: progress, bare: progress },
   "io.busker.secret.create": secretWishes,
   "io.busker.secret.update": secretWishes,
   "io.busker.secret.remove": { full: { name: "api-key" }, bare: { name: "api-key" } },

@@ -44,6 +44,13 @@ export interface FailedOutcome {
   readonly message: string;
 }
 
+/** Data of `progress`: a sentence for a person, about a second apart. */
+export interface Progress {
+  /** `ce-id` of the wish. */
+  readonly wish: string;
+  readonly message: string;
+}
+
 /** Data of `secret.create` and `secret.update`. No message ever holds the value itself. */
 export interface SecretWish {
   readonly name: string;
@@ -131,6 +138,7 @@ export interface EventData {
   "io.busker.function.removed": Outcome;
   "io.busker.function.scaled": Outcome;
   "io.busker.function.failed": FailedOutcome;
+  "io.busker.function.progress": Progress;
   "io.busker.secret.create": SecretWish;
   "io.busker.secret.update": SecretWish;
   "io.busker.secret.remove": SecretRemoval;
@@ -196,6 +204,10 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
     verb: { enum: [...wishVerbs] },
     code: string({ description: "A code of the error catalogue" }),
     message: string({ description: "What could not be done, and why" }),
+  }),
+  "io.busker.function.progress": object({
+    wish: string({ description: "ce-id of the wish" }),
+    message: string({ description: "How far it is, for a person" }),
   }),
   "io.busker.secret.create": secretWish,
   "io.busker.secret.update": secretWish,

@@ -83,6 +83,13 @@ const cases: readonly Case[] = [
     gives: `busker.function.${verb}.openfaas-fn.fn`,
     foundBy: [subjects.functionVerbFilter(verb), subjects.functionAnyFilter],
   })),
+  {
+    name: "functionProgressSubject",
+    call: subjects.functionProgressSubject,
+    args: [ns, "fn"],
+    gives: "busker.function.progress.openfaas-fn.fn",
+    foundBy: [subjects.functionProgressFilter, subjects.functionAnyFilter],
+  },
   ...[...subjects.secretRequestVerbs, ...subjects.secretOutcomeVerbs].map((verb) => ({
     name: "secretSubject" as const,
     call: (namespace: string) => subjects.secretSubject(verb, namespace),

@@ -97,7 +97,14 @@ export const functionSubject = (verb: WishVerb | OutcomeVerb, namespace: string,
 /** Every event with this verb. */
 export const functionVerbFilter = (verb: WishVerb | OutcomeVerb): string => `${prefix}.function.${verb}.*.*`;
 
-/** Every wish and every outcome. */
+/** How far a wish about a function is, while it is carried out; kept by stream OPERATIONS as its subject is. */
+export const functionProgressSubject = (namespace: string, name: string): string =>
+  ofFunction("function.progress", namespace, name);
+
+/** How far any wish is. */
+export const functionProgressFilter = `${prefix}.function.progress.*.*`;
+
+/** Every wish, every outcome, and how far it is until then. */
 export const functionAnyFilter = `${prefix}.function.*.*.*`;
 
 /** What the provider is asked about secrets. */

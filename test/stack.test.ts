@@ -42,8 +42,13 @@ describe("infra/stack.yaml on a swarm of one node", function () {
   const insist = (what: string, work: () => Promise<string>, wanted: RegExp): Promise<string> => {
     let last = "";
     const attempt = async (): Promise<string | undefined> => {
-      last = await work().catch(String);
-      return wanted.test(last) ? last : undefined;
+      try {
+        last = await work();
+        return wanted.test(last) ? last : undefined;
+      } catch (error) {
+        last = String(error);
+        return undefined;
+      }
     };
     return eventually(what, attempt, 60_000).catch(async (error: unknown) => {
       throw new Error(`${String(error)}\n${last}\n${await tell()}`);
@@ -51,7 +56,10 @@ describe("infra/stack.yaml on a swarm of one node", function () {
   };
   const tell = async (): Promise<string> => {
     const services = ["nats-1", "nats-2", "nats-3", "provider", "gateway"];
-    const logs = services.map((name) => docker("service", "logs", "--tail=15", `${stack}_${name}`).catch(String));
+    const logs = services.map(async (name) => {
+      const id = (await containerOf(name)) ?? name;
+      return run("sh", ["-c", 'docker logs --tail=15 "$1" 2>&1', "sh", id], env).catch(String);
+    });
     return [await docker("stack", "ps", "--no-trunc", stack).catch(String), ...(await Promise.all(logs))].join("\n");
   };
 

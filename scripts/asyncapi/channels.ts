@@ -214,6 +214,16 @@ const telling: Readonly<Record<string, Channel>> = {
       functionAnyFilter: subjects.functionAnyFilter,
     },
   })),
+  "function.progress": {
+    subject: subjects.functionProgressSubject(namespace, name),
+    description: "How far a wish is, while it is carried out: an image that is pulled",
+    messages: ["io.busker.function.progress"],
+    code: {
+      functionProgressSubject: subjects.functionProgressSubject(namespace, name),
+      functionProgressFilter: subjects.functionProgressFilter,
+      functionAnyFilter: subjects.functionAnyFilter,
+    },
+  },
   ...eventChannels(subjects.replicaStates, (state) => ({
     type: replicaEventType(state),
     subject: subjects.replicaSubject(state, namespace, name, replica),

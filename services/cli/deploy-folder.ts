@@ -9,6 +9,7 @@ import { asUsage } from "./options.ts";
 import { packFolder } from "./pack-folder.ts";
 import { type Deployed, putFunction } from "./put-function.ts";
 import { readArchive } from "./read-archive.ts";
+import type { TellProgress } from "./wish-answer.ts";
 
 /** What is to be deployed: a folder or an archive of one, and what the caller says besides its `function.yaml`. */
 export interface DeployRequest {
@@ -48,7 +49,11 @@ const uploadBundle = async (gateway: GatewayClient, bytes: Buffer): Promise<stri
  * Packs a folder, uploads it and makes it a function, or the new code of the function of that name. What cannot be run
  * is refused before anything is uploaded. Deploying the same folder twice changes nothing.
  */
-export const deployFolder = async (gateway: GatewayClient, request: DeployRequest): Promise<Deployed> => {
+export const deployFolder = async (
+  gateway: GatewayClient,
+  request: DeployRequest,
+  tell?: TellProgress,
+): Promise<Deployed> => {
   const { path, settings } = request;
   const bytes = isFolder(path) ? await packFolder(path) : readFileSync(path);
   const { paths, functionFile } = await readArchive(path, bytes);
@@ -58,5 +63,5 @@ export const deployFolder = async (gateway: GatewayClient, request: DeployReques
   const source = { ...name, file, flags: settings, paths };
   buildDeployment({ ...source, image: "" });
   const image = await uploadBundle(gateway, bytes);
-  return putFunction(gateway, buildDeployment({ ...source, image }));
+  return putFunction(gateway, buildDeployment({ ...source, image }), tell);
 };

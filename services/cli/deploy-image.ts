@@ -4,6 +4,7 @@ import type { FunctionSettings } from "./function-file.ts";
 import type { GatewayClient } from "./gateway-client.ts";
 import { asUsage } from "./options.ts";
 import { type Deployed, putFunction } from "./put-function.ts";
+import type { TellProgress } from "./wish-answer.ts";
 
 /** An image that is to be a function. */
 export interface ImageRequest {
@@ -20,8 +21,13 @@ const nameOf = ({ image, name }: ImageRequest): string => {
 };
 
 /** Makes an image a function, or the new code of the function of that name; it runs its own command unless told another. */
-export const deployImage = async (gateway: GatewayClient, request: ImageRequest): Promise<Deployed> => {
+export const deployImage = async (
+  gateway: GatewayClient,
+  request: ImageRequest,
+  tell?: TellProgress,
+): Promise<Deployed> => {
   const { image, settings } = request;
   const namespace = asUsage(() => checkName("namespace", settings.namespace ?? defaultNamespace));
-  return putFunction(gateway, buildDeployment({ name: nameOf(request), namespace, image, file: {}, flags: settings }));
+  const deployment = buildDeployment({ name: nameOf(request), namespace, image, file: {}, flags: settings });
+  return putFunction(gateway, deployment, tell);
 };

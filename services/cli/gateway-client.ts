@@ -12,6 +12,8 @@ export interface ApiRequest {
   readonly json?: unknown;
   readonly body?: Uint8Array;
   readonly contentType?: string;
+  /** What it can read as an answer. */
+  readonly accept?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -65,7 +67,7 @@ const urlOf = (gatewayUrl: string, { path, query = {} }: ApiRequest): string => 
 };
 
 const initOf = (
-  { method = "GET", json, body, contentType, signal }: ApiRequest,
+  { method = "GET", json, body, contentType, accept, signal }: ApiRequest,
   authorization: string | undefined,
 ) => ({
   method,
@@ -73,6 +75,7 @@ const initOf = (
   headers: {
     "user-agent": "busker-cli",
     ...(authorization === undefined ? {} : { authorization }),
+    ...(accept === undefined ? {} : { accept }),
     ...(json === undefined ? {} : { "content-type": "application/json" }),
     ...(contentType === undefined ? {} : { "content-type": contentType }),
   },

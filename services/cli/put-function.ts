@@ -2,6 +2,7 @@ import type { FunctionName } from "../../schemas/names.ts";
 import type { FunctionDeployment } from "./build-deployment.ts";
 import type { GatewayClient } from "./gateway-client.ts";
 import { urlName } from "./options.ts";
+import { readWishAnswer, type TellProgress, wishAnswerTypes } from "./wish-answer.ts";
 
 /** What was deployed. */
 export interface Deployed extends FunctionName {
@@ -15,29 +16,25 @@ export interface Deployed extends FunctionName {
 
 type Put = Pick<Deployed, "done" | "replicas" | "availableReplicas">;
 
-/** The replicas that the gateway's answer tells of; OpenFaaS's own answers with nothing. */
-const readReplicas = async (response: Response): Promise<Omit<Put, "done">> => {
-  const text = await response.text();
-  if (!text.startsWith("{")) return {};
-  const { replicas, availableReplicas } = JSON.parse(text) as Omit<Put, "done">;
-  return replicas === undefined || availableReplicas === undefined ? {} : { replicas, availableReplicas };
-};
-
 // Update first and create when there is nothing to update, as faas-cli does: deploying twice is no error.
-const put = async (gateway: GatewayClient, deployment: FunctionDeployment): Promise<Put> => {
+const put = async (gateway: GatewayClient, deployment: FunctionDeployment, tell: TellProgress): Promise<Put> => {
   const what = `deploy ${deployment.service}`;
-  const request = { path: "/system/functions", json: deployment };
+  const request = { path: "/system/functions", json: deployment, accept: wishAnswerTypes };
   const update = await gateway.send({ ...request, method: "PUT" });
-  if (update.ok) return { done: "updated", ...(await readReplicas(update)) };
+  if (update.ok) return { done: "updated", ...(await readWishAnswer(what, update, tell)) };
   if (update.status !== 404) throw await gateway.failure(what, update);
   await update.body?.cancel();
   const created = await gateway.call(what, { ...request, method: "POST" });
-  return { done: "created", ...(await readReplicas(created)) };
+  return { done: "created", ...(await readWishAnswer(what, created, tell)) };
 };
 
-/** Makes a function, or makes the function of that name what is given. */
-export const putFunction = async (gateway: GatewayClient, deployment: FunctionDeployment): Promise<Deployed> => {
+/** Makes a function, or makes the function of that name what is given; `tell` is called with how far it is, where that takes a while. */
+export const putFunction = async (
+  gateway: GatewayClient,
+  deployment: FunctionDeployment,
+  tell: TellProgress = () => {},
+): Promise<Deployed> => {
   const { service: name, namespace, image } = deployment;
   const url = `${gateway.url}/function/${urlName({ name, namespace })}`;
-  return { name, namespace, image, url, ...(await put(gateway, deployment)) };
+  return { name, namespace, image, url, ...(await put(gateway, deployment, tell)) };
 };

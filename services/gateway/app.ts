@@ -5,9 +5,15 @@ import { type FunctionName, parseFunctionName } from "../../schemas/names.ts";
 import { errorHeaders, toBuskerError } from "./error-reply.ts";
 import { askForBody } from "./read-body.ts";
 
+// How the sending of an answer ends when its reader goes away, which is the reader's right and no fault.
+const clientGone: ReadonlySet<string> = new Set(["ERR_STREAM_PREMATURE_CLOSE", "ECONNRESET", "EPIPE"]);
+
 /** A Koa application in which a thrown error becomes the answer its code asks for. */
 export const createApp = (authorize: (header: string | undefined) => boolean, routes: readonly Router[]): Koa => {
   const app = new Koa();
+  app.on("error", (error: NodeJS.ErrnoException) => {
+    if (!clientGone.has(error.code ?? "")) app.onerror(error);
+  });
   app.use(async (context, next) => {
     try {
       await next();

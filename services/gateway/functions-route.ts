@@ -8,6 +8,7 @@ import type { Directory } from "./directory.ts";
 import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { viewFunction } from "./function-view.ts";
 import { readJson } from "./read-body.ts";
+import { answerWish } from "./wish-answer.ts";
 import type { Wishes } from "./wishes.ts";
 
 /** What the functions' routes need. */
@@ -57,8 +58,7 @@ export const createFunctionsRoute = ({ directory, wishes, metrics }: FunctionsPa
   ] as const)
     router[method]("/system/functions", async (context) => {
       const spec = readDeployment(await readJson(context.req, maxJsonBytes), queryText(context.query["namespace"]));
-      context.body = await wishes.make(verb, spec, { spec });
-      context.status = 202;
+      await answerWish(context, (tell) => wishes.make(verb, spec, { spec }, tell));
     });
   router.delete("/system/functions", async (context) => {
     const body = asObject(await readJson(context.req, maxJsonBytes));

@@ -1,8 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { BuskerError } from "../../schemas/errors.ts";
 import { type EventData, type FailedOutcome, functionEventType, type Outcome } from "../../schemas/events.ts";
-import type { FunctionName } from "../../schemas/names.ts";
-import { functionSubject, functionVerbFilter, outcomeVerbs, type WishVerb } from "../../schemas/subjects.ts";
+import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
+import {
+  functionProgressFilter,
+  functionSubject,
+  functionVerbFilter,
+  outcomeVerbs,
+  parseFunctionSubject,
+  type WishVerb,
+} from "../../schemas/subjects.ts";
 import type { Bus } from "../bus/connection.ts";
 import { readEvent } from "../bus/events.ts";
 import { publishDurably } from "../bus/streams.ts";
@@ -10,18 +17,25 @@ import { publishDurably } from "../bus/streams.ts";
 /** Publishes wishes about functions and awaits what becomes of them. */
 export interface Wishes {
   /**
-   * Resolves with the outcome; rejects with the error the provider reports, or with `provider_unavailable` when none
-   * came in time: the wish stays recorded and is carried out when a provider is back.
+   * Resolves with the outcome; rejects with the error the provider reports, or with `provider_unavailable` when neither
+   * that nor a word of progress with a wish about this function came in time: the wish stays recorded and is carried out
+   * when a provider is back. `tell` is called with this wish's progress.
    */
   readonly make: <V extends WishVerb>(
     verb: V,
     name: FunctionName,
     data: EventData[`io.busker.function.${V}`],
+    tell?: (progress: string) => void,
   ) => Promise<Outcome>;
   readonly stop: () => void;
 }
 
 interface Waiter {
+  /** `name.namespace`. */
+  readonly function: string;
+  readonly tell: ((progress: string) => void) | undefined;
+  /** Runs from the last word of progress: a pull takes as long as it takes. */
+  readonly timer: NodeJS.Timeout;
   readonly resolve: (outcome: Outcome) => void;
   readonly reject: (error: BuskerError) => void;
 }
@@ -48,13 +62,27 @@ export const openWishes = (bus: Bus, timeoutMs: number): Wishes => {
       },
     }),
   );
+  // Wishes about one function are carried out in turn, so that those behind this one wait as long.
+  const onProgress = (message: Parameters<typeof readEvent>[0]): void => {
+    const name = parseFunctionSubject(message.subject, 2);
+    if (!name) return;
+    const { data } = readEvent<"io.busker.function.progress">(message);
+    const key = formatFunctionName(name);
+    for (const [id, waiter] of waiters) {
+      if (waiter.function === key) waiter.timer.refresh();
+      if (id === data.wish) waiter.tell?.(data.message);
+    }
+  };
+  subscriptions.push(
+    bus.nc.subscribe(functionProgressFilter, { callback: (error, message) => void (error ?? onProgress(message)) }),
+  );
   return {
-    make: async (verb, name, data) => {
+    make: async (verb, name, data, tell) => {
       const id = randomUUID();
       let timer: NodeJS.Timeout | undefined;
       const outcome = new Promise<Outcome>((resolve, reject) => {
-        waiters.set(id, { resolve, reject });
         timer = setTimeout(() => reject(noOutcome(verb, name, timeoutMs)), timeoutMs);
+        waiters.set(id, { function: formatFunctionName(name), tell, timer, resolve, reject });
       });
       try {
         const subject = functionSubject(verb, name.namespace, name.name);

@@ -6,6 +6,7 @@ import type { WishVerb } from "../../schemas/subjects.ts";
 import type { Entry } from "../bus/kv.ts";
 import { checkSpec, minLabel, minReplicas } from "./check-spec.ts";
 import { awaitFirstReady } from "./first-ready.ts";
+import { orAborted } from "./or-aborted.ts";
 import type { FunctionStore } from "./function-store.ts";
 import type { FunctionState } from "./function-state.ts";
 
@@ -29,8 +30,10 @@ export type WishEnd =
 export interface WishParts {
   readonly store: FunctionStore;
   readonly find: (key: string) => FunctionState | undefined;
-  /** Fetches what a spec runs from, to be kept until it is released; throws `invalid_request` or `unsupported`. */
-  readonly prepare: (spec: FunctionSpec) => Promise<() => void>;
+  /** Fetches what a spec runs from, to be kept until it is released; throws what the backend's `prepare` throws. */
+  readonly prepare: (spec: FunctionSpec, tell: (progress: string) => void) => Promise<() => void>;
+  /** Tells whoever waits for a wish's outcome how far it is. */
+  readonly tellProgress: (wish: Wish, message: string) => void;
   /** Throws when the namespace or a secret that the spec names does not exist. */
   readonly assertNamed: (spec: FunctionSpec) => Promise<void>;
   /** How long a wish waits for the first replica, in milliseconds. */
@@ -45,11 +48,21 @@ const notFound = (name: FunctionName): BuskerError =>
 const readSpec = ({ data, ...wish }: Wish): FunctionSpec =>
   checkSpec(typeof data === "object" && data !== null && "spec" in data ? data.spec : undefined, wish);
 
+/** Fetches what a spec runs from; rejects when this provider ends before it is here, which takes as long as it takes. */
+const prepare = async (parts: WishParts, wish: Wish, spec: FunctionSpec): Promise<() => void> => {
+  const ended = new BuskerError(
+    "provider_unavailable",
+    `the provider ended before it had what ${formatFunctionName(wish)} runs from`,
+  );
+  const work = parts.prepare(spec, (message) => parts.tellProgress(wish, message));
+  return orAborted(work, parts.signal, ended, (release) => release());
+};
+
 /** Lets `write` put a spec into the store once it is checked and what it runs from is here. */
 const admit = async <T>(parts: WishParts, wish: Wish, write: (spec: FunctionSpec) => Promise<T>): Promise<T> => {
   const spec = readSpec(wish);
   await parts.assertNamed(spec);
-  const release = await parts.prepare(spec);
+  const release = await prepare(parts, wish, spec);
   try {
     return await write(spec);
   } finally {

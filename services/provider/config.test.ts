@@ -14,6 +14,17 @@ describe("readProviderConfig()", () => {
     expect(config.replicaCredentialsTtlMs).to.equal(12 * 3600_000);
   });
 
+  const registryCases: readonly (readonly [Record<string, string>, string])[] = [
+    [{ HOME: "/home/me" }, "/home/me/.docker/config.json"],
+    [{ HOME: "/home/me", DOCKER_CONFIG: "/etc/docker-of-mine" }, "/etc/docker-of-mine/config.json"],
+    [{ HOME: "/home/me", DOCKER_CONFIG: "/a", BUSKER_REGISTRY_CONFIG: "/b.json" }, "/b.json"],
+  ];
+  for (const [env, file] of registryCases)
+    it(`looks for the credentials of registries in ${file}, as docker login writes them`, () => {
+      const config = readProviderConfig({ BUSKER_CREDENTIALS: "c", ...env });
+      expect(config).to.include({ registryConfigFile: file, imagePullPolicy: "IfNotPresent" });
+    });
+
   const faults = [
     { env: {}, code: "invalid_request", says: "BUSKER_CREDENTIALS must be set" },
     {
@@ -25,6 +36,11 @@ describe("readProviderConfig()", () => {
       env: { BUSKER_CREDENTIALS: "c", BUSKER_BACKEND: "swarm" },
       code: "unsupported",
       says: 'auto or process in this version; got "swarm"',
+    },
+    {
+      env: { BUSKER_CREDENTIALS: "c", BUSKER_IMAGE_PULL_POLICY: "always" },
+      code: "invalid_request",
+      says: "BUSKER_IMAGE_PULL_POLICY must be one of Always, IfNotPresent, Never",
     },
     {
       env: { BUSKER_CREDENTIALS: "c", BUSKER_REPLICA_CREDENTIALS_TTL: "long" },

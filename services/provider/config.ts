@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BuskerError } from "../../schemas/errors.ts";
 import { trustPaths } from "../bus/trust-files.ts";
@@ -10,6 +11,7 @@ import {
   readConfig,
   textField,
 } from "../runtime/config.ts";
+import { type PullPolicy, pullPolicies } from "./container/pull-policy.ts";
 
 /** What a provider is told by its environment. */
 export interface ProviderConfig {
@@ -24,6 +26,10 @@ export interface ProviderConfig {
   readonly replicaCredentialsTtlMs: number;
   /** The file that replicas' credentials are signed with. */
   readonly signerFile: string;
+  /** When images are pulled, of functions that say none. */
+  readonly imagePullPolicy: PullPolicy;
+  /** A Docker `config.json` with the credentials of registries; it need not be there. */
+  readonly registryConfigFile: string;
   /** The bundled watchdog. */
   readonly watchdogFile: string;
   /** PATH of watchdogs and functions. */
@@ -34,6 +40,10 @@ const builtWatchdog = fileURLToPath(new URL("../../watchdog/watchdog.mjs", impor
 
 // What Debian gives a login shell; a service manager may start us without any.
 const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Where `docker login` writes. */
+const usualRegistryConfig = (env: Environment): string =>
+  join(env["DOCKER_CONFIG"] || join(env["HOME"] || homedir(), ".docker"), "config.json");
 
 const chooseBackend = (backend: "auto" | "process" | "docker" | "swarm"): "process" => {
   if (backend === "docker" || backend === "swarm")
@@ -52,6 +62,8 @@ export const readProviderConfig = (env: Environment): ProviderConfig => {
     streamReplicas: integerField("BUSKER_STREAM_REPLICAS", { min: 1, max: 5 }, 1),
     replicaCredentialsTtlMs: durationField("BUSKER_REPLICA_CREDENTIALS_TTL", 12 * 3600_000),
     signerFile: textField("BUSKER_SIGNER", ""),
+    imagePullPolicy: choiceField("BUSKER_IMAGE_PULL_POLICY", pullPolicies, "IfNotPresent"),
+    registryConfigFile: textField("BUSKER_REGISTRY_CONFIG", usualRegistryConfig(env)),
     watchdogFile: textField("BUSKER_WATCHDOG", builtWatchdog),
     path: textField("PATH", usualPath),
   });

@@ -1,4 +1,5 @@
 import { BuskerError } from "../../schemas/errors.ts";
+import { registrySecretAnnotation } from "../../schemas/annotations.ts";
 import type { FunctionSpec } from "../../schemas/function.ts";
 import { defaultNamespace } from "../../schemas/names.ts";
 import type { Bucket } from "../bus/kv.ts";
@@ -32,9 +33,15 @@ export const assertNamespace = async (namespaces: NamespaceBucket, namespace: st
     );
 };
 
+/** The secrets that a function cannot be started without: its own, and the one with its registry's credentials. */
+export const secretsOf = ({ secrets = [], annotations }: FunctionSpec): readonly string[] => {
+  const ofRegistry = annotations?.[registrySecretAnnotation];
+  return ofRegistry === undefined || secrets.includes(ofRegistry) ? secrets : [...secrets, ofRegistry];
+};
+
 /** Throws `invalid_request` when the namespace or a secret that a spec names does not exist. */
 export const assertNamedThings = async (
-  { namespace, secrets = [] }: FunctionSpec,
+  spec: FunctionSpec,
   {
     namespaces,
     secrets: store,
@@ -43,8 +50,9 @@ export const assertNamedThings = async (
     readonly secrets: Pick<SecretStore, "has">;
   },
 ): Promise<void> => {
+  const { namespace } = spec;
   await assertNamespace(namespaces, namespace);
-  const missing = secrets.filter((name) => !store.has({ namespace, name }));
+  const missing = secretsOf(spec).filter((name) => !store.has({ namespace, name }));
   if (missing.length > 0)
     throw new BuskerError(
       "invalid_request",

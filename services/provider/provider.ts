@@ -1,5 +1,4 @@
 import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
-import { formatFunctionName } from "../../schemas/names.ts";
 import { buckets } from "../../schemas/topology.ts";
 import type { Bus } from "../bus/connection.ts";
 import { type Bucket, openBucket } from "../bus/kv.ts";
@@ -16,6 +15,7 @@ import { openSecretRequests } from "./secret-requests.ts";
 import type { SecretStore } from "./secret-store.ts";
 import { openStandIns } from "./stand-ins.ts";
 import { createStatusWriter } from "./status-writer.ts";
+import { createProgressTeller } from "./wish-progress.ts";
 import { openWishes } from "./wishes.ts";
 
 /** A provider that works. */
@@ -87,8 +87,8 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
     parts: {
       store,
       find: reconciler.find,
-      prepare: (spec) =>
-        backend.prepare(spec, (progress) => log.info(progress, { function: formatFunctionName(spec) })),
+      prepare: backend.prepare,
+      tellProgress: createProgressTeller(bus, log),
       assertNamed: (spec) => assertNamedThings(spec, { namespaces, secrets }),
       readyTimeoutMs,
       signal: ending.signal,

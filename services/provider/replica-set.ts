@@ -128,7 +128,7 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
       backend.start({ id, spec, revision }).then(
         // It may have been told to stop before there was anything to stop.
         () => replica.stopping && backend.stop(id),
-        (error: unknown) => onExit({ id, code: 1, signal: null, output: describeError(error) }),
+        (error: unknown) => onExit({ id, code: 1, signal: null, output: "", reason: describeError(error) }),
       );
       announceFor(bus, replica, "starting", { spec });
     },

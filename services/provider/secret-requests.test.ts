@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
+import { registrySecretAnnotation } from "../../schemas/annotations.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { formatSecretName, type SealedBox } from "../../schemas/secret.ts";
 import { type SecretRequestVerb, secretOutcomeFilters, secretSubject } from "../../schemas/subjects.ts";
@@ -133,6 +134,9 @@ describe("openSecretRequests()", function () {
       "secret used.openfaas-fn is used by one.openfaas-fn, two.openfaas-fn; update or remove those functions first",
     ]);
     await platform.wish("remove", "two", {});
+    const annotations = { [registrySecretAnnotation]: "used" };
+    await platform.deploy({ name: "one", image, envVars: { mode: "handler" }, annotations }, "update");
+    expect((await refusal(request("remove", { name: "used" }))).code).to.equal("secret_in_use");
     await platform.deploy({ name: "one", image, envVars: { mode: "handler" } }, "update");
     expect(await request("remove", { name: "used" })).to.deep.equal({});
   });

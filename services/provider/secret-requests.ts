@@ -24,7 +24,7 @@ import type { Bus } from "../bus/connection.ts";
 import { publishDurably } from "../bus/streams.ts";
 import { describeError, type Log } from "../runtime/log.ts";
 import { createKeyedQueue } from "./keyed-queue.ts";
-import { assertNamespace, type NamespaceBucket } from "./named-things.ts";
+import { assertNamespace, type NamespaceBucket, secretsOf } from "./named-things.ts";
 import type { SecretStore } from "./secret-store.ts";
 
 /** What answering requests about secrets needs. */
@@ -67,7 +67,7 @@ const readName = (namespace: string, data: Fields): SecretName => ({
 
 /** Throws `secret_in_use`: a function without its secret would run on, and fail at its next start, much later. */
 const assertUnused = ({ inUse }: SecretRequestsParts, { namespace, name }: SecretName): void => {
-  const users = inUse().filter((spec) => spec.namespace === namespace && spec.secrets?.includes(name));
+  const users = inUse().filter((spec) => spec.namespace === namespace && secretsOf(spec).includes(name));
   if (users.length > 0)
     throw new BuskerError(
       "secret_in_use",

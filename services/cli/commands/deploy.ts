@@ -11,6 +11,7 @@ import type { Outcome } from "../outcome.ts";
 import type { Deployed } from "../put-function.ts";
 import { printJson, printLine, printNote, type Terminal } from "../terminal.ts";
 import { usageError } from "../usage-error.ts";
+import type { TellProgress } from "../wish-answer.ts";
 import type { FunctionStatus } from "./list.ts";
 
 const printDeployed = async (terminal: Terminal, deployed: Deployed, gateway: GatewayClient): Promise<void> => {
@@ -48,11 +49,14 @@ const printNotReady = (terminal: Terminal, deployed: Deployed, seconds: number, 
   if (problem !== undefined) printNote(terminal, problem);
 };
 
-const deployWhat = (gateway: GatewayClient, path: string | undefined, flags: DeployFlags): Promise<Deployed> => {
+/** What is to be deployed: a folder, or the image of `--image`. */
+type What = readonly [path: string | undefined, flags: DeployFlags];
+
+const deployWhat = (gateway: GatewayClient, [path, flags]: What, tell: TellProgress): Promise<Deployed> => {
   const { image, name } = flags;
   const request = { settings: settingsOfFlags(flags), ...(name === undefined ? {} : { name }) };
-  if (path !== undefined && image === undefined) return deployFolder(gateway, { ...request, path });
-  if (path === undefined && image !== undefined) return deployImage(gateway, { ...request, image });
+  if (path !== undefined && image === undefined) return deployFolder(gateway, { ...request, path }, tell);
+  if (path === undefined && image !== undefined) return deployImage(gateway, { ...request, image }, tell);
   throw usageError("give either a folder (or its archive) or --image");
 };
 
@@ -64,7 +68,7 @@ const deploy = async (
 ): Promise<void> => {
   const startedAtMs = performance.now();
   const gateway = openGateway(flags, terminal);
-  const deployed = await deployWhat(gateway, path, flags);
+  const deployed = await deployWhat(gateway, [path, flags], (progress) => printNote(terminal, progress));
   const seconds = Math.round((performance.now() - startedAtMs) / 1000);
   if (flags.json) printJson(terminal, deployed);
   const { problem, warnings = [] } = await findWords(gateway, deployed);
