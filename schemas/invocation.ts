@@ -165,7 +165,20 @@ export type ReplicaOrder =
    * The user JWT that follows the one in use, for the same key: the key itself never travels. Of use to a replica that
    * keeps its credentials in memory.
    */
-  | { readonly kind: "renew"; readonly jwt: string };
+  | { readonly kind: "renew"; readonly jwt: string }
+  /**
+   * A secret's newer value, for a replica that got its secrets with its launch: `box` opens with the launch's key, for this
+   * replica, name and version only. A version that is not newer than what the replica has is without effect.
+   */
+  | ({ readonly kind: "secret" } & SecretOrder);
+
+/** A value of a secret for one replica, closed. */
+export interface SecretOrder {
+  readonly name: string;
+  readonly version: number;
+  /** Nonce, ciphertext and tag of AES-256-GCM, in base64. */
+  readonly box: string;
+}
 
 /** What callers tell a replica on its control subject, as JSON. */
 export type ReplicaControl =

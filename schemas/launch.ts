@@ -1,3 +1,21 @@
+/** Secrets that the watchdog writes, because nobody else can: the folder is in memory, and its container's alone. */
+export interface ReplicaSecrets {
+  /** A file system in memory. */
+  readonly folder: string;
+  /** What opens the boxes of the order `secret`: 32 bytes in base64, this replica's own. */
+  readonly key: string;
+  /** By their names. */
+  readonly files: Readonly<Record<string, SecretFile>>;
+}
+
+/** One value of a secret. */
+export interface SecretFile {
+  /** Later ones are larger; it never goes back, not even when a secret is removed and made again. */
+  readonly version: number;
+  /** In base64. */
+  readonly value: string;
+}
+
 /** What a backend tells a watchdog at its start: the content of a file only this replica can read, or of its standard input. */
 export interface ReplicaLaunch {
   readonly replica: string;
@@ -25,6 +43,8 @@ export interface ReplicaLaunch {
   readonly command?: readonly string[];
   /** What must stand between `process.execPath` and a script, where that path is a loader and not Node. */
   readonly loaderArguments?: readonly string[];
+  /** Secrets of a replica in a container; one that is a process has them in a folder that the provider writes. */
+  readonly secrets?: ReplicaSecrets;
   /** Resident bytes of the replica's whole process tree; absent: no limit, or the backend's own. */
   readonly memoryLimitBytes?: number;
 }

@@ -34,6 +34,7 @@ const examples: {
 const controls: { readonly [K in ReplicaMessage["kind"]]: Extract<ReplicaMessage, { kind: K }> } = {
   drain: { kind: "drain" },
   renew: { kind: "renew", jwt: "a.b.c" },
+  secret: { kind: "secret", name: "token", version: 7, box: "AAAA" },
   cancel: { kind: "cancel", callId: "c1" },
   ping: { kind: "ping" },
   reserve: { kind: "reserve", since: 1_769_860_800_123 },

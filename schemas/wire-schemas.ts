@@ -95,6 +95,11 @@ const control = (
 export const controlSchemas: Readonly<Record<ReplicaMessage["kind"], JsonSchema>> = {
   drain: control("drain", "Finish what is in flight, take nothing new, exit"),
   renew: control("renew", "The user JWT that follows the one in use, for the same key", { jwt: string() }),
+  secret: control("secret", "A secret's newer value, for a replica that got its secrets with its launch", {
+    name: string(),
+    version: whole("Without effect unless it is larger than that of the value which the replica has"),
+    box: string(),
+  }),
   cancel: control("cancel", "The caller no longer wants this call's answer", { callId: string() }),
   ping: control("ping", "Are you there? Answered with a ReplicaLoad; a replica that is gone is no responders"),
   reserve: control("reserve", "Offer me one slot at this message's reply subject when you have one", {

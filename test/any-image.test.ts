@@ -236,6 +236,25 @@ describe("a function of any image", function () {
       expect(found.stdout, "grep finds nothing").to.equal("code 1");
     });
 
+    it("end the replica with the reason when they have run out and nobody has renewed them, because no order reaches it any more", async () => {
+      const replica = await start("shell", { ttlMs: 2000 });
+      expect((await replica.call("before")).body).to.equal("before");
+      expect(((await replica.container.wait()) as { StatusCode: number }).StatusCode).to.equal(1);
+      expect(await replica.logs()).to.match(/its credentials ran out and were not renewed\n$/);
+    });
+
+    it("do not end the replica while the server is away, though they have run out, but when it is back and refuses them", async () => {
+      const replica = await start("shell", { ttlMs: 3000 });
+      expect((await replica.call("before")).body).to.equal("before");
+      await nats.kill();
+      const ended = replica.container.wait().then(() => "ended");
+      const outlived = new Promise((resolve) => setTimeout(resolve, 4500, "outlived them"));
+      expect(await Promise.race([ended, outlived])).to.equal("outlived them");
+      await nats.restart();
+      expect(await ended).to.equal("ended");
+      expect(await replica.logs()).to.match(/its credentials ran out and were not renewed\n$/);
+    });
+
     it("are renewed over the bus, and the replica goes on when the first have run out", async () => {
       const replica = await start("shell", { ttlMs: 4000 });
       expect((await replica.call("before")).body).to.equal("before");

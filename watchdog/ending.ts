@@ -36,8 +36,9 @@ const exitWith = async (
   reporter.flush();
   reporter.stop();
   replica.announce("exited", reason);
-  // A bus that is away cannot hear it: the provider sees the process end.
+  // A bus that is away cannot hear it: the provider sees the process end, and reads what it has written.
   if (bus.isConnected()) await bus.nc.flush();
+  else if (reason !== undefined) process.stderr.write(`${reason}\n`);
   process.exit(code);
 };
 

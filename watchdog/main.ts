@@ -11,7 +11,8 @@ import { processTree } from "./process-tree.ts";
 import { readLaunch } from "./read-launch.ts";
 import { createReplica } from "./replica.ts";
 import { createReporter } from "./reporter.ts";
-import { scheduleRenewal } from "./renewal.ts";
+import { endWhenLapsed, scheduleRenewal } from "./renewal.ts";
+import { openSecretFiles } from "./secret-files.ts";
 
 /*
  * One replica: `node watchdog.mjs LAUNCH-FILE`, or `-` when the launch comes by standard input. Starts the function, waits until it really answers, subscribes,
@@ -45,6 +46,7 @@ const startMode = (mode: Mode): Promise<string | undefined> => mode.start().then
 const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void> => {
   const tree = processTree(process.pid);
   const ending = createEnding();
+  const secrets = launch.secrets && openSecretFiles(launch.replica, launch.secrets);
   const mode = createFunction(launch, config, ending);
   // The function starts while the connection is made: both take a while, and neither needs the other.
   const starting = startMode(mode);
@@ -61,6 +63,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
     readyPath: config.readyPath,
     onDrain: () => void drain(),
     onRenew: credentials.onRenew,
+    onSecret: secrets?.renew,
   });
   ending.attach({ bus, mode, reporter, replica });
   const drain = async (): Promise<void> => {
@@ -74,6 +77,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   const isInside = config.mode === "handler";
   if (limitBytes !== undefined) watchMemory({ tree, limitBytes, isInside, over: (reason) => ending.end(1, reason) });
   scheduleRenewal(credentials.source, replica);
+  if (credentials.onRenew) endWhenLapsed(bus, credentials.source, (reason) => ending.end(1, reason));
   await replica.open();
 };
 

@@ -1,3 +1,4 @@
+import type { Bus } from "../services/bus/connection.ts";
 import type { CredentialSource } from "../services/bus/credentials.ts";
 import type { Replica } from "./replica.ts";
 
@@ -36,3 +37,17 @@ export const scheduleRenewal = (credentials: CredentialSource, replica: Replica)
   };
   setTimeout(() => void renew(), Math.min(remainingMs(life), longestWaitMs)).unref();
 };
+
+/**
+ * Ends a replica whose credentials are in memory alone when they have run out and a server has refused them: the order that
+ * would renew them comes over the bus, where this replica never comes again. Whoever started it starts another.
+ */
+export const endWhenLapsed = (
+  bus: Pick<Bus, "onRefused">,
+  credentials: CredentialSource,
+  over: (reason: string) => void,
+): void =>
+  bus.onRefused(() => {
+    const { expiresMs = Number.POSITIVE_INFINITY } = readLife(credentials) ?? {};
+    if (expiresMs <= Date.now()) over("its credentials ran out and were not renewed");
+  });

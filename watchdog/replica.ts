@@ -1,5 +1,5 @@
 import { BuskerError } from "../schemas/errors.ts";
-import type { ReplicaControl, ReplicaLoad, ReplicaOrder } from "../schemas/invocation.ts";
+import type { ReplicaControl, ReplicaLoad, ReplicaOrder, SecretOrder } from "../schemas/invocation.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import {
   demandSubject,
@@ -50,6 +50,8 @@ export interface ReplicaParts {
   readonly onDrain: () => void;
   /** The JWT that follows; absent: credentials are renewed in their file. */
   readonly onRenew?: ((jwt: string) => void) | undefined;
+  /** A secret's newer value; absent: secrets are renewed in their files. */
+  readonly onSecret?: ((order: SecretOrder) => void) | undefined;
 }
 
 // A call that a full replica passes on lands on another full one with the load's probability each time: at 80 % load
@@ -157,6 +159,8 @@ export const createReplica = (parts: ReplicaParts): Replica => {
         return parts.onDrain();
       case "renew":
         return parts.onRenew?.(order.jwt);
+      case "secret":
+        return parts.onSecret?.(order);
     }
   };
 

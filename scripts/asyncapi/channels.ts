@@ -130,8 +130,8 @@ const invoking: Readonly<Record<string, Channel>> = {
   },
   replicaOrder: {
     subject: subjects.replicaOrderSubject(replica),
-    description: "To one replica, from the provider: drain, or go on with a renewed user JWT",
-    messages: ["control.drain", "control.renew"],
+    description: "To one replica, from the provider: drain, go on with a renewed user JWT, take a secret's newer value",
+    messages: ["control.drain", "control.renew", "control.secret"],
     code: { replicaOrderSubject: subjects.replicaOrderSubject(replica) },
   },
   demand: {

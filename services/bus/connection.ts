@@ -1,5 +1,12 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { type Authenticator, connect, ConnectionError, type NatsConnection, TimeoutError } from "nats";
+import {
+  type Authenticator,
+  AuthorizationError,
+  connect,
+  ConnectionError,
+  type NatsConnection,
+  TimeoutError,
+} from "nats";
 import { inboxPrefix } from "../../schemas/subjects.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { coalesceWrites } from "./coalesce-writes.ts";
@@ -34,6 +41,8 @@ export interface Bus {
   readonly isConnected: () => boolean;
   /** Calls `listener` at each loss and each return of the server. Gives a function that takes it away. */
   readonly onChange: (listener: (connected: boolean) => void) => () => void;
+  /** Calls `listener` each time that a server refuses the credentials when this connection tries to come back. */
+  readonly onRefused: (listener: () => void) => void;
   /** Throws `bus_unavailable` while the server is away, so that nothing waits in a buffer unseen. */
   readonly assertConnected: () => void;
   /** Sends what is buffered, then closes. */
@@ -49,8 +58,15 @@ const pingIntervalMs = 10_000;
 // Between two attempts while no server has answered yet.
 const firstConnectWaitMs = 100;
 
-const watchStatus = async (nc: NatsConnection, tell: (connected: boolean) => void): Promise<void> => {
+/** Who hears of what happens to a connection. */
+interface ConnectionWatch {
+  readonly tell: (connected: boolean) => void;
+  readonly refused: () => void;
+}
+
+const watchStatus = async (nc: NatsConnection, { tell, refused }: ConnectionWatch): Promise<void> => {
   for await (const status of nc.status()) {
+    if (status.type === "error" && status.error instanceof AuthorizationError) refused();
     if (status.type === "disconnect") tell(false);
     if (status.type === "reconnect") tell(true);
   }
@@ -116,7 +132,8 @@ export const openBus = async (options: BusOptions): Promise<Bus> => {
     connected = now;
     for (const listener of listeners) guarded(listener, now);
   };
-  void watchStatus(nc, tell);
+  let onRefused = (): void => {};
+  void watchStatus(nc, { tell, refused: () => onRefused() });
   return {
     nc,
     user: options.user,
@@ -125,6 +142,9 @@ export const openBus = async (options: BusOptions): Promise<Bus> => {
     onChange: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    onRefused: (listener) => {
+      onRefused = listener;
     },
     assertConnected: () => {
       if (!connected)

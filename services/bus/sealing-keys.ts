@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, hkdfSync, type KeyObject } from "node:crypto";
 import { link, readFile, rm } from "node:fs/promises";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { SealedBox, SecretName } from "../../schemas/secret.ts";
@@ -35,6 +35,16 @@ const readKey = async (file: string, parse: (text: string) => KeyObject): Promis
 export const openUnseal = async (file: string): Promise<Unseal> => {
   const key = await readKey(file, createPrivateKey);
   return (secret, box) => openValue(key, secret, box);
+};
+
+/** Gives the key of one replica's secrets: the same at each provider of the data folder, and known to nobody else. */
+export type ReplicaSecretKey = (replica: string) => Buffer;
+
+/** Derives the keys of a platform's replicas from the private half. Throws `internal` naming the file when it cannot. */
+export const openReplicaSecretKey = async (file: string, platform: string): Promise<ReplicaSecretKey> => {
+  const { d = "" } = (await readKey(file, createPrivateKey)).export({ format: "jwk" });
+  const secret = Buffer.from(d, "base64url");
+  return (replica) => Buffer.from(hkdfSync("sha256", secret, "", `replica-secrets ${platform} ${replica}`, 32));
 };
 
 /** Reads the public half. Throws `internal` naming the file when it cannot. */

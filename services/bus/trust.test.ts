@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { BuskerError } from "../../schemas/errors.ts";
 import { openSigner } from "./mint.ts";
 import { platformUsers } from "./permissions.ts";
-import { openSeal, openUnseal } from "./sealing-keys.ts";
+import { openReplicaSecretKey, openSeal, openUnseal } from "./sealing-keys.ts";
 import { openTrust } from "./trust.ts";
 
 const failure = async (work: Promise<unknown>): Promise<BuskerError> => {
@@ -137,6 +137,25 @@ describe("openTrust()", () => {
     await writeFile(join(data, "file"), "");
     const error = await failure(openTrust(join(data, "file", "data")));
     expect(error.message).to.include(join(data, "file", "data"));
+  });
+});
+
+describe("openReplicaSecretKey()", () => {
+  it("gives each replica of each platform its own key, the same at every provider of the data folder", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "busker-trust-"));
+    try {
+      const { paths } = await openTrust(folder);
+      const keysOf = async (platform: string): Promise<readonly string[]> => {
+        const keyOf = await openReplicaSecretKey(paths.sealingKey, platform);
+        return ["r1", "r2"].map((replica) => keyOf(replica).toString("hex"));
+      };
+      const [one, again, other] = await Promise.all([keysOf("p1"), keysOf("p1"), keysOf("p2")]);
+      expect(again).to.deep.equal(one);
+      expect(new Set([...one, ...other]).size).to.equal(4);
+      for (const key of one) expect(key).to.match(/^[0-9a-f]{64}$/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 });
 

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { BuskerError } from "../../schemas/errors.ts";
-import type { SealedBox, SecretRecord } from "../../schemas/secret.ts";
+import { formatSecretName, type SealedBox, type SecretRecord } from "../../schemas/secret.ts";
 import type { Change } from "../bus/kv.ts";
 import { openSecretStore, type SecretBucket, type SecretStore } from "./secret-store.ts";
 
@@ -69,6 +69,21 @@ describe("openSecretStore()", () => {
     });
     told = [];
     store.onChange(({ name }) => told.push(`${name} ${store.read({ namespace, name }).toString()}`));
+  });
+
+  it("gives each value a larger version than the one before, also when the secret was removed in between", async () => {
+    const versions: number[] = [];
+    const look = (): number => versions.push(store.readValue(key).version);
+    await store.create(key, box("1"));
+    look();
+    await store.update(key, box("2"));
+    look();
+    await store.remove(key);
+    expect(() => store.readValue(key)).to.throw(`there is no secret ${formatSecretName(key)}`);
+    await store.create(key, box("3"));
+    look();
+    expect(versions).to.deep.equal([...new Set(versions)].toSorted((one, other) => one - other));
+    expect(store.readValue(key).value.toString()).to.equal("opened 3");
   });
 
   it("has what was there before it, by namespace", () => {

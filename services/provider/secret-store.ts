@@ -16,8 +16,21 @@ export interface SecretReader {
   readonly read: (name: SecretName) => Buffer;
 }
 
+/** A value, and which of all values it is. */
+export interface SecretValue {
+  readonly value: Buffer;
+  /** Later ones are larger; it never goes back, not even when a secret is removed and made again. */
+  readonly version: number;
+}
+
+/** Opens secrets for replicas that must tell a newer value from an older one. */
+export interface SecretValueReader {
+  /** Throws as `SecretReader.read` does. */
+  readonly readValue: (name: SecretName) => SecretValue;
+}
+
 /** The secrets of all namespaces: a copy of the bucket, sealed as they are there. */
-export interface SecretStore extends SecretReader {
+export interface SecretStore extends SecretReader, SecretValueReader {
   readonly has: (name: SecretName) => boolean;
   /** The names in a namespace, sorted. */
   readonly list: (namespace: string) => readonly string[];
@@ -70,6 +83,11 @@ export const openSecretStore = async (bucket: SecretBucket, unseal: Unseal): Pro
   await caughtUp;
 
   const find = (name: SecretName): SecretRecord | undefined => known.get(formatSecretName(name))?.record;
+  const readValue = (name: SecretName): SecretValue => {
+    const { record, revision: version } = known.get(formatSecretName(name)) ?? {};
+    if (!record || version === undefined) throw notFound(name);
+    return { value: unseal(name, record.sealed), version };
+  };
 
   return {
     stop,
@@ -80,11 +98,8 @@ export const openSecretStore = async (bucket: SecretBucket, unseal: Unseal): Pro
         .filter((name) => name.namespace === namespace)
         .map(({ name }) => name)
         .toSorted(),
-    read: (name) => {
-      const record = find(name);
-      if (!record) throw notFound(name);
-      return unseal(name, record.sealed);
-    },
+    read: (name) => readValue(name).value,
+    readValue,
     create: async (name, sealed) => {
       unseal(name, sealed);
       const key = formatSecretName(name);

@@ -1,23 +1,32 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type Docker from "dockerode";
+import { create } from "tar";
 import { replicaAnyFilter, replicaOrderSubject } from "../../schemas/subjects.ts";
 import type { FunctionSpec } from "../../schemas/function.ts";
+import { stores } from "../../schemas/topology.ts";
 import type { ReplicaOrder } from "../../schemas/invocation.ts";
 import { type Bus, openBus } from "../../services/bus/connection.ts";
 import { parseCredentials, publicKeyOf } from "../../services/bus/credentials.ts";
 import { openInvoker } from "../../services/bus/invoker.ts";
 import { mintFunctionUser, renewFunctionUser } from "../../services/bus/mint.ts";
+import { openStore } from "../../services/bus/objects.ts";
+import { openReplicaSecretKey } from "../../services/bus/sealing-keys.ts";
 import { ensureTopology } from "../../services/bus/topology.ts";
 import {
   buildContainerLaunch,
   containerOptions,
   startWithLaunch,
 } from "../../services/provider/container/container-launch.ts";
-import { makeWatchdogFolder, type WatchdogFolder } from "../../services/provider/container/watchdog-folder.ts";
+import { platformId } from "../../services/provider/container/platform-id.ts";
+import { createReplicaSecrets } from "../../services/provider/container/replica-secrets.ts";
+import { openVolumes, type Volumes } from "../../services/provider/container/volumes.ts";
+import { makeWatchdogFolder } from "../../services/provider/container/watchdog-folder.ts";
+import { openBundleCache } from "../../services/provider/bundle-cache.ts";
 import { bundleWatchdog } from "../../services/provider/fixtures/watchdog-bundle.ts";
+import { silentLog } from "../../services/runtime/log.ts";
 import type { TestEngine } from "./engine.ts";
 import type { TestNats } from "./nats.ts";
 import { eventually } from "./platform.ts";
@@ -25,6 +34,7 @@ import { invocationOf } from "./replicas.ts";
 
 /** A replica in a container, as a test uses it. */
 export interface ContainerReplica {
+  readonly id: string;
   readonly container: Docker.Container;
   /** The text of its credentials. */
   readonly credentials: string;
@@ -47,6 +57,11 @@ export interface ContainerReplicaOptions {
   readonly envVars?: Readonly<Record<string, string>>;
   readonly envProcess?: string;
   readonly ttlMs?: number;
+  readonly namespace?: string;
+  /** Names of secrets that `setSecret` has set. */
+  readonly secrets?: readonly string[];
+  /** Leaves out the file system of secrets, so that they cannot be written. */
+  readonly noSecretMount?: boolean;
   /** Added to what the watchdog needs. */
   readonly host?: Docker.HostConfig;
   readonly container?: Docker.ContainerCreateOptions;
@@ -54,8 +69,12 @@ export interface ContainerReplicaOptions {
 
 /** Starts replicas of images on a test's engine and bus. */
 export interface ContainerReplicas {
-  readonly folder: WatchdogFolder;
+  readonly volumes: Volumes;
   readonly start: (options: ContainerReplicaOptions) => Promise<ContainerReplica>;
+  /** Puts a folder into the object store as a bundle, and gives the name of its volume. */
+  readonly addBundle: (folder: string) => Promise<string>;
+  /** Gives a secret a value, and the replicas that have it too. */
+  readonly setSecret: (name: string, value: Buffer | string) => void;
   readonly close: () => Promise<void>;
 }
 
@@ -71,43 +90,78 @@ const readLogs = async (container: Docker.Container): Promise<string> => {
 export const openContainerReplicas = async (engine: TestEngine, nats: TestNats): Promise<ContainerReplicas> => {
   const root = await mkdtemp(join(tmpdir(), "busker-volume-"));
   const bundle = await bundleWatchdog();
-  const folder = await makeWatchdogFolder(join(root, "watchdog"), bundle.file);
   const natsUrl = `nats://${engine.hostAddress}:${await engine.forward(nats.port)}`;
   const openAs = (user: "provider" | "gateway"): Promise<Bus> =>
     openBus({ url: nats.url, credentialsFile: nats.credsFile(user), user, name: "test" });
   const provider = await openAs("provider");
   await ensureTopology(provider);
+  const platform = platformId(nats.trust.signer.account);
+  const store = await openStore(provider, stores.bundles);
+  const volumes = openVolumes({
+    docker: engine.docker,
+    platform,
+    watchdogFolder: () => makeWatchdogFolder(join(root, "watchdog"), bundle.file),
+    bundles: await openBundleCache(join(root, "bundles"), store),
+  });
+  const values = new Map<string, { readonly value: Buffer; readonly version: number }>();
+  const secrets = createReplicaSecrets({
+    secrets: {
+      readValue: ({ name }) => {
+        const found = values.get(name);
+        if (!found) throw new Error(`the test has set no secret ${name}`);
+        return found;
+      },
+    },
+    keyOf: await openReplicaSecretKey(nats.trust.paths.sealingKey, platform),
+    sendOrder: (replica, order) => provider.nc.publish(replicaOrderSubject(replica), JSON.stringify(order)),
+    log: silentLog,
+  });
   const reasons = new Map<string, string>();
   provider.nc.subscribe(replicaAnyFilter, {
     callback: (error, message) => {
       const { reason } = error ? {} : message.json<{ reason?: string }>();
-      if (reason !== undefined) reasons.set(message.subject.split(".").at(-1) ?? "", reason);
+      const [, , state = "", , , id = ""] = message.subject.split(".");
+      if (reason !== undefined) reasons.set(id, reason);
+      if (state === "ready") secrets.catchUp(id);
     },
   });
+  provider.onChange((connected) => connected && secrets.catchUpAll());
   await provider.nc.flush();
   const gateway = await openAs("gateway");
   const invoker = openInvoker(gateway);
 
   const start = async (options: ContainerReplicaOptions): Promise<ContainerReplica> => {
     const id = `r-${randomUUID().slice(0, 8)}`;
-    const { envVars, envProcess, image, ttlMs = 3_600_000 } = options;
+    const { envVars, envProcess, image, ttlMs = 3_600_000, namespace = "openfaas-fn" } = options;
     const spec: FunctionSpec = {
       name: `fn-${id}`,
-      namespace: "openfaas-fn",
+      namespace,
       image,
+      ...(options.secrets && { secrets: options.secrets }),
       ...(envVars && { envVars }),
       ...(envProcess !== undefined && { envProcess }),
     };
     const user = { signer: nats.trust.signer, namespace: spec.namespace, name: spec.name, replica: id };
     const credentials = await mintFunctionUser({ ...user, ttlMs });
     const { Config } = await engine.docker.getImage(image).inspect();
-    const launch = buildContainerLaunch({ id, spec, revision: "test" }, Config, { folder, natsUrl, credentials });
-    const made = containerOptions(spec, Config, folder);
+    const watchdog = await volumes.ensureWatchdogVolume();
+    const place = { ...watchdog, natsUrl, credentials, secrets: secrets.launchSecrets(id, spec) };
+    const launch = buildContainerLaunch({ id, spec, revision: "test" }, Config, place);
+    const made = containerOptions(spec, Config, watchdog);
+    const mounts = (made.HostConfig?.Mounts ?? []).filter(
+      ({ Type }) => Type !== "tmpfs" || options.noSecretMount !== true,
+    );
     const container = await engine.docker.createContainer({
       Image: image,
       ...made,
       ...options.container,
-      HostConfig: { ...made.HostConfig, NetworkMode: engine.network, ...strict, ...options.host },
+      HostConfig: {
+        ...made.HostConfig,
+        NetworkMode: engine.network,
+        ...strict,
+        ...options.host,
+        Mounts: [...mounts, ...(options.host?.Mounts ?? [])],
+      },
     });
     await startWithLaunch(container, launch);
     const call: ContainerReplica["call"] = async (body = "", timeoutMs = 10_000) => {
@@ -125,6 +179,7 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
       await provider.nc.flush();
     };
     return {
+      id,
       container,
       credentials,
       call,
@@ -135,8 +190,19 @@ export const openContainerReplicas = async (engine: TestEngine, nats: TestNats):
   };
 
   return {
-    folder,
+    volumes,
     start,
+    addBundle: async (folder) => {
+      const archive = await create({ cwd: folder, gzip: true, portable: true }, ["."]).concat();
+      const digest = createHash("sha256").update(archive).digest("hex");
+      await store.put(digest, new Blob([new Uint8Array(archive)]).stream());
+      return (await volumes.ensureBundleVolume(digest)).name;
+    },
+    setSecret: (name, value) => {
+      const version = (values.get(name)?.version ?? 0) + 1;
+      values.set(name, { value: Buffer.from(value), version });
+      secrets.renew({ namespace: "openfaas-fn", name });
+    },
     close: async () => {
       invoker.close();
       await gateway.close();

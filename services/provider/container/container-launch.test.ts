@@ -41,6 +41,15 @@ describe("buildContainerLaunch()", () => {
     expect(build({ envProcess: "cat -n" }).env).to.include({ fprocess: "cat -n" });
   });
 
+  it("passes the secrets on, and their folder over what the function says itself", () => {
+    const secrets = { folder: "/var/openfaas/secrets", key: "KEY", files: {} };
+    const own = { ...spec, envVars: { secret_mount_path: "/run/secrets" } };
+    const launch = buildContainerLaunch({ id: "r1", spec: own, revision: "w1" }, image, { ...place, secrets });
+    expect(launch.secrets).to.equal(secrets);
+    expect(launch.env).to.include({ secret_mount_path: "/var/openfaas/secrets" });
+    expect(build()).to.not.have.property("secrets");
+  });
+
   it("starts in / with an empty command when the image says nothing", () => {
     expect(build({}, {})).to.deep.include({ command: [], cwd: "/" });
   });
@@ -58,13 +67,26 @@ describe("imageCommand()", () => {
 });
 
 describe("containerOptions()", () => {
-  const options = containerOptions(spec, image, folder);
+  const options = containerOptions(spec, image, { name: "busker-watchdog-v1-x64", folder });
 
   it("starts the watchdog by the loader, with the launch to come by standard input", () => {
     const { Entrypoint } = options;
     expect(Entrypoint?.slice(0, 4)).to.deep.equal(folder.node);
     expect(Entrypoint?.slice(-2)).to.deep.equal(["/.busker/watchdog.mjs", "-"]);
     expect(options).to.deep.include({ Cmd: [], OpenStdin: true, StdinOnce: true });
+  });
+
+  it("mounts the watchdog's volume read-only, and a file system in memory for a function that has secrets", () => {
+    const mountsOf = (own: FunctionSpec) =>
+      containerOptions(own, image, { name: "watchdog", folder }).HostConfig?.Mounts?.map(
+        ({ Type, Source, Target, ReadOnly }) => [Type, Source, Target, ReadOnly],
+      );
+    const watchdog = ["volume", "watchdog", "/.busker", true];
+    expect(mountsOf(spec)).to.deep.equal([watchdog]);
+    expect(mountsOf({ ...spec, secrets: ["a"] })).to.deep.equal([
+      watchdog,
+      ["tmpfs", "", "/var/openfaas/secrets", undefined],
+    ]);
   });
 
   it("takes each of the image's variables out of the watchdog's environment, by its name without a value", () => {

@@ -1,9 +1,11 @@
-import type { Container, ContainerCreateOptions } from "dockerode";
+import type { Container, ContainerCreateOptions, MountSettings } from "dockerode";
 import { functionTimeoutMs, type FunctionSpec } from "../../../schemas/function.ts";
-import type { ReplicaLaunch } from "../../../schemas/launch.ts";
+import type { ReplicaLaunch, ReplicaSecrets } from "../../../schemas/launch.ts";
+import { secretMountVariable } from "../../../schemas/secret.ts";
 import type { ReplicaStart } from "../backend.ts";
 import { watchdogFlags } from "../replica-launch.ts";
 import { type ImageConfig, imageCommand, imageEnvironment } from "./image.ts";
+import { secretMounts } from "./replica-secrets.ts";
 import { mountPoint, watchdogCommand, type WatchdogFolder } from "./watchdog-folder.ts";
 
 /** What a replica's watchdog must have from us. */
@@ -13,24 +15,38 @@ export interface ContainerPlace {
   readonly natsUrl: string;
   /** The text of the replica's creds file. */
   readonly credentials: string;
+  /** Of `createReplicaSecrets`; undefined for a function without any. */
+  readonly secrets?: ReplicaSecrets | undefined;
+}
+
+/** The watchdog's volume, and the folder that it was made from. */
+export interface WatchdogVolume {
+  readonly name: string;
+  readonly folder: WatchdogFolder;
 }
 
 /** What an engine sets for each container, and a function of an image may expect. */
 const setByEngine: readonly string[] = ["PATH", "HOME", "HOSTNAME"];
 
-const functionEnvironment = (spec: FunctionSpec, image: ImageConfig): Record<string, string> => ({
+const functionEnvironment = (
+  spec: FunctionSpec,
+  image: ImageConfig,
+  secrets: ReplicaSecrets | undefined,
+): Record<string, string> => ({
   ...imageEnvironment(image),
   OPENFAAS_NAME: spec.name,
   OPENFAAS_NAMESPACE: spec.namespace,
   ...spec.envVars,
   ...(spec.envProcess === undefined ? {} : { fprocess: spec.envProcess }),
+  // Over what the spec says, as for processes.
+  ...(secrets === undefined ? {} : { [secretMountVariable]: secrets.folder }),
 });
 
 /** What the watchdog of a replica in a container is told. The limits are the engine's to enforce. */
 export const buildContainerLaunch = (
   { id, spec, revision }: ReplicaStart,
   image: ImageConfig,
-  { folder, natsUrl, credentials }: ContainerPlace,
+  { folder, natsUrl, credentials, secrets }: ContainerPlace,
 ): ReplicaLaunch => ({
   replica: id,
   namespace: spec.namespace,
@@ -40,10 +56,20 @@ export const buildContainerLaunch = (
   credentials,
   timeoutMs: functionTimeoutMs(spec),
   cwd: image.WorkingDir || "/",
-  env: functionEnvironment(spec, image),
+  env: functionEnvironment(spec, image, secrets),
   inherit: setByEngine,
   command: imageCommand(image),
   loaderArguments: folder.node.slice(1),
+  ...(secrets === undefined ? {} : { secrets }),
+});
+
+/** A volume, read-only; never filled by an engine from what the image has at that place. */
+export const volumeMount = (name: string, target: string): MountSettings => ({
+  Type: "volume",
+  Source: name,
+  Target: target,
+  ReadOnly: true,
+  VolumeOptions: { NoCopy: true, Labels: {}, DriverConfig: { Name: "", Options: {} } },
 });
 
 /**
@@ -57,7 +83,7 @@ export const buildContainerLaunch = (
 export const containerOptions = (
   spec: FunctionSpec,
   image: ImageConfig,
-  folder: WatchdogFolder,
+  { name, folder }: WatchdogVolume,
 ): ContainerCreateOptions => ({
   Entrypoint: [...watchdogCommand(folder, watchdogFlags(spec))],
   Cmd: [],
@@ -70,7 +96,7 @@ export const containerOptions = (
   StopSignal: "SIGTERM",
   HostConfig: {
     Init: true,
-    Mounts: [{ Type: "bind", Source: folder.path, Target: mountPoint, ReadOnly: true }],
+    Mounts: [volumeMount(name, mountPoint), ...secretMounts(spec)],
   },
 });
 

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, open, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makeFolderWhole, removeStaleDrafts } from "../../bus/trust-files.ts";
+import { hashFile } from "./hash-file.ts";
 import { findNodeFiles, type NodeFiles } from "./node-files.ts";
 
 /** A folder with all that a watchdog needs in a container that has nothing: mounted at `mountPoint`, read-only. */
@@ -44,12 +45,6 @@ const partsOf = ({ node, loader, libraries }: NodeFiles, watchdogFile: string): 
   { name: "watchdog.mjs", source: watchdogFile, mode: 0o444 },
   ...[...libraries].map(([name, source]) => ({ name: `lib/${name}`, source, mode: 0o444 })),
 ];
-
-const hashFile = async (path: string): Promise<string> => {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer);
-  return hash.digest("hex");
-};
 
 /** Copies a file through to the disk, so that a folder that has its name is whole after a power failure too. */
 const copyThrough = async ({ source, name, mode }: Part, folder: string): Promise<void> => {
