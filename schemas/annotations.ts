@@ -1,4 +1,4 @@
-import { resumeAnnotation } from "./function.ts";
+import { type FunctionSpec, resumeAnnotation } from "./function.ts";
 
 /** Whom a container's processes run as: `image`, `uid` or `uid:gid`. */
 export const userAnnotation = "com.busker.user";
@@ -27,3 +27,7 @@ export const knownAnnotations: readonly string[] = [
   registrySecretAnnotation,
   zeroAnnotation,
 ];
+
+/** Whether replicas of a function at zero are kept frozen, to be thawed for the next call. */
+export const freezesAtZero = (spec: Pick<FunctionSpec, "annotations">): boolean =>
+  spec.annotations?.[zeroAnnotation] === "freeze";

@@ -43,7 +43,7 @@ const outcome = { wish, replicas: 2, availableReplicas: 1 };
 const outcomes = { full: outcome, bare: outcome };
 const deploy = { full: { spec: spec.full }, bare: { spec: spec.bare } };
 const replica = { revision: wish, slots: 4, inFlight: 0 };
-const replicas = { full: { ...replica, reason: "exit code 1" }, bare: replica };
+const replicas = { full: { ...replica, reason: "exit code 1", order: 1 }, bare: replica };
 const line = { at: "2026-01-31T12:00:00.123Z", stream: "stderr", text: "resized 3 images" } as const;
 const failed = {
   wish,

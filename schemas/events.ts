@@ -77,6 +77,8 @@ export interface ReplicaEvent {
   readonly inFlight: number;
   /** Why it exited, where it did not do so on a wish. */
   readonly reason?: string;
+  /** Of `frozen`: the number of the order that it followed. */
+  readonly order?: number;
 }
 
 /** Data of `demand`. */
@@ -186,7 +188,10 @@ const replica = object(
     slots: whole("Calls it takes at a time; 0: no limit"),
     inFlight: whole("Calls in it now"),
   },
-  { reason: string({ description: "Why it exited, where it did not do so on a wish" }) },
+  {
+    reason: string({ description: "Why it exited, where it did not do so on a wish" }),
+    order: whole("Of frozen: the number of the order that it followed"),
+  },
 );
 
 /** The JSON Schema of each type's data. */

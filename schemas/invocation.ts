@@ -162,6 +162,13 @@ export type ReplicaOrder =
   /** Finish what is in flight, take nothing new, exit. */
   | { readonly kind: "drain" }
   /**
+   * Finish what is in flight, take nothing new, give up every subscription but the one of orders, announce `frozen` with
+   * this number. Then nothing is sent to this replica any more, and it may be paused.
+   */
+  | { readonly kind: "freeze"; readonly number: number }
+  /** Take calls again, and announce `ready`: also in answer to `freeze` under way, and to one that is ready. */
+  | { readonly kind: "resume" }
+  /**
    * The user JWT that follows the one in use, for the same key: the key itself never travels. Of use to a replica that
    * keeps its credentials in memory.
    */

@@ -33,6 +33,8 @@ const examples: {
 
 const controls: { readonly [K in ReplicaMessage["kind"]]: Extract<ReplicaMessage, { kind: K }> } = {
   drain: { kind: "drain" },
+  freeze: { kind: "freeze", number: 1 },
+  resume: { kind: "resume" },
   renew: { kind: "renew", jwt: "a.b.c" },
   secret: { kind: "secret", name: "token", version: 7, box: "AAAA" },
   cancel: { kind: "cancel", callId: "c1" },

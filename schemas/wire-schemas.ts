@@ -94,6 +94,10 @@ const control = (
 /** The JSON Schema of what a replica is told, by kind. */
 export const controlSchemas: Readonly<Record<ReplicaMessage["kind"], JsonSchema>> = {
   drain: control("drain", "Finish what is in flight, take nothing new, exit"),
+  freeze: control("freeze", "Finish what is in flight, take nothing new, announce frozen with this number", {
+    number: whole("Tells this order from others to the same replica"),
+  }),
+  resume: control("resume", "Take calls again, and announce ready"),
   renew: control("renew", "The user JWT that follows the one in use, for the same key", { jwt: string() }),
   secret: control("secret", "A secret's newer value, for a replica that got its secrets with its launch", {
     name: string(),

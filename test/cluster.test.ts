@@ -194,7 +194,9 @@ describe("a cluster of three nats-servers", function () {
       await insist("the function answers after a server's death", () => call("first"));
       await insist("another is deployed", async () => {
         const t0 = Date.now();
-        const response = await deploy(later).catch((e: unknown) => (console.log(later, Date.now() - t0, String(e)), Promise.reject(e)));
+        const response = await deploy(later).catch(
+          (e: unknown) => (console.log(later, Date.now() - t0, String(e)), Promise.reject(e)),
+        );
         console.log(later, Date.now() - t0, response.status, await response.clone().text());
         // An earlier attempt may have been carried out and its answer lost.
         return response.status === 202 || response.status === 409 ? true : undefined;

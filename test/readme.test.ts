@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { expect } from "chai";
+import { startTestEngine } from "./support/engine.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -43,23 +44,30 @@ const readUntilReady = (child: ChildProcess): Promise<readonly string[]> =>
 const addressIn = (lines: readonly string[], key: string): string =>
   lines.map((line) => new RegExp(`^${key} +(\\w+://\\S+)$`).exec(line)?.[1]).find((url) => url !== undefined) ?? "";
 
-describe("README.md", function () {
-  this.timeout(180_000);
+const noEngine = async () => ({ env: {}, stop: async () => {} });
+const ownEngine = async () => {
+  const engine = await startTestEngine();
+  return { env: { DOCKER_HOST: `unix://${engine.socket}` }, stop: engine.stop };
+};
+
+const readmeHolds = (backend: string, prepare: typeof ownEngine | typeof noEngine): void => {
   let clone: string;
+  let surroundings: Awaited<ReturnType<typeof prepare>>;
   let platform: ChildProcess | undefined;
   let lines: readonly string[];
 
   before(async () => {
+    surroundings = await prepare();
     clone = mkdtempSync(join(tmpdir(), "busker-clone-"));
     makeClone(clone);
     const [up = ""] = blocks("sh up");
     // npm must never touch the packages behind the link.
     const npm = { npm_config_dry_run: "true" };
-    const free = { BUSKER_BACKEND: "process", BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
+    const free = { BUSKER_BACKEND: backend, BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
     const { BUSKER_DATA: _own, ...env } = process.env;
     platform = spawn("bash", ["-c", `exec ${up}`], {
       cwd: clone,
-      env: { ...env, ...free, ...npm, CI: "true" },
+      env: { ...env, ...surroundings.env, ...free, ...npm, CI: "true" },
       stdio: ["ignore", "pipe", "pipe"],
     });
     lines = await readUntilReady(platform);
@@ -72,6 +80,7 @@ describe("README.md", function () {
       await exited;
     }
     rmSync(clone, { recursive: true, force: true });
+    await surroundings?.stop();
   });
 
   // The README has the ports that everybody has; a test takes free ones.
@@ -94,9 +103,19 @@ describe("README.md", function () {
   });
 
   it("its examples run as they stand, one after the other, and give what they promise", () => {
-    const [first = "", overNats = "", byClient = "", samples = "", life = "", ticker = "", secrets = "", ...rest] =
-      blocks("sh").map(run);
+    const [
+      first = "",
+      overNats = "",
+      byClient = "",
+      samples = "",
+      life = "",
+      ticker = "",
+      secrets = "",
+      sleeper = "",
+      ...rest
+    ] = blocks("sh").map(run);
     expect(rest).to.deep.equal([]);
+    expect(sleeper).to.match(/(here since \S+\n)[^]*replica: +sleeper-\w+ (draining|frozen) since [^]*\1$/);
     expect(first).to.match(/^\d+ lines, \d+ words, \d+ bytes\n[^]*Hello, you!\n$/);
     expect(overNats).to.equal("Hello, bus!\n\n");
     expect(byClient).to.equal("200 0 lines, 3 words, 13 bytes\n\n");
@@ -113,6 +132,12 @@ describe("README.md", function () {
     );
     expect(ticker.match(/tick 20\n/g)).to.have.length(1);
   });
+};
+
+describe("README.md", function () {
+  this.timeout(180_000);
+  describe("with functions as processes", () => readmeHolds("process", noEngine));
+  describe("with functions in containers", () => readmeHolds("docker", ownEngine));
 
   it("names a file for every link, because a dead link costs trust", () => {
     const links = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/\]\((?!https?:)([^)#]+)/g)];

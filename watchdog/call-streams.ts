@@ -31,8 +31,8 @@ export interface CallStream {
 
 /** The streamed calls of one replica. */
 export interface CallStreams {
-  /** Takes the callers' frames from now on. */
-  readonly listen: () => void;
+  /** Takes the callers' frames, until the function that this gives is called. */
+  readonly listen: () => () => void;
   /** `onLost` is called at most once: the caller is gone, or what it sends cannot be trusted. */
   readonly open: (reply: string, onLost: (error: BuskerError) => void) => CallStream;
 }
@@ -143,17 +143,18 @@ export const createCallStreams = (
     clearInterval(timer);
     timer = undefined;
   };
+  bus.onChange((connected) => {
+    if (!connected) for (const stream of streams.values()) stream.lose(busGone);
+  });
   return {
     listen: () => {
-      bus.nc.subscribe(callInboxFilter(namespace, name, replica), {
+      const subscription = bus.nc.subscribe(callInboxFilter(namespace, name, replica), {
         callback: (error, message) => {
           // One that is not known has ended: its caller is about to learn so.
           if (!error) streams.get(message.subject.slice(message.subject.lastIndexOf(".") + 1))?.take(message);
         },
       });
-      bus.onChange((connected) => {
-        if (!connected) for (const stream of streams.values()) stream.lose(busGone);
-      });
+      return () => subscription.unsubscribe();
     },
     open: (reply, onLost) => {
       // Whoever may call functions may publish here: only who was told this token can speak for this call.

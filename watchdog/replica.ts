@@ -1,16 +1,7 @@
 import { BuskerError } from "../schemas/errors.ts";
 import type { ReplicaControl, ReplicaLoad, ReplicaOrder, SecretOrder } from "../schemas/invocation.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
-import {
-  demandSubject,
-  invokeReplicaSubject,
-  invokeSubject,
-  replicaControlSubject,
-  replicaOrderSubject,
-  replicaQueueGroup,
-  replicaSubject,
-  type ReplicaState,
-} from "../schemas/subjects.ts";
+import { invokeSubject, replicaSubject, type ReplicaState } from "../schemas/subjects.ts";
 import { replicaEventType } from "../schemas/events.ts";
 import type { Bus, BusMessage } from "../services/bus/connection.ts";
 import { publishEvent } from "../services/bus/events.ts";
@@ -20,6 +11,7 @@ import { createCallRunner } from "./call-runner.ts";
 import { createCallStreams } from "./call-streams.ts";
 import { createKeptAnswers } from "./kept-answers.ts";
 import type { Mode } from "./mode.ts";
+import { type Announce, createPresence } from "./presence.ts";
 import type { Reporter } from "./reporter.ts";
 import { SlotKeeper } from "./slot-keeper.ts";
 
@@ -57,7 +49,6 @@ export interface ReplicaParts {
 // A call that a full replica passes on lands on another full one with the load's probability each time: at 80 % load
 // eight hops leave 13 % of such calls unserved, and only callers without slots depend on it.
 const maxHops = 8;
-const idleLookMs = 10;
 // Long enough to learn of a child's end; a function that lives after all is without calls for no longer.
 const pauseMs = 100;
 
@@ -76,12 +67,12 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     });
   const keeper = new SlotKeeper(parts.slots, (reply) => bus.nc.publish(reply, loadMessage("", true)));
 
-  const announce = (state: ReplicaState, reason?: string): void => {
+  const announce: Announce = (state, more) => {
     const data = { revision: launch.revision, slots: keeper.slots, inFlight: keeper.loadFor("") };
     publishEvent(bus, {
       subject: replicaSubject(state, namespace, name, id),
       type: replicaEventType(state),
-      data: reason === undefined ? data : { ...data, reason },
+      data: { ...data, ...more },
       // One announcement of a state is on the record; those repeated for newcomers are swallowed by the stream.
       id: `${id}-${state}`,
     });
@@ -92,10 +83,10 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   // A function that dies breaks its calls a moment before its end is known. Until then the next calls are better off
   // elsewhere, or waiting; when it lives after all, the replica says that it is ready again.
   const pause = (): void => {
-    if (!isOpen) return;
+    if (!presence.isOpen()) return;
     keeper.close();
     setTimeout(() => {
-      if (!isOpen) return;
+      if (!presence.isOpen()) return;
       keeper.reopen();
       announce("ready");
     }, pauseMs).unref();
@@ -152,103 +143,38 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     }
   };
 
-  const onOrder = (message: BusMessage): void => {
-    const order = message.json<ReplicaOrder>();
+  const onOrder = (order: ReplicaOrder): void => {
     switch (order.kind) {
       case "drain":
         return parts.onDrain();
       case "renew":
         return parts.onRenew?.(order.jwt);
+      case "freeze":
+        return presence.freeze(order.number);
+      case "resume":
+        return presence.resume();
       case "secret":
         return parts.onSecret?.(order);
     }
   };
 
-  const untilIdle = async (graceMs: number): Promise<void> => {
-    const endMs = Date.now() + graceMs;
-    while (keeper.inFlight > 0 && Date.now() < endMs) await new Promise((resolve) => setTimeout(resolve, idleLookMs));
-  };
-
-  let isOpen = false;
-  let isOver = false;
-  let closeQueue: () => Promise<void> = async () => {};
-  let closeDirect: () => Promise<void> = async () => {};
-  const guard =
-    (handle: (message: BusMessage) => void) =>
-    (error: Error | null, message: BusMessage): void => {
-      if (!error) handle(message);
-    };
-  const subscribeCalls = (): void => {
-    const direct = bus.nc.subscribe(invokeReplicaSubject(namespace, name, id), { callback: guard(onDirect) });
-    const queued = bus.nc.subscribe(invokeSubject(namespace, name), {
-      queue: replicaQueueGroup,
-      callback: guard(onQueued),
-    });
-    // Drained, because the library throws away what is on its way to a subscription that is merely given up. With the
-    // server away there is nothing on its way.
-    closeDirect = () => direct.drain().catch(() => {});
-    closeQueue = () => queued.drain().catch(() => {});
-  };
-  const untilConnectedAgain = (): Promise<void> =>
-    new Promise((resolve) => {
-      const forget = bus.onChange((connected) => {
-        if (!connected) return;
-        forget();
-        resolve();
-      });
-    });
-  return {
+  const presence = createPresence({
+    bus,
+    launch,
+    keeper,
+    streams,
     announce,
+    on: { direct: onDirect, queued: onQueued, control: onControl, order: onOrder },
+    onFreezing: reporter.flush,
+    onStuck: parts.onDrain,
+  });
+  return {
+    announce: (state, reason) => announce(state, reason === undefined ? {} : { reason }),
     inFlight: () => keeper.inFlight,
-    open: async () => {
-      const { nc } = bus;
-      subscribeCalls();
-      streams.listen();
-      nc.subscribe(replicaControlSubject(id), { callback: guard(onControl) });
-      nc.subscribe(replicaOrderSubject(id), { callback: guard(onOrder) });
-      nc.subscribe(demandSubject(namespace, name), { callback: guard(() => isOpen && announce("ready")) });
-      bus.onChange((connected) => {
-        if (connected && isOpen) announce("ready");
-      });
-      await nc.flush();
-      isOpen = true;
-      announce("ready");
-    },
-    close: () => {
-      if (isOpen) announce("draining");
-      isOpen = false;
-      isOver = true;
-      keeper.close();
-    },
-    drain: async (graceMs) => {
-      if (isOpen) announce("draining");
-      isOpen = false;
-      isOver = true;
-      keeper.close();
-      const closed = closeQueue();
-      // What is on its way here is passed on to another replica. A server that is away has nothing and answers nothing.
-      if (bus.isConnected()) await closed;
-      await untilIdle(graceMs);
-    },
-    reconnect: async () => {
-      announce("draining");
-      isOpen = false;
-      keeper.close();
-      // What is sent here from now on comes back to its sender as "no responders": a message that reached a connection
-      // in the moment of its end would be lost without a word.
-      await Promise.all([closeDirect(), closeQueue()]);
-      await untilIdle(launch.timeoutMs);
-      await bus.nc.flush();
-      const connectedAgain = untilConnectedAgain();
-      await bus.nc.reconnect();
-      await connectedAgain;
-      if (isOver) return;
-      subscribeCalls();
-      await bus.nc.flush();
-      keeper.reopen();
-      isOpen = true;
-      announce("ready");
-    },
+    open: presence.open,
+    close: presence.close,
+    drain: presence.drain,
+    reconnect: presence.reconnect,
   };
 };
 

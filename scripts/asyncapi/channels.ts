@@ -131,7 +131,7 @@ const invoking: Readonly<Record<string, Channel>> = {
   replicaOrder: {
     subject: subjects.replicaOrderSubject(replica),
     description: "To one replica, from the provider: drain, go on with a renewed user JWT, take a secret's newer value",
-    messages: ["control.drain", "control.renew", "control.secret"],
+    messages: ["control.drain", "control.freeze", "control.resume", "control.renew", "control.secret"],
     code: { replicaOrderSubject: subjects.replicaOrderSubject(replica) },
   },
   demand: {

@@ -128,5 +128,6 @@ export const standIn = (parts: StandInParts): (() => void) => {
       }
     },
   });
-  return () => subscription.unsubscribe();
+  // Drained: what is on its way here already would be lost without a word. With the server away there is nothing.
+  return () => void subscription.drain().catch(() => {});
 };

@@ -54,16 +54,22 @@ export interface Backend {
   readonly kill: (id: string) => void;
   /**
    * Takes all processor time from a replica that has no call, and gives it back. Absent where that cannot be done. Rejects
-   * with the reason; then the replica is as it was.
+   * with the reason; then the replica is as it was: one that could not be frozen is stopped, one that could not be thawed
+   * (its credentials have run out) is killed. Never called twice at a time for one replica. `thaw` is where a call waits.
    */
   readonly freeze?: (id: string) => Promise<void>;
   readonly thaw?: (id: string) => Promise<void>;
+  /**
+   * Orders to this replica may have been lost while it was frozen: gives it again what it must know, before it takes
+   * calls. Absent where a replica learns nothing by orders.
+   */
+  readonly catchUp?: (id: string) => void;
   /** Takes over the replicas of an earlier provider and clears up after those that are gone. To be called once. */
   readonly adopt: () => Promise<readonly FoundReplica[]>;
-  /** Called once for each replica that has ended and left nothing behind. */
+  /** Called once for each replica that has ended. What it leaves behind is removed by then, or when `close` resolves. */
   readonly onExit: (listener: (exit: ReplicaExit) => void) => void;
   /** Frees what none of these functions uses, no replica and no start under way. */
   readonly collect: (inUse: readonly FunctionSpec[]) => Promise<void>;
   /** Stops watching; replicas go on. */
-  readonly close: () => void;
+  readonly close: () => void | Promise<void>;
 }

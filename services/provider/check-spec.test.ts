@@ -14,6 +14,9 @@ describe("checkSpec()", () => {
     { labels: { "com.openfaas.scale.min": "2", "com.openfaas.scale.max": "2" } },
     { annotations: { "com.busker.stream.resume": "true" } },
     { annotations: { "com.busker.stream.resume": "false", any: "other" } },
+    { annotations: { "com.busker.user": "image", "com.busker.zero": "freeze" } },
+    { annotations: { "com.busker.user": "1000:0", "com.busker.image-pull-policy": "IfNotPresent" } },
+    { limits: { "nvidia.com/gpu": "1" } },
   ];
   for (const more of fine)
     it(`takes ${JSON.stringify(more)}`, () => {
@@ -47,6 +50,17 @@ describe("checkSpec()", () => {
       { ...good, annotations: { "com.busker.stream.resume": "yes" } },
       'annotation com.busker.stream.resume must be true or false; got "yes"',
     ],
+    [{ ...good, annotations: { "com.busker.usr": "0" } }, "annotation com.busker.usr is unknown; those of Busker are"],
+    [{ ...good, annotations: { "com.busker.user": "root" } }, "annotation com.busker.user must be image, or ids"],
+    [{ ...good, annotations: { "com.busker.zero": "sleep" } }, "com.busker.zero must be stop or freeze"],
+    [
+      { ...good, annotations: { "com.busker.image-pull-policy": "always" } },
+      'com.busker.image-pull-policy must be Always, IfNotPresent or Never; got "always"',
+    ],
+    [{ ...good, annotations: { "com.busker.registry-secret": "a/b" } }, "must be the name of a secret"],
+    [{ ...good, annotations: { "com.busker.base-image": "" } }, "must be an image reference"],
+    [{ ...good, image: "app:1", annotations: { "com.busker.base-image": "debian" } }, "is of bundles; the image is"],
+    [{ ...good, limits: { "nvidia.com/gpu": "half" } }, "limits.nvidia.com/gpu must be a whole number"],
     [
       { ...good, labels: { "com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2" } },
       "must be at least com.openfaas.scale.min, 3",

@@ -1,7 +1,8 @@
 import { BuskerError } from "../../schemas/errors.ts";
-import { bundleScheme, type FunctionSpec, resumeAnnotation } from "../../schemas/function.ts";
+import { bundleScheme, type FunctionSpec, type ResourceAmounts } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
+import { checkAnnotations } from "./check-annotations.ts";
 import { checkCommand, checkEnvironment } from "./check-environment.ts";
 
 /** The label that sets a function's least replicas, and what it is without. */
@@ -12,6 +13,9 @@ const defaultMin = 1;
 /** The least replicas of a function, which is also how many it starts with. */
 export const minReplicas = (spec: Pick<FunctionSpec, "labels">): number =>
   Number(spec.labels?.[minLabel] ?? defaultMin);
+
+/** How many replicas a function that is wanted has at least. */
+export const leastAwake = (spec: Pick<FunctionSpec, "labels">): number => Math.max(1, minReplicas(spec));
 
 type Shape = (value: unknown) => boolean;
 
@@ -59,15 +63,12 @@ const checkLabels = (labels: Readonly<Record<string, string>>): readonly string[
   return faults;
 };
 
-const checkAnnotations = ({ [resumeAnnotation]: resume }: Readonly<Record<string, string>>): readonly string[] =>
-  resume === undefined || resume === "true" || resume === "false"
-    ? []
-    : [`annotation ${resumeAnnotation} must be true or false; got ${JSON.stringify(resume)}`];
-
-const checkAmounts = (
-  field: "limits" | "requests",
-  { memory, cpu }: { memory?: string; cpu?: string },
-): readonly string[] => [
+const checkAmounts = (field: "limits" | "requests", { memory, cpu, ...others }: ResourceAmounts): readonly string[] => [
+  ...Object.entries(others).flatMap(([key, count]) =>
+    !key.endsWith("/gpu") || /^\d{1,3}$/.test(count)
+      ? []
+      : [`${field}.${key} must be a whole number; got ${JSON.stringify(count)}`],
+  ),
   ...(memory === undefined || parseMemoryBytes(memory) !== undefined
     ? []
     : [`${field}.memory must be an amount of bytes such as 128Mi; got ${JSON.stringify(memory)}`]),
@@ -80,7 +81,7 @@ const checkContent = (spec: FunctionSpec): readonly string[] => [
   ...checkEnvironment(spec.envVars ?? {}),
   ...(spec.image.startsWith(bundleScheme) ? checkCommand(spec.envVars ?? {}, spec.envProcess) : []),
   ...checkLabels(spec.labels ?? {}),
-  ...checkAnnotations(spec.annotations ?? {}),
+  ...checkAnnotations(spec),
   ...checkAmounts("limits", spec.limits ?? {}),
   ...checkAmounts("requests", spec.requests ?? {}),
 ];

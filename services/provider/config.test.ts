@@ -14,6 +14,12 @@ describe("readProviderConfig()", () => {
     expect(config.replicaCredentialsTtlMs).to.equal(12 * 3600_000);
   });
 
+  it("has replicas reach NATS where it does itself, unless it is told otherwise", () => {
+    const env = { BUSKER_CREDENTIALS: "c", BUSKER_BACKEND: "docker", BUSKER_NATS_URL: "nats://a:1" };
+    expect(readProviderConfig(env)).to.include({ backend: "docker", replicaNatsUrl: "nats://a:1", pidsLimit: 1024 });
+    expect(readProviderConfig({ ...env, BUSKER_REPLICA_NATS_URL: "nats://b:2" }).replicaNatsUrl).to.equal("nats://b:2");
+  });
+
   const registryCases: readonly (readonly [Record<string, string>, string])[] = [
     [{ HOME: "/home/me" }, "/home/me/.docker/config.json"],
     [{ HOME: "/home/me", DOCKER_CONFIG: "/etc/docker-of-mine" }, "/etc/docker-of-mine/config.json"],
@@ -35,7 +41,12 @@ describe("readProviderConfig()", () => {
     {
       env: { BUSKER_CREDENTIALS: "c", BUSKER_BACKEND: "swarm" },
       code: "unsupported",
-      says: 'auto or process in this version; got "swarm"',
+      says: 'auto, process or docker in this version; got "swarm"',
+    },
+    {
+      env: { BUSKER_CREDENTIALS: "c", BUSKER_PIDS_LIMIT: "5" },
+      code: "invalid_request",
+      says: "BUSKER_PIDS_LIMIT must be a whole number from 32",
     },
     {
       env: { BUSKER_CREDENTIALS: "c", BUSKER_IMAGE_PULL_POLICY: "always" },

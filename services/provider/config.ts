@@ -19,9 +19,16 @@ export interface ProviderConfig {
   readonly dataFolder: string;
   readonly natsUrl: string;
   readonly credentialsFile: string;
-  readonly backend: "process";
   /** On how many nats-servers each stream, bucket and store is kept. */
   readonly streamReplicas: number;
+  /** What replicas run as. */
+  readonly backend: "process" | "docker";
+  /** The NATS server as containers reach it. */
+  readonly replicaNatsUrl: string;
+  /** Most processes of one container. */
+  readonly pidsLimit: number;
+  /** The image that bundles run in; undefined for one made from this machine's files. */
+  readonly baseImage: string | undefined;
   /** How long a replica's NATS credentials are valid, in milliseconds; renewed at half of it. */
   readonly replicaCredentialsTtlMs: number;
   /** The file that replicas' credentials are signed with. */
@@ -45,21 +52,32 @@ const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 const usualRegistryConfig = (env: Environment): string =>
   join(env["DOCKER_CONFIG"] || join(env["HOME"] || homedir(), ".docker"), "config.json");
 
-const chooseBackend = (backend: "auto" | "process" | "docker" | "swarm"): "process" => {
-  if (backend === "docker" || backend === "swarm")
-    throw new BuskerError("unsupported", `BUSKER_BACKEND must be auto or process in this version; got "${backend}"`);
-  return "process";
+// The init, Node's own threads and a function's process; and the most that a 64-bit kernel counts.
+const leastPids = 32;
+const mostPids = 2 ** 22;
+
+// `busker up` decides what `auto` means before it starts a provider; one that is started by hand needs no engine.
+const chooseBackend = (backend: "auto" | "process" | "docker" | "swarm"): ProviderConfig["backend"] => {
+  if (backend === "swarm")
+    throw new BuskerError(
+      "unsupported",
+      `BUSKER_BACKEND must be auto, process or docker in this version; got "${backend}"`,
+    );
+  return backend === "auto" ? "process" : backend;
 };
 
 /** Reads a provider's configuration; throws `invalid_request` naming every key that is wrong, `unsupported` for a backend of a later version. */
 export const readProviderConfig = (env: Environment): ProviderConfig => {
-  const { backend, dataFolder, ...config } = readConfig(env, {
+  const { backend, dataFolder, replicaNatsUrl, baseImage, ...config } = readConfig(env, {
     dataFolder: textField("BUSKER_DATA", "./data"),
     natsUrl: textField("BUSKER_NATS_URL", "nats://127.0.0.1:4222"),
     credentialsFile: textField("BUSKER_CREDENTIALS"),
     backend: choiceField("BUSKER_BACKEND", ["auto", "process", "docker", "swarm"], "auto"),
     // JetStream keeps one, three or five copies; more it does not.
     streamReplicas: integerField("BUSKER_STREAM_REPLICAS", { min: 1, max: 5 }, 1),
+    replicaNatsUrl: textField("BUSKER_REPLICA_NATS_URL", ""),
+    pidsLimit: integerField("BUSKER_PIDS_LIMIT", { min: leastPids, max: mostPids }, 1024),
+    baseImage: textField("BUSKER_BASE_IMAGE", ""),
     replicaCredentialsTtlMs: durationField("BUSKER_REPLICA_CREDENTIALS_TTL", 12 * 3600_000),
     signerFile: textField("BUSKER_SIGNER", ""),
     imagePullPolicy: choiceField("BUSKER_IMAGE_PULL_POLICY", pullPolicies, "IfNotPresent"),
@@ -72,6 +90,8 @@ export const readProviderConfig = (env: Environment): ProviderConfig => {
     ...config,
     dataFolder: folder,
     backend: chooseBackend(backend),
+    replicaNatsUrl: replicaNatsUrl || config.natsUrl,
+    baseImage: baseImage || undefined,
     signerFile: config.signerFile === "" ? trustPaths(folder).signer : config.signerFile,
   });
 };

@@ -5,7 +5,7 @@ import { demandAnyFilter, isReplySubject, parseFunctionSubject } from "../../sch
 import type { Bus } from "../bus/connection.ts";
 import { HeaderBlock } from "../bus/headers.ts";
 import { describeError, type Log } from "../runtime/log.ts";
-import { minReplicas } from "./check-spec.ts";
+import { leastAwake } from "./check-spec.ts";
 import type { FunctionState } from "./function-state.ts";
 import type { FunctionStore } from "./function-store.ts";
 
@@ -14,13 +14,14 @@ export interface DemandParts {
   readonly bus: Bus;
   readonly store: Pick<FunctionStore, "change" | "get">;
   readonly find: (key: string) => FunctionState | undefined;
+  readonly reconcile: (state: FunctionState) => void;
   readonly log: Log;
 }
 
 const wake = (record: FunctionRecord): FunctionRecord | undefined =>
   record.replicas > 0
     ? undefined
-    : { ...record, replicas: Math.max(1, minReplicas(record.spec)), updatedAt: new Date().toISOString() };
+    : { ...record, replicas: leastAwake(record.spec), updatedAt: new Date().toISOString() };
 
 const noSuchFunction = HeaderBlock.of(`${wireHeaders.error}: function_not_found\r\n`);
 
@@ -28,7 +29,7 @@ const noSuchFunction = HeaderBlock.of(`${wireHeaders.error}: function_not_found\
  * Scales a function that is at zero to its least count when somebody wants it.
  * Who wants a function that there is not is told so, where the demand says to. Gives a function that stops it.
  */
-export const openDemand = ({ bus, store, find, log }: DemandParts): (() => void) => {
+export const openDemand = ({ bus, store, find, reconcile, log }: DemandParts): (() => void) => {
   const waking = new Set<string>();
   const onDemand = async (key: string): Promise<void> => {
     const state = find(key);
@@ -36,12 +37,17 @@ export const openDemand = ({ bus, store, find, log }: DemandParts): (() => void)
     // Everybody who waits demands: one write answers all of them.
     if (!state || !record || record.replicas > 0 || waking.has(key)) return;
     waking.add(key);
+    // A call waits for the replica, and need not wait for the record.
+    state.demanded = leastAwake(record.spec);
+    reconcile(state);
     try {
       await store.change(key, wake, { key, value: record, revision: state.entryRevision });
     } catch (error) {
       log.warn("could not scale from zero", { function: key, error: describeError(error) });
     } finally {
       waking.delete(key);
+      state.demanded = 0;
+      if (find(key) === state) reconcile(state);
     }
   };
   const refusing = new Set<string>();

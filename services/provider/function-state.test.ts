@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import type { ReplicaView } from "./function-state.ts";
 import { FunctionState } from "./function-state.ts";
+import { newSleep } from "./sleep.ts";
 
 const name = { namespace: "openfaas-fn", name: "f" };
 
@@ -13,6 +14,8 @@ const replicaOf = (id: string, revision: string): ReplicaView => ({
   state: "starting",
   sinceMs: 0,
   stopping: false,
+  asleep: false,
+  sleep: newSleep(false),
   readyMs: undefined,
   lastWords: undefined,
   killTimer: undefined,

@@ -2,6 +2,7 @@ import type { FunctionRecord, FunctionStatusRecord, ReplicaRecord } from "../../
 import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
 import type { ReplicaState } from "../../schemas/subjects.ts";
 import { type BackOff, stableMs } from "./back-off.ts";
+import type { Sleep } from "./sleep.ts";
 import { followStart, type SlowStart, stepOfStart } from "./slow-start.ts";
 
 /** A replica as this provider sees it. */
@@ -16,6 +17,9 @@ export interface ReplicaView extends FunctionName {
   sinceMs: number;
   /** It was told to stop. */
   stopping: boolean;
+  /** It is to be frozen; how far that has come is in `sleep`. */
+  asleep: boolean;
+  readonly sleep: Sleep;
   /** When it was ready for the first time. */
   readyMs: number | undefined;
   /** It has announced its end itself; why, where it said so. */
@@ -45,6 +49,8 @@ export class FunctionState {
   entryRevision = 0;
   /** The bucket has told of the removal itself: no older value can come any more. */
   isRemoved = false;
+  /** As many replicas are wanted by callers now, whatever the record says; 0: none. */
+  demanded = 0;
   backOff: BackOff | undefined;
   problem: Problem | undefined;
   /** Plans again though nothing happens. */
@@ -68,6 +74,12 @@ export class FunctionState {
     return this.replicas.filter((replica) => replica.state === "ready").length;
   }
 
+  /** The record with what callers want added: the record itself follows, once it is written. */
+  get wish(): FunctionRecord | undefined {
+    const { record, demanded } = this;
+    return record && record.replicas < demanded ? { ...record, replicas: demanded } : record;
+  }
+
   /** Neither wished for nor running. */
   get isOver(): boolean {
     return this.record === undefined && this.#replicas.size === 0;
@@ -83,13 +95,20 @@ export class FunctionState {
 
   /** Notes a state that a replica has announced or was found in. */
   enter(replica: ReplicaView, state: ReplicaState, nowMs: number): void {
-    // One that was told to stop may still announce that it is ready: nobody is to be sent there.
-    if (replica.state === state || replica.state === "exited" || (replica.stopping && state === "ready")) return;
+    if (replica.state === state || replica.state === "exited") return;
+    // One that was told to stop or to freeze may still announce that it is ready: nobody is to be sent there.
+    if (state === "ready" && (replica.stopping || replica.asleep)) return;
     replica.state = state;
     replica.sinceMs = nowMs;
     if (state !== "ready") return;
     replica.readyMs ??= nowMs;
     this.#tell({ kind: "ready", replica });
+  }
+
+  /** Notes that a replica is to freeze: from now on nobody is sent there. */
+  putToSleep(replica: ReplicaView, nowMs: number): void {
+    replica.asleep = true;
+    this.enter(replica, "draining", nowMs);
   }
 
   /** Strikes out a replica that has ended. */

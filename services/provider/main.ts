@@ -1,17 +1,15 @@
-import { buckets, stores } from "../../schemas/topology.ts";
+import { buckets } from "../../schemas/topology.ts";
 import { openBus } from "../bus/connection.ts";
 import { openBucket } from "../bus/kv.ts";
 import { openSigner } from "../bus/mint.ts";
-import { openStore } from "../bus/objects.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import { openUnseal } from "../bus/sealing-keys.ts";
 import { ensureTopology } from "../bus/topology.ts";
 import { trustPaths } from "../bus/trust-files.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { readProviderConfig } from "./config.ts";
-import { openProcessBackend } from "./process-backend.ts";
+import { createBackend } from "./create-backend.ts";
 import { openProvider } from "./provider.ts";
-import { createCredentials } from "./replica-credentials.ts";
 import { openSecretStore } from "./secret-store.ts";
 
 const electionMs = 60_000;
@@ -30,13 +28,7 @@ await runService("provider", async (scope) => {
   await retryUntilReady(() => ensureTopology(bus, config.streamReplicas), config.streamReplicas > 1 ? electionMs : 0);
   const unseal = await openUnseal(trustPaths(config.dataFolder).sealingKey);
   const secrets = await openSecretStore(await openBucket(bus, buckets.secrets), unseal);
-  const backend = await openProcessBackend({
-    ...config,
-    credentials: createCredentials(signer, config.replicaCredentialsTtlMs),
-    bundles: await openStore(bus, stores.bundles),
-    secrets,
-    log: scope.log,
-  });
+  const backend = await createBackend(config, { bus, signer, secrets, log: scope.log });
   const provider = await openProvider({ bus, backend, secrets, log: scope.log });
   scope.onStop("replicas", provider.stop);
   scope.log.info("ready", { backend: config.backend, dataFolder: config.dataFolder });

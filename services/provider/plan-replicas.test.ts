@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { FunctionRecord } from "../../schemas/function.ts";
-import { type PlannedReplica, planReplicas } from "./plan-replicas.ts";
+import { type PlannedReplica, planReplicas, type ReplicaPlan } from "./plan-replicas.ts";
 
 const nowMs = 1_000_000;
 
@@ -12,6 +12,13 @@ const wish = (replicas: number, revision = "new"): FunctionRecord => ({
   updatedAt: "2026-01-01T00:00:00Z",
 });
 
+/** A wish that wants its last replicas frozen. */
+const sleepy = (replicas: number, least = "1"): FunctionRecord => {
+  const { spec, ...record } = wish(replicas);
+  const labels = { "com.openfaas.scale.min": least };
+  return { ...record, spec: { ...spec, annotations: { "com.busker.zero": "freeze" }, labels } };
+};
+
 const replica = (
   id: string,
   state: PlannedReplica["state"] = "ready",
@@ -21,9 +28,11 @@ const replica = (
   state,
   revision: "new",
   stopping: false,
+  asleep: false,
   startedMs: nowMs - 1000,
   ...more,
 });
+const frozen = (id: string, more: Partial<PlannedReplica> = {}) => replica(id, "frozen", { asleep: true, ...more });
 const old = (id: string, more: Partial<PlannedReplica> = {}) => replica(id, "ready", { revision: "old", ...more });
 
 const failed = (failures: number, nextTryAtMs: number, revision = "new") => ({ revision, failures, nextTryAtMs });
@@ -33,7 +42,9 @@ interface Case {
   readonly record?: FunctionRecord;
   readonly replicas?: readonly PlannedReplica[];
   readonly backOff?: ReturnType<typeof failed>;
-  readonly plan: { readonly start: number; readonly drain: readonly string[]; readonly againAtMs?: number };
+  readonly canFreeze?: boolean;
+  /** What it is beyond "freeze nothing, wake nothing". */
+  readonly plan: Partial<ReplicaPlan> & Pick<ReplicaPlan, "start" | "drain">;
 }
 
 const cases: readonly Case[] = [
@@ -153,11 +164,104 @@ const cases: readonly Case[] = [
     backOff: failed(1, nowMs + 200),
     plan: { start: 0, drain: [] },
   },
+  {
+    what: "freezes the oldest at zero and drains the rest, where the function wants that",
+    record: sleepy(0),
+    replicas: [replica("new", "ready", { startedMs: nowMs - 10 }), replica("a")],
+    plan: { start: 0, drain: ["new"], freeze: ["a"] },
+  },
+  {
+    what: "freezes as many as the next call wakes",
+    record: sleepy(0, "2"),
+    replicas: [replica("a"), replica("b"), replica("c", "ready", { startedMs: nowMs })],
+    plan: { start: 0, drain: ["c"], freeze: ["a", "b"] },
+  },
+  {
+    what: "freezes one where the least count is zero",
+    record: sleepy(0, "0"),
+    replicas: [replica("a")],
+    plan: { start: 0, drain: [], freeze: ["a"] },
+  },
+  {
+    what: "leaves those that sleep and wakes none at zero",
+    record: sleepy(0),
+    replicas: [frozen("a"), replica("b")],
+    plan: { start: 0, drain: ["b"] },
+  },
+  {
+    what: "leaves one that is falling asleep",
+    record: sleepy(0),
+    replicas: [replica("a", "draining", { asleep: true })],
+    plan: { start: 0, drain: [] },
+  },
+  {
+    what: "lets one that starts become ready, to freeze it then",
+    record: sleepy(0),
+    replicas: [replica("a", "starting")],
+    plan: { start: 0, drain: [] },
+  },
+  {
+    what: "does not freeze one that is waking before it is ready",
+    record: sleepy(0),
+    replicas: [replica("a", "frozen")],
+    plan: { start: 0, drain: [] },
+  },
+  {
+    what: "ends what sleeps of an older revision at zero, and what is awake",
+    record: sleepy(0),
+    replicas: [frozen("a", { revision: "old" }), old("b")],
+    plan: { start: 0, drain: ["a", "b"] },
+  },
+  { what: "ends what sleeps of a removed function", replicas: [frozen("a")], plan: { start: 0, drain: ["a"] } },
+  {
+    what: "drains everything at zero where nothing can be frozen",
+    record: sleepy(0),
+    replicas: [replica("a")],
+    canFreeze: false,
+    plan: { start: 0, drain: ["a"] },
+  },
+  {
+    what: "ends what sleeps when the function does not want that any more",
+    record: wish(0),
+    replicas: [frozen("a")],
+    plan: { start: 0, drain: ["a"] },
+  },
+  {
+    what: "wakes what sleeps before it starts more",
+    record: sleepy(2),
+    replicas: [frozen("a")],
+    plan: { start: 1, drain: [], wake: ["a"] },
+  },
+  {
+    what: "waits for one that is waking",
+    record: sleepy(1),
+    replicas: [replica("a", "frozen")],
+    plan: { start: 0, drain: [] },
+  },
+  {
+    what: "wakes as many as are wished and ends the others",
+    record: sleepy(1, "2"),
+    replicas: [frozen("a"), frozen("b", { startedMs: nowMs })],
+    plan: { start: 0, drain: ["b"], wake: ["a"] },
+  },
+  {
+    what: "prefers one that sleeps to one that starts",
+    record: sleepy(1),
+    replicas: [replica("a", "starting"), frozen("b", { startedMs: nowMs })],
+    plan: { start: 0, drain: ["a"], wake: ["b"] },
+  },
+  {
+    what: "ends what sleeps of an older revision at once, and what serves when a new one is ready",
+    record: sleepy(1),
+    replicas: [frozen("a", { revision: "old" }), old("b")],
+    plan: { start: 1, drain: ["a"] },
+  },
 ];
 
 describe("planReplicas()", () => {
-  for (const { what, record, replicas = [], backOff, plan } of cases)
+  for (const { what, record, replicas = [], backOff, canFreeze = true, plan } of cases)
     it(`${what}: ${JSON.stringify(plan)}`, () => {
-      expect(planReplicas({ record, replicas, backOff, nowMs })).to.deep.equal(plan);
+      const all = { freeze: [], wake: [], ...plan };
+      expect(planReplicas({ record, replicas, backOff, canFreeze, nowMs })).to.deep.equal(all);
     });
 });

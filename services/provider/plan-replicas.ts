@@ -1,10 +1,14 @@
+import { freezesAtZero } from "../../schemas/annotations.ts";
 import type { FunctionRecord, ReplicaRecord } from "../../schemas/function.ts";
 import type { BackOff } from "./back-off.ts";
+import { leastAwake } from "./check-spec.ts";
 
 /** A replica as the plan sees it. */
 export interface PlannedReplica extends Pick<ReplicaRecord, "id" | "revision" | "state"> {
   /** It was told to stop. */
   readonly stopping: boolean;
+  /** It was told to freeze, and not to wake up. */
+  readonly asleep: boolean;
   /** Milliseconds since the epoch. */
   readonly startedMs: number;
 }
@@ -12,8 +16,10 @@ export interface PlannedReplica extends Pick<ReplicaRecord, "id" | "revision" | 
 /** What is to be done for one function now. */
 export interface ReplicaPlan {
   readonly start: number;
-  /** Ids. */
+  /** Ids; one that is asleep has nothing to finish. */
   readonly drain: readonly string[];
+  readonly freeze: readonly string[];
+  readonly wake: readonly string[];
   /** When to plan again though nothing happens, milliseconds since the epoch. */
   readonly againAtMs?: number;
 }
@@ -23,6 +29,8 @@ export interface PlanInput {
   readonly record: FunctionRecord | undefined;
   readonly replicas: readonly PlannedReplica[];
   readonly backOff: BackOff | undefined;
+  /** Whether replicas can be frozen where they run. */
+  readonly canFreeze: boolean;
   readonly nowMs: number;
 }
 
@@ -32,15 +40,33 @@ const maxStarting = 8;
 const isStarting = (replica: PlannedReplica): boolean => replica.state === "starting";
 const isReady = (replica: PlannedReplica): boolean => replica.state === "ready";
 
-// Those that cannot serve yet go first, then the newest: the older has more calls and warmer caches.
-const leastUseful = (a: PlannedReplica, b: PlannedReplica): number =>
-  Number(isReady(a)) - Number(isReady(b)) || b.startedMs - a.startedMs;
+const usefulness = (replica: PlannedReplica): number => (isReady(replica) ? 2 : Number(replica.asleep));
 
-const surplus = (replicas: readonly PlannedReplica[], wanted: number): readonly string[] =>
-  replicas
-    .toSorted(leastUseful)
-    .slice(0, Math.max(0, replicas.length - wanted))
-    .map(({ id }) => id);
+// Those that cannot serve yet go first, then those asleep, then the newest: the older has more calls and warmer caches.
+const leastUseful = (a: PlannedReplica, b: PlannedReplica): number =>
+  usefulness(a) - usefulness(b) || b.startedMs - a.startedMs;
+
+const idsOf = (replicas: readonly PlannedReplica[]): readonly string[] => replicas.map(({ id }) => id);
+
+const surplus = (replicas: readonly PlannedReplica[], wanted: number): readonly PlannedReplica[] =>
+  replicas.toSorted(leastUseful).slice(0, Math.max(0, replicas.length - wanted));
+
+const sleepFirst = (a: PlannedReplica, b: PlannedReplica): number =>
+  Number(b.asleep) - Number(a.asleep) || leastUseful(b, a);
+
+// One that is still starting, or goes over to new credentials, is frozen when it is ready.
+const planZero = (serving: readonly PlannedReplica[], revision: string | undefined, frozen: number): ReplicaPlan => {
+  const kept = serving
+    .filter((replica) => replica.revision === revision)
+    .toSorted(sleepFirst)
+    .slice(0, frozen);
+  return {
+    start: 0,
+    drain: idsOf(serving.filter((replica) => !kept.includes(replica))),
+    freeze: idsOf(kept.filter((replica) => isReady(replica) && !replica.asleep)),
+    wake: [],
+  };
+};
 
 // After failures one replica is tried at a time, when its time has come.
 const countStarts = (missing: number, starting: number, backOff: BackOff | undefined, nowMs: number): number => {
@@ -51,21 +77,30 @@ const countStarts = (missing: number, starting: number, backOff: BackOff | undef
 
 /**
  * What brings the replicas of one function to what is wished: missing ones are started, surplus ones drained, and those
- * of an older revision drained one for one as new ones become ready. `backOff` counts for the record's revision only.
+ * of an older revision drained one for one as new ones become ready. At zero the last ones are frozen where the function
+ * wants that, as many as the next call wakes. `backOff` counts for the record's revision only.
  */
-export const planReplicas = ({ record, replicas, backOff, nowMs }: PlanInput): ReplicaPlan => {
+export const planReplicas = ({ record, replicas, backOff, canFreeze, nowMs }: PlanInput): ReplicaPlan => {
   const serving = replicas.filter((replica) => !replica.stopping && replica.state !== "exited");
-  if (!record || record.replicas === 0) return { start: 0, drain: serving.map(({ id }) => id) };
+  if (!record || record.replicas === 0) {
+    const frozen = record && canFreeze && freezesAtZero(record.spec) ? leastAwake(record.spec) : 0;
+    return planZero(serving, record?.revision, frozen);
+  }
   const current = serving.filter(({ revision }) => revision === record.revision);
   const old = serving.filter(({ revision }) => revision !== record.revision);
   const wanted = record.replicas;
+  const tooMany = surplus(current, wanted);
+  const oldWanted = wanted - Math.min(wanted, current.filter(isReady).length);
+  const oldAwake = old.filter(({ asleep }) => !asleep);
   const own = backOff?.revision === record.revision ? backOff : undefined;
   const missing = wanted - current.length;
   const start = countStarts(missing, current.filter(isStarting).length, own, nowMs);
   const waits = missing > 0 && start === 0 && own !== undefined && own.nextTryAtMs > nowMs;
   return {
     start,
-    drain: [...surplus(current, wanted), ...surplus(old, wanted - Math.min(wanted, current.filter(isReady).length))],
+    drain: idsOf([...tooMany, ...old.filter(({ asleep }) => asleep), ...surplus(oldAwake, oldWanted)]),
+    freeze: [],
+    wake: idsOf(current.filter((replica) => replica.asleep && !tooMany.includes(replica))),
     ...(waits ? { againAtMs: own.nextTryAtMs } : {}),
   };
 };

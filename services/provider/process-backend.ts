@@ -17,6 +17,7 @@ import {
   makeCpuGroup,
   removeCpuGroup,
 } from "./cpu-groups.ts";
+import { continueProcesses, killProcesses, pauseProcesses } from "./pause-processes.ts";
 import { identify, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { type Credentials, keepCredentials } from "./replica-credentials.ts";
 import {
@@ -34,7 +35,7 @@ import {
   writeProcess,
 } from "./replica-folder.ts";
 import { buildLaunch, cpuLimit, isHandler, markerVariable, watchdogFlags } from "./replica-launch.ts";
-import { sweepReplica, watchAdopted } from "./replica-processes.ts";
+import { markerOf, sweepReplica, watchAdopted } from "./replica-processes.ts";
 import { openSecretFolders } from "./secret-folders.ts";
 import type { SecretReader } from "./secret-store.ts";
 import { listUnenforced } from "./unenforced.ts";
@@ -60,6 +61,8 @@ interface Running {
   readonly bundleFolder: string;
   readonly paths: ReplicaPaths;
   readonly identity: ProcessIdentity;
+  /** Its processes, all stopped; empty while it is not frozen. */
+  frozen: readonly ProcessIdentity[];
 }
 
 const digestOf = (spec: FunctionSpec): string => {
@@ -102,7 +105,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     running.delete(id);
     renewal.forget(id);
     const output = readLog(replica.paths);
-    sweepReplica(replica.paths, replica.identity.pid);
+    end(replica);
     void clear(id, replica.paths).then(() => listener({ id, code, signal, output }));
   };
   const adopted = watchAdopted((id) => onGone(id, null, null));
@@ -178,7 +181,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
     const refusal = group === undefined ? undefined : joinGroup(group, identity.pid);
     if (refusal !== undefined) return failStart(start.id, child, paths, refusal);
     writeProcess(paths, identity);
-    running.set(start.id, { paths, identity, bundleFolder });
+    running.set(start.id, { paths, identity, bundleFolder, frozen: [] });
     renewal.keep({ namespace, name, replica: start.id }, paths);
     child.once("exit", (code, signal) => onGone(start.id, code, signal));
     child.unref();
@@ -186,7 +189,9 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
 
   const adopt = (id: string, { identity, found, bundleFolder }: LeftReplica): FoundReplica => {
     const paths = replicaPaths(root, id);
-    running.set(id, { paths, identity, bundleFolder });
+    // Its provider may have died in the middle of either.
+    const frozen = found.frozen ? pauseProcesses(identity.pid, markerOf(paths)) : [];
+    running.set(id, { paths, identity, bundleFolder, frozen });
     renewal.keep({ namespace: found.namespace, name: found.name, replica: id }, paths);
     secretFolders.adopt(id, found.namespace);
     adopted.watch(id, identity);
@@ -224,10 +229,19 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
       if (!replica) return;
       markStopping(replica.paths);
       signalProcess(replica.identity.pid, "SIGTERM");
+      thaw(replica);
     },
     kill: (id) => {
       const replica = running.get(id);
-      if (replica) sweepReplica(replica.paths, replica.identity.pid);
+      if (replica) end(replica);
+    },
+    freeze: async (id) => {
+      const replica = running.get(id);
+      if (replica) replica.frozen = pauseProcesses(replica.identity.pid, markerOf(replica.paths));
+    },
+    thaw: async (id) => {
+      const replica = running.get(id);
+      if (replica) thaw(replica);
     },
     adopt: async () => {
       const found: FoundReplica[] = [];
@@ -255,6 +269,18 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
       adopted.close();
     },
   };
+};
+
+/** Ends a replica with all that it has started, frozen or not. */
+const end = ({ paths, identity, frozen }: Running): void => {
+  killProcesses(frozen);
+  sweepReplica(paths, identity.pid);
+};
+
+const thaw = (replica: Running): void => {
+  const { frozen } = replica;
+  replica.frozen = [];
+  continueProcesses(frozen);
 };
 
 const hasSecrets = (spec: FunctionSpec): spec is FunctionSpec & Required<Pick<FunctionSpec, "secrets">> =>

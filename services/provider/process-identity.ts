@@ -36,6 +36,12 @@ export const identify = (pid: number): ProcessIdentity | undefined => {
 /** Whether this very process still runs. */
 export const isAlive = ({ pid, startTime }: ProcessIdentity): boolean => identify(pid)?.startTime === startTime;
 
+/** Whether this very process is there and stopped by a signal. */
+export const isStopped = ({ pid, startTime }: ProcessIdentity): boolean => {
+  const fields = statFields(pid);
+  return fields[0] === "T" && fields[19] === startTime;
+};
+
 /** Sends a signal to a process, or to a group by the negative number of its leader; one that is gone is fine. */
 export const signalProcess = (pid: number, signal: NodeJS.Signals): void => {
   try {

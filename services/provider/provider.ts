@@ -80,7 +80,7 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   reconciler.start();
   collector.start();
   const store = createFunctionStore(functions, reconciler);
-  const stopDemand = openDemand({ bus, store, find: reconciler.find, log });
+  const stopDemand = openDemand({ bus, store, find: reconciler.find, reconcile: reconciler.reconcile, log });
   const stopWishes = await openWishes({
     bus,
     log,
@@ -113,13 +113,13 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
       await endWork();
       await reconciler.stop(drainGraceMs);
       stopEvents();
-      backend.close();
+      await backend.close();
     },
     leave: async () => {
       reconciler.freeze();
       await endWork();
       stopEvents();
-      backend.close();
+      await backend.close();
     },
   };
 };

@@ -1,4 +1,5 @@
-import type { FunctionRecord } from "../../schemas/function.ts";
+import { freezesAtZero, zeroAnnotation } from "../../schemas/annotations.ts";
+import type { FunctionRecord, FunctionSpec } from "../../schemas/function.ts";
 import { formatFunctionName, type FunctionName, parseFunctionName } from "../../schemas/names.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { Change, Entry } from "../bus/kv.ts";
@@ -6,7 +7,7 @@ import type { Log } from "../runtime/log.ts";
 import type { Backend, FoundReplica } from "./backend.ts";
 import { FunctionState } from "./function-state.ts";
 import { planReplicas } from "./plan-replicas.ts";
-import { createReplicaSet } from "./replica-set.ts";
+import { createReplicaSet, type ReplicaSet } from "./replica-set.ts";
 import type { StatusWriter } from "./status-writer.ts";
 
 /** What brings replicas to what is wished, function by function. */
@@ -22,6 +23,8 @@ export interface Reconciler {
   readonly adopt: (replicas: readonly FoundReplica[]) => void;
   /** Plans from now on: to be called when the wish is known, or replicas of an earlier provider would look unwished. */
   readonly start: () => void;
+  /** Takes what a replica has said of itself, and has been noted. */
+  readonly hear: ReplicaSet["hear"];
   /** Plans every function again. */
   readonly reconcileAll: () => void;
   /** Plans one function again after its replicas have changed. */
@@ -45,6 +48,7 @@ export interface ReconcilerParts {
 /** Makes a reconciler; nothing happens until it is started. */
 export const createReconciler = ({ bus, backend, status, log, onChange }: ReconcilerParts): Reconciler => {
   const states = new Map<string, FunctionState>();
+  const canFreeze = backend.freeze !== undefined;
   let running = false;
 
   const open = ({ namespace, name }: FunctionName): FunctionState => {
@@ -54,8 +58,13 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     return state;
   };
 
+  const warningsFor = (spec: FunctionSpec): readonly string[] => [
+    ...backend.listUnenforced(spec),
+    ...(canFreeze || !freezesAtZero(spec) ? [] : [`${zeroAnnotation}: freeze is not done here; replicas are stopped`]),
+  ];
+
   const report = (state: FunctionState): void => {
-    const warnings = state.record && backend.listUnenforced(state.record.spec);
+    const warnings = state.record && warningsFor(state.record.spec);
     status.write(state.key, state.isOver ? undefined : state.toStatus(warnings));
     onChange(state);
     if (state.isOver && state.isRemoved) states.delete(state.key);
@@ -79,15 +88,18 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     if (!running) return;
     const nowMs = Date.now();
     const stableAtMs = state.forgetFailures(nowMs);
-    const { record, backOff } = state;
-    const plan = planReplicas({ record, replicas: state.replicas, backOff, nowMs });
+    const { wish: record, backOff } = state;
+    const plan = planReplicas({ record, replicas: state.replicas, backOff, canFreeze, nowMs });
+    const find = (id: string) => state.find(id) ?? [];
     if (record) for (let left = plan.start; left > 0; left -= 1) replicas.start(state, record);
-    for (const id of plan.drain) {
-      const replica = state.find(id);
-      if (replica) replicas.drain(replica);
-    }
+    plan.drain.flatMap(find).forEach(replicas.drain);
+    plan.wake.flatMap(find).forEach(replicas.wake);
+    const sleepy = plan.freeze.flatMap(find);
+    for (const replica of sleepy) state.putToSleep(replica, nowMs);
     planAgain(state, [plan.againAtMs, stableAtMs, state.noteSlowStart(nowMs)]);
+    // Before they hear of it: whoever then stands in for them is in his place before they leave it.
     report(state);
+    sleepy.forEach(replicas.freeze);
   };
 
   const take = (name: FunctionName, record: FunctionRecord | undefined, revision: number): void => {
@@ -116,6 +128,7 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     takeRemoval,
     reconcile,
     freeze,
+    hear: replicas.hear,
     take: (change) =>
       change.kind === "put"
         ? take(change.entry.value.spec, change.entry.value, change.entry.revision)

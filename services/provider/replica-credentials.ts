@@ -1,4 +1,4 @@
-import { mintFunctionUser, type Signer } from "../bus/mint.ts";
+import { mintFunctionUser, renewFunctionUser, type Signer } from "../bus/mint.ts";
 import type { ReplicaName } from "../bus/permissions.ts";
 import { credentialsTime, replaceCredentials, type ReplicaPaths } from "./replica-folder.ts";
 
@@ -6,13 +6,17 @@ import { credentialsTime, replaceCredentials, type ReplicaPaths } from "./replic
 export interface Credentials {
   /** The text of a creds file, valid for `ttlMs`. */
   readonly mint: (replica: ReplicaName) => Promise<string>;
+  /** The JWT that follows, for the public key of a replica's credentials. */
+  readonly renew: (replica: ReplicaName, publicKey: string) => Promise<string>;
   readonly ttlMs: number;
 }
 
 /** Makes credentials with the account's signing key. */
 export const createCredentials = (signer: Signer, ttlMs: number): Credentials => ({
   ttlMs,
-  mint: (replica) => mintFunctionUser({ ...replica, signer, ttlMs }),
+  mint: ({ namespace, name, replica }) => mintFunctionUser({ namespace, name, replica, signer, ttlMs }),
+  renew: ({ namespace, name, replica }, publicKey) =>
+    renewFunctionUser({ namespace, name, replica, signer, ttlMs }, publicKey),
 });
 
 interface Kept {
@@ -25,7 +29,7 @@ const looksPerLife = 20;
 const longestLookMs = 60_000;
 
 /** Renews credentials in place at half of their life. A file of an earlier provider counts from when it was written. */
-export const keepCredentials = ({ mint, ttlMs }: Credentials) => {
+export const keepCredentials = ({ mint, ttlMs }: Pick<Credentials, "mint" | "ttlMs">) => {
   const kept = new Map<string, Kept>();
   const renew = async ({ replica, paths }: Kept): Promise<void> => {
     const text = await mint(replica);

@@ -1,5 +1,6 @@
 import { type LogLine, replicaEventType } from "../../schemas/events.ts";
 import { functionSlots, type FunctionSpec } from "../../schemas/function.ts";
+import type { FunctionName } from "../../schemas/names.ts";
 import { logSubject, type ReplicaState, replicaSubject } from "../../schemas/subjects.ts";
 import type { Bus } from "../bus/connection.ts";
 import { publishEvent } from "../bus/events.ts";
@@ -47,6 +48,19 @@ export const logEnd = (bus: Bus, { namespace, name, id }: ReplicaView, reason: s
     type: "io.busker.log",
     data: { lines: endLines(reason, new Date().toISOString()) },
     id: `${id}-ended`,
+  });
+};
+
+/** Says something in a replica's own log that the replica cannot know. */
+export const logNote = (
+  bus: Bus,
+  { namespace, name, id }: FunctionName & { readonly id: string },
+  text: string,
+): void => {
+  publishEvent(bus, {
+    subject: logSubject(namespace, name, id),
+    type: "io.busker.log",
+    data: { lines: [{ at: new Date().toISOString(), stream: "stderr", text: `[busker] ${text}` }] },
   });
 };
 

@@ -6,7 +6,7 @@ import { publishEvent, readEvent } from "../bus/events.ts";
 import type { Reconciler } from "./reconciler.ts";
 
 /** Hears what replicas say of themselves and plans again when one has changed. Gives a function that stops it. */
-export const followReplicas = (bus: Bus, reconciler: Pick<Reconciler, "find" | "reconcile">): (() => void) => {
+export const followReplicas = (bus: Bus, reconciler: Pick<Reconciler, "find" | "hear" | "reconcile">): (() => void) => {
   const hear = (subject: string, data: EventData["io.busker.replica.ready"]): void => {
     const said = parseReplicaSubject(subject);
     const state = said && reconciler.find(formatFunctionName(said));
@@ -16,6 +16,7 @@ export const followReplicas = (bus: Bus, reconciler: Pick<Reconciler, "find" | "
     // Its end counts when its process has ended: until then it may still hold what the next one needs.
     if (said.state === "exited") replica.lastWords ??= { reason: data.reason };
     else if (said.state !== "starting") state.enter(replica, said.state, Date.now());
+    reconciler.hear(replica, said.state, data.order);
     if (replica.state !== before) reconciler.reconcile(state);
   };
   const subscription = bus.nc.subscribe(replicaAnyFilter, {

@@ -12,7 +12,7 @@ import {
 import { join } from "node:path";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import type { FoundReplica } from "./backend.ts";
-import { isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { isAlive, isStopped, type ProcessIdentity } from "./process-identity.ts";
 
 /*
  * The folder of one replica: all that is known of it, so that a provider that comes back needs no memory. Everything
@@ -146,7 +146,7 @@ const readRunning = (paths: ReplicaPaths, id: string): LeftFolder["running"] => 
       timeoutMs,
       startedMs,
       stopping: existsSync(paths.stopping),
-      frozen: false,
+      frozen: isStopped(identity),
     };
     return { identity, found, bundleFolder: launch.cwd };
   } catch {

@@ -2,10 +2,13 @@ import { findByEnvironment, isAlive, type ProcessIdentity, signalProcess } from 
 import type { ReplicaPaths } from "./replica-folder.ts";
 import { markerVariable } from "./replica-launch.ts";
 
+/** The line in the environment of every process of a replica. */
+export const markerOf = (paths: ReplicaPaths): string => `${markerVariable}=${paths.tmp}`;
+
 /** Ends whatever a replica has started, at once: its watchdog's group, and what carries its marker. */
 export const sweepReplica = (paths: ReplicaPaths, leader?: number): void => {
   if (leader !== undefined) signalProcess(-leader, "SIGKILL");
-  for (const pid of findByEnvironment(`${markerVariable}=${paths.tmp}`)) signalProcess(pid, "SIGKILL");
+  for (const pid of findByEnvironment(markerOf(paths))) signalProcess(pid, "SIGKILL");
 };
 
 // Nobody tells us of the end of a process that is not our child. At this interval a caller learns within the 100 ms

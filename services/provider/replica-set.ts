@@ -5,14 +5,18 @@ import { describeError, type Log } from "../runtime/log.ts";
 import { afterCrash } from "./back-off.ts";
 import type { Backend, FoundReplica, ReplicaExit } from "./backend.ts";
 import type { FunctionState, ReplicaView } from "./function-state.ts";
+import { createSleeper, newSleep, type Sleeper } from "./sleep.ts";
 import { announceFor, describeExit, hearLastWords, logEnd } from "./replica-ends.ts";
 
 /** The replicas of all functions: begun, ended, and what is told of their ends. */
 export interface ReplicaSet {
   /** Begins a replica; it is in the function's state before this returns. */
   readonly start: (state: FunctionState, record: FunctionRecord) => void;
-  /** Tells a replica to stop, and ends it when it does not in its function's time. */
+  /** Tells a replica to stop, and ends it when it does not in its function's time; one that is paused ends at once. */
   readonly drain: (replica: ReplicaView) => void;
+  readonly freeze: Sleeper["freeze"];
+  readonly wake: Sleeper["wake"];
+  readonly hear: Sleeper["hear"];
   /** Enters a replica of an earlier provider. */
   readonly adopt: (state: FunctionState, found: FoundReplica) => void;
   /** Drains all; what is left after `graceMs` is killed. Resolves when none is left. */
@@ -32,15 +36,26 @@ export interface ReplicaSetParts {
 
 // What a watchdog needs beyond its function's timeout: two seconds for the function's processes, and itself.
 const stopExtraMs = 5000;
+// A thaw takes milliseconds; with the connection lost meanwhile and the server busy, not seconds.
+const wakeMs = 5000;
 // setTimeout's longest wait: a longer one would fire at once.
 const longestWaitMs = 2 ** 31 - 1;
+
+const clearTimers = (replica: ReplicaView): void => {
+  clearTimeout(replica.killTimer);
+  clearTimeout(replica.sleep.timer);
+};
+
+const graceMs = ({ timeoutMs }: ReplicaView): number => Math.min(timeoutMs + stopExtraMs, longestWaitMs);
 
 const newReplicaId = (name: string): string => `${name}-${randomBytes(6).toString("hex")}`;
 
 const viewOf = (found: FoundReplica): ReplicaView => ({
   ...found,
-  state: "starting",
+  state: found.frozen ? "frozen" : "starting",
   sinceMs: found.startedMs,
+  asleep: found.frozen,
+  sleep: newSleep(found.frozen),
   readyMs: undefined,
   lastWords: undefined,
   killTimer: undefined,
@@ -81,11 +96,13 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     const state = owners.get(exit.id);
     const replica = state?.find(exit.id);
     if (!state || !replica) return;
-    clearTimeout(replica.killTimer);
+    clearTimers(replica);
+    const wasFrozen = replica.state === "frozen";
     state.enter(replica, "exited", Date.now());
     // One that was killed said nothing, and its callers wait for this.
     if (exit.signal === null && !replica.lastWords) await hearLastWords(bus);
-    const isClean = exit.code === 0 && exit.signal === null;
+    // One that was frozen had no call: its end on our wish is as good as a clean one.
+    const isClean = (exit.code === 0 && exit.signal === null) || (wasFrozen && replica.stopping);
     const message = exit.reason ?? replica.lastWords?.reason ?? describeExit(exit);
     if (!replica.lastWords)
       announceFor(bus, replica, "exited", {
@@ -94,7 +111,8 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
       });
     // A clean end of which the watchdog said nothing is the function's `process.exit(0)`: nobody asked for that one.
     if (!replica.stopping && !(isClean && replica.lastWords)) {
-      noteCrash(state, replica, exit.signal, message);
+      // What ends a frozen one is not its function's doing, and says nothing of the next start.
+      if (!wasFrozen) noteCrash(state, replica, exit.signal, message);
       // What follows the first line of last words are the function's own lines, which are in its log already.
       logEnd(bus, replica, replica.lastWords ? (message.split("\n")[0] ?? "") : message);
       log.warn("a replica ended", { function: state.key, replica: replica.id, reason: message });
@@ -103,16 +121,26 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
   };
   backend.onExit((exit) => void onExit(exit));
 
+  const kill = (replica: ReplicaView): void => {
+    replica.stopping = true;
+    backend.kill(replica.id);
+  };
   const drain = (replica: ReplicaView): void => {
+    clearTimeout(replica.sleep.timer);
+    const { isPaused, isChanging } = replica.sleep;
+    if (replica.asleep && (isPaused || isChanging)) return kill(replica);
     replica.stopping = true;
     backend.stop(replica.id);
-    const waitMs = Math.min(replica.timeoutMs + stopExtraMs, longestWaitMs);
-    replica.killTimer ??= setTimeout(() => backend.kill(replica.id), waitMs);
+    replica.killTimer ??= setTimeout(() => backend.kill(replica.id), graceMs(replica));
   };
+  const sleeper = createSleeper({ bus, backend, log, drain, kill, graceMs, wakeMs });
   const all = (): readonly ReplicaView[] => [...owners].flatMap(([id, state]) => state.find(id) ?? []);
 
   return {
     drain,
+    freeze: sleeper.freeze,
+    wake: sleeper.wake,
+    hear: sleeper.hear,
     start: (state, { spec, revision }) => {
       const id = newReplicaId(spec.name);
       const timeoutMs = functionTimeoutMs(spec);
@@ -135,6 +163,7 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     adopt: (state, found) => {
       const replica = enter(state, found);
       if (found.stopping) drain(replica);
+      else if (!found.frozen) sleeper.greet(replica);
     },
     drainAll: (graceMs) =>
       new Promise((resolve) => {
@@ -147,7 +176,7 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
         if (owners.size === 0) onEmpty();
       }),
     clearTimers: () => {
-      for (const replica of all()) clearTimeout(replica.killTimer);
+      all().forEach(clearTimers);
     },
   };
 };

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -25,11 +25,24 @@ export interface TestNats {
   readonly kill: () => Promise<void>;
 }
 
-/** Starts one; to be stopped in `after`. */
-export const startTestNats = async (): Promise<TestNats> => {
+const writeConf = async (folder: string, settings: Readonly<Record<string, string>>): Promise<string> => {
+  const file = join(folder, "test.conf");
+  let text = await readFile(natsConf, "utf8");
+  for (const [key, value] of Object.entries(settings)) {
+    const line = new RegExp(`^${key}: [^#\n]*`, "m");
+    if (!line.test(text)) throw new Error(`nats.conf does not set ${key}`);
+    text = text.replace(line, `${key}: ${value} `);
+  }
+  await writeFile(file, text);
+  return file;
+};
+
+/** Starts one, with other values of some settings of nats.conf; to be stopped in `after`. */
+export const startTestNats = async (settings: Readonly<Record<string, string>> = {}): Promise<TestNats> => {
   const dataFolder = await mkdtemp(join(tmpdir(), "busker test-"));
+  const conf = await writeConf(dataFolder, settings);
   const trust = await openTrust(dataFolder);
-  const start = (port: number) => startNatsServer({ dataFolder, conf: natsConf, port, environment: process.env });
+  const start = (port: number) => startNatsServer({ dataFolder, conf, port, environment: process.env });
   let server = await start(0).catch(async (error: unknown) => {
     await rm(dataFolder, { recursive: true, force: true });
     throw error;

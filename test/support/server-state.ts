@@ -21,7 +21,10 @@ const ask = async (nc: NatsConnection, what: string): Promise<ServerReply["data"
   (await nc.request(`$SYS.REQ.SERVER.PING.${what}`, "", { timeout: 5000 })).json<ServerReply>().data;
 
 /** Asks a platform's nats-server as its system account, which is what may see everything. */
-export const openServerState = async ({ dataFolder, natsUrl }: TestPlatform): Promise<ServerState> => {
+export const openServerState = async ({
+  dataFolder,
+  natsUrl,
+}: Pick<TestPlatform, "dataFolder" | "natsUrl">): Promise<ServerState> => {
   const account = fromSeed(await readFile(trustPaths(dataFolder).systemSeed));
   const user = createUser();
   const jwt = await encodeUser("test", user, account, {});

@@ -51,7 +51,10 @@ export const killReplicas = (dataFolder: string): void => {
  */
 export const stopReplicas = async (dataFolder: string): Promise<void> => {
   const endMs = performance.now() + graceMs;
-  signalAll(listReplicaProcesses(dataFolder), "SIGTERM");
+  const pids = listReplicaProcesses(dataFolder);
+  signalAll(pids, "SIGTERM");
+  // What is frozen hears nothing before.
+  signalAll(pids, "SIGCONT");
   while (listReplicaProcesses(dataFolder).length > 0 && performance.now() < endMs) await wait(lookMs);
   killReplicas(dataFolder);
 };

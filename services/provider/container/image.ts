@@ -4,6 +4,7 @@ export interface ImageConfig {
   readonly Cmd?: readonly string[] | string | null | undefined;
   readonly Env?: readonly string[] | null | undefined;
   readonly WorkingDir?: string | null | undefined;
+  readonly User?: string | null | undefined;
 }
 
 const words = (value: readonly string[] | string | null | undefined): readonly string[] =>

@@ -1,19 +1,12 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type Docker from "dockerode";
 import { platformLabel } from "../container/platform-id.ts";
+import { unlessGone } from "./unless-gone.ts";
 
 const lookMs = 50;
 
 const list = (docker: Docker, platform: string, all: boolean) =>
   docker.listContainers({ all, filters: { label: [`${platformLabel}=${platform}`] } });
-
-/** What is gone already, or ending, is as it should be. */
-const unlessGone = async (work: Promise<unknown>): Promise<void> => {
-  await work.catch((error: unknown) => {
-    const { statusCode } = error as { statusCode?: number };
-    if (statusCode !== 404 && statusCode !== 409) throw error;
-  });
-};
 
 /** Removes every container of a platform at once, whatever it is at. */
 export const removeContainers = async (docker: Docker, platform: string): Promise<void> => {

@@ -1,0 +1,54 @@
+import {
+  annotationPrefix,
+  baseImageAnnotation,
+  knownAnnotations,
+  pullPolicyAnnotation,
+  registrySecretAnnotation,
+  userAnnotation,
+  zeroAnnotation,
+} from "../../schemas/annotations.ts";
+import { bundleScheme, type FunctionSpec, resumeAnnotation } from "../../schemas/function.ts";
+import { isSecretName } from "../../schemas/secret.ts";
+import { userFault } from "./container/user.ts";
+
+/** The sentence of what is wrong; undefined when nothing is. */
+type Check = (value: string) => string | undefined;
+
+const oneOf =
+  (annotation: string, choices: readonly string[]): Check =>
+  (value) =>
+    choices.includes(value)
+      ? undefined
+      : `annotation ${annotation} must be ${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}; got ${JSON.stringify(value)}`;
+
+const checks: Readonly<Record<string, Check>> = {
+  [resumeAnnotation]: oneOf(resumeAnnotation, ["true", "false"]),
+  [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze"]),
+  [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),
+  [userAnnotation]: userFault,
+  [registrySecretAnnotation]: (value) =>
+    isSecretName(value)
+      ? undefined
+      : `annotation ${registrySecretAnnotation} must be the name of a secret; got ${JSON.stringify(value)}`,
+  [baseImageAnnotation]: (value) =>
+    value !== "" && !value.startsWith(bundleScheme)
+      ? undefined
+      : `annotation ${baseImageAnnotation} must be an image reference; got ${JSON.stringify(value)}`,
+};
+
+// A mistyped name of ours would be passed over without a word; those of others are theirs.
+const unknownFault = (name: string): string | undefined =>
+  name.startsWith(annotationPrefix) && !knownAnnotations.includes(name)
+    ? `annotation ${name} is unknown; those of Busker are ${knownAnnotations.join(", ")}`
+    : undefined;
+
+/** What is wrong with a function's annotations, a sentence each; empty when nothing is. */
+export const checkAnnotations = ({
+  image,
+  annotations = {},
+}: Pick<FunctionSpec, "image" | "annotations">): readonly string[] => [
+  ...Object.entries(annotations).flatMap(([name, value]) => checks[name]?.(value) ?? unknownFault(name) ?? []),
+  ...(annotations[baseImageAnnotation] !== undefined && !image.startsWith(bundleScheme)
+    ? [`annotation ${baseImageAnnotation} is of bundles; the image is ${JSON.stringify(image)}`]
+    : []),
+];

@@ -1,0 +1,54 @@
+import type { ContainerCreateOptions } from "dockerode";
+import type { ReplicaStart } from "../backend.ts";
+import { containerOptions, volumeMount, type WatchdogVolume } from "../container/container-launch.ts";
+import type { ImageConfig } from "../container/image.ts";
+import { containerLabels } from "../container/labels.ts";
+import { secretsLabels } from "../container/replica-secrets.ts";
+import { containerResources, containerSecurity } from "../container/resources.ts";
+import { containerUser } from "../container/user.ts";
+
+/** Where a bundle is in its container, and where its function starts. */
+export const bundleFolder = "/function";
+
+/** What a container of a replica is made of. */
+export interface ReplicaContainer {
+  readonly start: ReplicaStart;
+  readonly platform: string;
+  /** Public nkey of the replica's credentials. */
+  readonly key: string;
+  readonly imageId: string;
+  readonly image: ImageConfig;
+  readonly watchdog: WatchdogVolume;
+  /** Undefined for a function of an image. */
+  readonly bundleVolume: string | undefined;
+  readonly network: string;
+  readonly pidsLimit: number;
+}
+
+/** The image's configuration as a function of it sees it: a bundle brings its own command and has a folder of its own. */
+export const functionImage = (config: ImageConfig, isBundle: boolean): ImageConfig =>
+  isBundle ? { ...config, Entrypoint: null, Cmd: null, WorkingDir: bundleFolder } : config;
+
+/** What the engine is asked for: the replica's id is the container's name. */
+export const replicaOptions = (replica: ReplicaContainer): ContainerCreateOptions => {
+  const { start, platform, key, image, bundleVolume } = replica;
+  const { spec } = start;
+  const options = containerOptions(spec, image, replica.watchdog);
+  const mounts = options.HostConfig?.Mounts ?? [];
+  return {
+    ...options,
+    name: start.id,
+    Image: replica.imageId,
+    User: containerUser(spec, image),
+    // Where a handler finds itself: it runs in the watchdog's own process.
+    WorkingDir: image.WorkingDir ?? "",
+    Labels: { ...containerLabels({ ...start, platform, key }), ...secretsLabels(spec) },
+    HostConfig: {
+      ...options.HostConfig,
+      ...containerSecurity(spec, replica.pidsLimit),
+      ...containerResources(spec),
+      NetworkMode: replica.network,
+      Mounts: bundleVolume === undefined ? mounts : [...mounts, volumeMount(bundleVolume, bundleFolder)],
+    },
+  };
+};
