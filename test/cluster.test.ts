@@ -184,7 +184,8 @@ describe("a cluster of three nats-servers", function () {
 
     it("keeps an acknowledged deployment and serves calls, whichever server is killed", async () => {
       const deployed = await deploy("first");
-      expect([deployed.status, await deployed.text()]).to.include(202);
+      const told = await deployed.text();
+      expect(deployed.status, told).to.equal(202);
       expect(await insist("the first answers", () => call("first"))).to.equal("Hello, you!");
       for (const [at, member] of cluster.members.entries()) await survive(member, `later-${at}`);
     });
@@ -193,11 +194,7 @@ describe("a cluster of three nats-servers", function () {
       await member.kill();
       await insist("the function answers after a server's death", () => call("first"));
       await insist("another is deployed", async () => {
-        const t0 = Date.now();
-        const response = await deploy(later).catch(
-          (e: unknown) => (console.log(later, Date.now() - t0, String(e)), Promise.reject(e)),
-        );
-        console.log(later, Date.now() - t0, response.status, await response.clone().text());
+        const response = await deploy(later);
         // An earlier attempt may have been carried out and its answer lost.
         return response.status === 202 || response.status === 409 ? true : undefined;
       });

@@ -88,7 +88,6 @@ describe("images of our own", function () {
         BUSKER_NATS_ADDRESS: address,
         BUSKER_PORT: String(port),
         BUSKER_DOCKER_SOCKET: engine.socket,
-        BUSKER_BACKEND: "process",
       };
       await compose("up", "-d");
       await eventually(
@@ -116,9 +115,12 @@ describe("images of our own", function () {
         headers: { authorization },
         body: JSON.stringify({ service: "hello", image, envVars: { mode: "handler" } }),
       });
-      expect([deployed.status, await deployed.text()]).to.include(202);
+      const told = await deployed.text();
+      expect(deployed.status, told).to.equal(202);
       const answer = await fetch(`${url}/function/hello`, { method: "POST", body: "you" });
       expect(await answer.text()).to.equal("Hello, you!");
+      const label = ["com.openfaas.function=hello"];
+      expect(await engine.docker.listContainers({ filters: { label } })).to.have.length(1);
       expect(await compose("run", "--rm", "-T", "cli", "list")).to.match(/hello +1\/1/);
     });
 
@@ -136,7 +138,7 @@ describe("images of our own", function () {
         expect([HostConfig.ReadonlyRootfs, HostConfig.CapDrop, HostConfig.CapAdd], service).to.deep.equal([
           true,
           ["ALL"],
-          null,
+          service === "provider" ? ["DAC_OVERRIDE"] : null,
         ]);
         expect(Config.User, service).to.equal(service === "provider" ? "0:0" : "11000:11000");
       }

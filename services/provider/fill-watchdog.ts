@@ -46,7 +46,7 @@ try {
   if (values.show) await show();
   else if (folder === undefined) throw new RangeError("a folder to fill must be named");
   else {
-    const { version } = await fillWatchdogFolder(folder, watchdogFile, values.version);
+    const version = await fillWatchdogFolder(folder, watchdogFile, values.version);
     process.stdout.write(`${folder} holds watchdog ${version} for ${process.arch}\n`);
     if (values.stay) await untilTold();
   }

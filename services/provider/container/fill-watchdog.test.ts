@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { bundleWatchdog } from "../fixtures/watchdog-bundle.ts";
-import { completeMarker, fillWatchdogFolder } from "./fill-watchdog.ts";
+import { wholeTime } from "./fill-volume.ts";
+import { fillWatchdogFolder } from "./fill-watchdog.ts";
 import { makeWatchdogFolder } from "./watchdog-folder.ts";
 
 describe("fillWatchdogFolder()", function () {
@@ -23,10 +24,12 @@ describe("fillWatchdogFolder()", function () {
     const target = mkdtempSync(join(folder, "target-"));
     const made = await makeWatchdogFolder(join(folder, "made"), bundle.file);
     const fills = [fillWatchdogFolder(target, bundle.file, made.version), fillWatchdogFolder(target, bundle.file)];
-    for (const { version } of await Promise.all(fills)) expect(version).to.equal(made.version);
-    expect(readdirSync(target).toSorted()).to.deep.equal([completeMarker, ...readdirSync(made.path)].toSorted());
+    for (const version of await Promise.all(fills)) expect(version).to.equal(made.version);
+    expect(readdirSync(target).toSorted()).to.deep.equal(readdirSync(made.path).toSorted());
     for (const name of readdirSync(made.path))
       expect(statSync(join(target, name)).mode, name).to.equal(statSync(join(made.path, name)).mode);
+    expect(statSync(target).mtime).to.deep.equal(wholeTime);
+    expect(await fillWatchdogFolder(target, bundle.file)).to.equal(made.version);
     expect(readFileSync(join(target, "manifest.json"), "utf8")).to.equal(
       readFileSync(join(made.path, "manifest.json"), "utf8"),
     );
