@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -124,6 +124,33 @@ const forgetContainerd = async (folder: string): Promise<void> => {
   await rm(file, { force: true });
 };
 
+const readProcess = (path: string): string => {
+  try {
+    return readFileSync(`/proc/${path}`, "utf8");
+  } catch {
+    return "";
+  }
+};
+
+/** Ends containers that an engine leaves when it was killed: what holds them names the engine's folder, they do not. */
+const endLeftContainers = (folder: string): void => {
+  const holders = readdirSync("/proc").filter(
+    (pid) => /^\d+$/.test(pid) && readProcess(`${pid}/cmdline`).includes(`${folder}/`),
+  );
+  for (const holder of holders) {
+    const held = readProcess(`${holder}/task/${holder}/children`).split(" ").filter(Boolean);
+    for (const pid of [holder, ...held]) kill(Number(pid));
+  }
+};
+
+const kill = (pid: number): void => {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+};
+
 /** Mounts that an engine leaves when it was killed, the innermost first. */
 const unmountBelow = async (folder: string): Promise<void> => {
   const points = readFileSync("/proc/self/mounts", "utf8")
@@ -198,6 +225,7 @@ export const startTestEngine = async ({ isolated = false }: TestEngineOptions = 
           .catch(() => undefined);
       await endDaemon(child);
     }
+    endLeftContainers(folder);
     await namespace?.close();
     await unmountBelow(folder);
     await rm(folder, { recursive: true, force: true });

@@ -312,9 +312,11 @@ describe("openDockerBackend()", function () {
       const container = await docker.containerOf("frozen");
       await backend.freeze?.(id);
       expect((await container.inspect()).State.Paused).to.equal(true);
+      await backend.freeze?.(id);
       await backend.thaw?.(id);
       await backend.thaw?.(id);
       expect((await container.inspect()).State.Paused).to.equal(false);
+      await backend.thaw?.(id);
       expect(await call("frozen", "awake")).to.equal("awake");
     });
 

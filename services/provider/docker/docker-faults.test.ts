@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { eventually } from "../../../test/support/platform.ts";
 import { type DockerPlatform, startDockerPlatform } from "../fixtures/docker-backend.ts";
 import { isExitOf, isReplica } from "../fixtures/replica-files.ts";
+import { silentLog } from "../../runtime/log.ts";
 import { textOf } from "../fixtures/test-provider.ts";
 import type { Provider } from "../provider.ts";
 
@@ -132,8 +133,10 @@ describe("the docker backend in trouble", function () {
         async () => (await container.inspect()).Name.endsWith(".stopping") || undefined,
       );
       await provider.leave();
-      provider = await docker.openProvider();
+      const warnings: string[] = [];
+      provider = await docker.openProvider({ log: { ...silentLog, warn: (message) => warnings.push(message) } });
       expect(await answer).to.equal("last");
+      expect(warnings).to.deep.equal([]);
       await docker.untilNone("stuck");
       expect(docker.platform.events.all().filter(isReplica("starting", "stuck"))).to.have.length(1);
       await docker.platform.wish("remove", "stuck", {});
@@ -197,6 +200,21 @@ describe("the docker backend in trouble", function () {
     expect(await docker.untilReady("renewed", 1)).to.deep.equal(ids);
     await docker.platform.wish("remove", "renewed", {});
     await docker.untilNone("renewed");
+  });
+
+  it("replaces a replica whose credentials ran out while no provider was there", async () => {
+    await provider.leave();
+    provider = await docker.openProvider({ ttlMs: 3000 });
+    await docker.platform.deploy({ name: "expired", image: "cat:1" });
+    const [id = ""] = await docker.untilReady("expired", 1);
+    await provider.leave();
+    const container = client().getContainer(id);
+    await container.wait();
+    provider = await docker.openProvider();
+    expect(await docker.untilReady("expired", 1)).to.not.include(id);
+    expect(await call("expired", "again")).to.equal("again");
+    await docker.platform.wish("remove", "expired", {});
+    await docker.untilNone("expired");
   });
 
   it("leaves no container when it stops", async () => {

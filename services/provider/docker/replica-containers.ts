@@ -2,13 +2,13 @@ import type Docker from "dockerode";
 import type { ContainerInfo } from "dockerode";
 import type { FunctionName } from "../../../schemas/names.ts";
 import { describeError, type Log } from "../../runtime/log.ts";
-import type { FoundReplica, ReplicaExit } from "../backend.ts";
-import { readLabels, replicaLabel } from "../container/labels.ts";
-import { platformLabel } from "../container/platform-id.ts";
-import { readSecretsLabel } from "../container/replica-secrets.ts";
+import type { ReplicaExit } from "../backend.ts";
+import { replicaLabel } from "../container/labels.ts";
 import { readEnd } from "./container-end.ts";
+import { type ContainerWishes, createWishes } from "./container-wishes.ts";
 import { type ContainerEvent, followEngine } from "./engine-events.ts";
-import { unlessGone } from "./unless-gone.ts";
+import { findRunning, type FoundContainer, hasEnded, listReplicaContainers } from "./listed-containers.ts";
+import { openRemovals, type Removals } from "./removals.ts";
 
 /** A replica whose container is there, or about to be started. */
 export interface RunningContainer extends FunctionName {
@@ -20,19 +20,8 @@ export interface RunningContainer extends FunctionName {
   readonly digest?: string | undefined;
 }
 
-/** A replica of an earlier provider. */
-export interface FoundContainer {
-  readonly replica: FoundReplica;
-  /** What its credentials are for. */
-  readonly key: string;
-  /** Names of its secrets. */
-  readonly secrets: readonly string[];
-  /** Id of the image that it runs from. */
-  readonly imageId: string;
-}
-
 /** The containers of a platform's replicas in one engine. */
-export interface ReplicaContainers {
+export interface ReplicaContainers extends Removals {
   /** No container of this replica is taken for a left one until it is entered or `settle` is called. */
   readonly begin: (id: string) => void;
   readonly settle: (id: string) => void;
@@ -44,10 +33,6 @@ export interface ReplicaContainers {
   readonly all: () => readonly RunningContainer[];
   readonly stop: (id: string) => void;
   readonly kill: (id: string) => void;
-  /** Removes a container at once, whatever it is at; what cannot be removed now is when the engine answers again. */
-  readonly remove: (containerId: string) => Promise<void>;
-  /** Resolves when nothing is being removed. */
-  readonly untilRemoved: () => Promise<void>;
   /** Enters what runs, removes what does not, and follows the engine from now on. */
   readonly adopt: () => Promise<readonly FoundContainer[]>;
   /** Stops following; resolves when what has ended is removed. */
@@ -64,34 +49,15 @@ export interface ReplicaContainersOptions {
   readonly onOutOfMemory: (replica: RunningContainer) => void;
 }
 
-/** What was asked of a container. Each is asked again when the engine comes back and had not heard it. */
-interface Wishes {
-  stop: "no" | "wished" | "done";
-  kill: "no" | "wished" | "done";
-}
-
 interface Entry {
   readonly replica: RunningContainer;
-  readonly wishes: Wishes;
+  readonly wishes: ContainerWishes;
   outOfMemoryMs: number | undefined;
   isEnding: boolean;
 }
 
-const stoppingEnding = ".stopping";
-const endedStates: readonly string[] = ["exited", "dead", "removing"];
-const runningStates: readonly string[] = ["running", "paused", "restarting"];
 // A replica whose function was killed ends within this; one that goes on had lost a single call's process.
 const outOfMemoryMs = 1000;
-
-const foundOf = (info: ContainerInfo): FoundContainer | undefined => {
-  const labelled = readLabels(info.Labels);
-  if (!labelled) return undefined;
-  const { key, ...named } = labelled;
-  const startedMs = info.Created * 1000;
-  const stopping = info.Names.some((name) => name.endsWith(stoppingEnding));
-  const replica = { ...named, startedMs, stopping, frozen: info.State === "paused" };
-  return { key, replica, secrets: readSecretsLabel(info.Labels), imageId: info.ImageID };
-};
 
 /** Opens them; nothing happens before `adopt`. */
 export const openReplicaContainers = (options: ReplicaContainersOptions): ReplicaContainers => {
@@ -100,26 +66,13 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
   const beginning = new Set<string>();
   /** To be killed as soon as they can be. */
   const doomed = new Set<string>();
-  const removals = new Set<Promise<void>>();
+  const { remove, untilRemoved } = openRemovals(docker, log);
   const timers = new Set<NodeJS.Timeout>();
   let stopFollowing: () => void = () => {};
 
-  const list = (): Promise<readonly ContainerInfo[]> =>
-    docker.listContainers({ all: true, filters: { label: [`${platformLabel}=${platform}`, replicaLabel] } });
-
-  const remove = (containerId: string): Promise<void> => {
-    const removal = unlessGone(docker.getContainer(containerId).remove({ force: true, v: true }))
-      .then(() => {})
-      .catch((error: unknown) =>
-        log.warn("could not remove a container", { container: containerId, error: describeError(error) }),
-      )
-      .finally(() => removals.delete(removal));
-    removals.add(removal);
-    return removal;
-  };
-
-  const enter = (replica: RunningContainer, stopping = false): void => {
-    const wishes: Wishes = { stop: stopping ? "done" : "no", kill: "no" };
+  const list = (): Promise<readonly ContainerInfo[]> => listReplicaContainers(docker, platform);
+  const enter = (replica: RunningContainer, isMarked = false): void => {
+    const wishes = createWishes({ docker, id: replica.id, containerId: replica.containerId, isMarked, log });
     entries.set(replica.id, { replica, wishes, outOfMemoryMs: undefined, isEnding: false });
   };
 
@@ -147,32 +100,10 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     }
   };
 
-  const carryOut = (entry: Entry, wish: keyof Wishes, act: () => Promise<unknown>): void => {
-    entry.wishes[wish] = "done";
-    act().catch((error: unknown) => {
-      entry.wishes[wish] = "wished";
-      log.warn(`could not ${wish} a replica`, { replica: entry.replica.id, error: describeError(error) });
-    });
-  };
-  const stopNow = (entry: Entry): void => {
-    const { id, containerId } = entry.replica;
-    const container = docker.getContainer(containerId);
-    carryOut(entry, "stop", () =>
-      Promise.all([
-        unlessGone(container.kill({ signal: "SIGTERM" })),
-        // By its name another provider knows that it was told.
-        unlessGone(container.rename({ name: `${id}${stoppingEnding}` })),
-      ]),
-    );
-  };
-  const killNow = (entry: Entry): void =>
-    carryOut(entry, "kill", () => unlessGone(docker.getContainer(entry.replica.containerId).kill()));
-
   const compare = (entry: Entry, state: string | undefined): void => {
     if (entries.get(entry.replica.id) !== entry) return;
-    if (state === undefined || endedStates.includes(state)) return void end(entry);
-    if (entry.wishes.stop === "wished") stopNow(entry);
-    if (entry.wishes.kill === "wished") killNow(entry);
+    if (state === undefined || hasEnded(state)) void end(entry);
+    else entry.wishes.repeat();
   };
   const isLeft = ({ Labels }: ContainerInfo): boolean => {
     const id = Labels[replicaLabel] ?? "";
@@ -203,32 +134,25 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     else void end(entry);
   };
 
-  const untilRemoved = async (): Promise<void> => {
-    while (removals.size > 0) await Promise.all(removals);
-  };
-  const wish = (id: string, act: (entry: Entry) => void): void => {
-    const entry = entries.get(id);
-    if (entry) act(entry);
-  };
   return {
     begin: (id) => void beginning.add(id),
     settle: (id) => {
       beginning.delete(id);
-      if (doomed.delete(id)) wish(id, killNow);
+      if (doomed.delete(id)) entries.get(id)?.wishes.kill();
     },
     enter,
     leave: (id) => void entries.delete(id),
     find: (id) => entries.get(id)?.replica,
     all: () => [...entries.values()].map(({ replica }) => replica),
-    stop: (id) => wish(id, stopNow),
-    kill: (id) => (beginning.has(id) ? void doomed.add(id) : wish(id, killNow)),
+    stop: (id) => entries.get(id)?.wishes.stop(),
+    kill: (id) => (beginning.has(id) ? void doomed.add(id) : entries.get(id)?.wishes.kill()),
     remove,
     untilRemoved,
     adopt: async () => {
       const found: FoundContainer[] = [];
       const left: Promise<void>[] = [];
       for (const info of await list()) {
-        const running = runningStates.includes(info.State) ? foundOf(info) : undefined;
+        const running = findRunning(info);
         if (!running) left.push(remove(info.Id));
         else {
           enter({ ...running.replica, containerId: info.Id }, running.replica.stopping);

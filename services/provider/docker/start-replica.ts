@@ -1,0 +1,131 @@
+import type Docker from "dockerode";
+import { BuskerError } from "../../../schemas/errors.ts";
+import { bundleDigest, type FunctionSpec } from "../../../schemas/function.ts";
+import { parseCredentials, publicKeyOf } from "../../bus/credentials.ts";
+import type { ReplicaStart } from "../backend.ts";
+import { buildContainerLaunch, startWithLaunch } from "../container/container-launch.ts";
+import { engineReason } from "../container/engine-error.ts";
+import type { Images } from "../container/images.ts";
+import type { HeldCredentials } from "../container/keep-credentials.ts";
+import type { ReplicaSecrets } from "../container/replica-secrets.ts";
+import { type BaseImages, toRunSpec } from "../container/run-spec.ts";
+import type { Volumes } from "../container/volumes.ts";
+import type { Credentials } from "../replica-credentials.ts";
+import type { NamespaceNetworks } from "./namespace-networks.ts";
+import type { ReplicaContainers } from "./replica-containers.ts";
+import { functionImage, type ReplicaContainer, replicaOptions } from "./replica-options.ts";
+
+/** What replicas are made of, and where. */
+export interface StarterOptions {
+  readonly docker: Docker;
+  /** Id of the platform. */
+  readonly platform: string;
+  /** As containers reach it. */
+  readonly natsUrl: string;
+  /** Most processes of one container. */
+  readonly pidsLimit: number;
+  readonly credentials: Credentials;
+  readonly images: Images;
+  readonly volumes: Volumes;
+  readonly baseImages: BaseImages;
+  readonly secrets: ReplicaSecrets;
+}
+
+/** Starts replicas as containers. */
+export interface Starter {
+  /** The name of the volume with a function's bundle; undefined for a function of an image. */
+  readonly ensureBundle: (spec: FunctionSpec) => Promise<string | undefined>;
+  /** Throws `start_failed` with the engine's own reason; then nothing of the replica is left. */
+  readonly start: (start: ReplicaStart) => Promise<void>;
+}
+
+/** What it works with. */
+export interface StarterParts {
+  readonly options: StarterOptions;
+  readonly networks: Pick<NamespaceNetworks, "ensure" | "forget">;
+  readonly containers: Pick<ReplicaContainers, "enter" | "leave" | "remove">;
+  readonly credentials: Pick<HeldCredentials, "keep">;
+}
+
+/** The digest of a function's bundle; undefined for a function of an image. */
+export const functionDigest = ({ image }: FunctionSpec): string | undefined => bundleDigest(image);
+
+const startFailed = (cause: unknown): BuskerError =>
+  cause instanceof BuskerError
+    ? cause
+    : new BuskerError("start_failed", `the engine could not start a container: ${engineReason(cause)}`);
+
+/** Makes it; nothing is asked of the engine before the first start. */
+export const createStarter = ({ options, networks, containers, credentials }: StarterParts): Starter => {
+  const { docker, platform, natsUrl, pidsLimit, images, volumes, secrets } = options;
+
+  const ensureBundle = async (spec: FunctionSpec): Promise<string | undefined> => {
+    const digest = functionDigest(spec);
+    return digest === undefined ? undefined : (await volumes.ensureBundleVolume(digest)).name;
+  };
+
+  /** All that a start waits for besides the engine; each is asked for at once, and most of it is there. */
+  const gather = async (start: ReplicaStart) => {
+    const { spec, id, revision } = start;
+    const [image, watchdog, bundleVolume, network, text] = await Promise.all([
+      toRunSpec(spec, options.baseImages).then((run) => images.ofRevision({ spec: run, revision }, () => {})),
+      volumes.ensureWatchdogVolume(),
+      ensureBundle(spec),
+      networks.ensure(spec.namespace),
+      options.credentials.mint({ namespace: spec.namespace, name: spec.name, replica: id }),
+    ]);
+    const config = functionImage(image.config, functionDigest(spec) !== undefined);
+    const key = publicKeyOf(parseCredentials(text).jwt);
+    const place = { folder: watchdog.folder, natsUrl, credentials: text, secrets: secrets.launchSecrets(id, spec) };
+    const launch = buildContainerLaunch(start, config, place);
+    const container: ReplicaContainer = {
+      start,
+      platform,
+      key,
+      imageId: image.id,
+      image: config,
+      watchdog,
+      bundleVolume,
+      network,
+      pidsLimit,
+    };
+    return { key, launch, container };
+  };
+
+  const run = async (start: ReplicaStart): Promise<void> => {
+    const { id, spec } = start;
+    const { namespace, name } = spec;
+    const { key, launch, container: wanted } = await gather(start);
+    const container = await docker.createContainer(replicaOptions(wanted));
+    // Before it runs: it may end before the engine's answer is here.
+    containers.enter({
+      id,
+      namespace,
+      name,
+      containerId: container.id,
+      memoryLimit: spec.limits?.memory,
+      digest: functionDigest(spec),
+    });
+    try {
+      await startWithLaunch(container, launch);
+    } catch (error) {
+      containers.leave(id);
+      await containers.remove(container.id);
+      throw error;
+    }
+    credentials.keep({ namespace, name, replica: id, key });
+  };
+
+  return {
+    ensureBundle,
+    start: async (start) => {
+      try {
+        await run(start);
+      } catch (error) {
+        // It may be that somebody has removed it.
+        networks.forget(start.spec.namespace);
+        throw startFailed(error);
+      }
+    },
+  };
+};
