@@ -38,6 +38,10 @@ type Handler = (message: JsMsg) => Promise<Disposition>;
 
 // A pull is renewed this often while nothing comes.
 const pullMs = 30_000;
+// After two of these without a sign the pull is made again. In a cluster the consumer's leader may be gone with a server
+// that is not the one we are connected to, and nothing else says so.
+const heartbeatMs = 2000;
+const pullOptions = { expires: pullMs, idle_heartbeat: heartbeatMs };
 // A handler that threw is tried again after 1 s, 2 s, 4 s ... at most this.
 const longestFaultDelayMs = 60_000;
 
@@ -135,7 +139,7 @@ export const consumeDurably = async (
     // Made anew after a pull that failed: the consumer may have gone with its stream.
     consumer ??= await ensureConsumer(bus, options);
     try {
-      batch = await consumer.fetch({ max_messages: options.concurrency - running.size, expires: pullMs });
+      batch = await consumer.fetch({ max_messages: options.concurrency - running.size, ...pullOptions });
       if (stopping.signal.aborted) batch.stop();
       for await (const message of batch) start(message);
     } catch (cause) {

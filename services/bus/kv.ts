@@ -4,6 +4,7 @@ import { nanos } from "nats";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { BucketDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
+import { followerJetStream } from "./follow-jetstream.ts";
 import { asBusError, isWrongRevision } from "./jetstream-errors.ts";
 import { bucketStream } from "./jetstream-subjects.ts";
 import { type Change, type Entry, isPresent, readEntry } from "./kv-entry.ts";
@@ -104,7 +105,8 @@ export const openBucket = async <T>(bus: Bus, definition: BucketDefinition): Pro
     history: (key) => read(key, () => readHistory<T>(kv, key)),
     watch: async (onChange, onCaughtUp = () => {}) => {
       bus.assertConnected();
-      return watchBucket(bus, definition.name, kv, { onChange, onCaughtUp });
+      const followed = await new Kvm(followerJetStream(bus)).open(definition.name);
+      return watchBucket(bus, definition.name, followed, { onChange, onCaughtUp });
     },
   };
 };

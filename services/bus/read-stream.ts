@@ -1,6 +1,7 @@
-import { type Consumer, type ConsumerMessages, DeliverPolicy, jetstream, type JsMsg } from "@nats-io/jetstream";
+import { type Consumer, type ConsumerMessages, DeliverPolicy, type JsMsg } from "@nats-io/jetstream";
 import type { StreamDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
+import { followerJetStream, openPatiently } from "./follow-jetstream.ts";
 import { asBusError } from "./jetstream-errors.ts";
 import { keepRunning } from "./keep-running.ts";
 import { reportFault } from "./report-fault.ts";
@@ -24,10 +25,18 @@ export interface ReadOptions {
 
 // Asked for at a time; read as fast as they come.
 const batchSize = 1000;
+// After two of these without a sign the reader begins anew where it was. In a cluster its consumer may be gone with a
+// server that is not the one we are connected to, and nothing else says so.
+const heartbeatMs = 2000;
+
+// The library asks after the lost consumer for ever (seen with 3.4): the cluster still has it in its books.
+const stopWhenSilent = async (messages: ConsumerMessages): Promise<void> => {
+  for await (const { type } of messages.status()) if (type === "heartbeats_missed") messages.stop();
+};
 
 // From a time on at first, then from where it was: a server that was away has forgotten the consumer.
 const openConsumer = (bus: Bus, options: ReadOptions, lastSeq: number): Promise<Consumer> =>
-  jetstream(bus.nc).consumers.get(options.stream.name, {
+  followerJetStream(bus).consumers.get(options.stream.name, {
     filter_subjects: options.filter,
     ...(lastSeq > 0
       ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: lastSeq + 1 }
@@ -61,9 +70,11 @@ export const readStream = async (
   let lastSeq = 0;
   let caughtUp = false;
   let messages: ConsumerMessages | undefined;
-  let next: Awaited<ReturnType<typeof open>> | undefined = await open(0).catch((cause: unknown) => {
-    throw asBusError(`could not read stream ${options.stream.name}`, cause);
-  });
+  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, () => open(0)).catch(
+    (cause: unknown) => {
+      throw asBusError(`could not read stream ${options.stream.name}`, cause);
+    },
+  );
   const guard = (tell: () => void): void => {
     try {
       tell();
@@ -85,7 +96,8 @@ export const readStream = async (
     const { consumer, waiting } = next ?? (await open(lastSeq));
     next = undefined;
     if (waiting === 0) catchUp();
-    messages = await consumer.consume({ max_messages: batchSize });
+    messages = await consumer.consume({ max_messages: batchSize, idle_heartbeat: heartbeatMs });
+    void stopWhenSilent(messages);
     for await (const message of messages) {
       if (stopping.signal.aborted) return;
       tell(message);

@@ -27,7 +27,19 @@ describe("runCli()", () => {
   });
 
   describe("help and usage", () => {
-    const commands = ["up", "deploy", "invoke", "list", "describe", "logs", "scale", "remove", "login", "version"];
+    const commands = [
+      "up",
+      "deploy",
+      "invoke",
+      "list",
+      "describe",
+      "logs",
+      "scale",
+      "remove",
+      "keys",
+      "login",
+      "version",
+    ];
     const secretCommands = ["secret", ...["create", "update", "list", "remove"].map((verb) => `secret ${verb}`)];
     for (const command of [...commands, ...secretCommands])
       it(`shows an example in the help of ${command} and exits 0, because an example teaches fastest`, async () => {
@@ -54,6 +66,8 @@ describe("runCli()", () => {
       { args: ["secret", "create", "a", "--from-literal", "x", "--from-file", "y"], says: "exclude each other" },
       { args: ["secret", "update", "a", "--from-literal", " \n"], says: "the value is empty" },
       { args: ["secret", "remove"], says: "missing required argument 'name'" },
+      { args: ["keys", "--owner", "nobody=1"], says: "one of nats, provider, gateway, admin" },
+      { args: ["keys", "--cluster", "a b"], says: "host names" },
       { args: ["list", "-g", "ftp://x"], says: "http:// or https://" },
     ];
     for (const { args, says } of misuses)

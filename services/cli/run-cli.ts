@@ -3,6 +3,7 @@ import { describeError } from "../runtime/log.ts";
 import { addDeployCommand } from "./commands/deploy.ts";
 import { addDescribeCommand } from "./commands/describe.ts";
 import { addInvokeCommand } from "./commands/invoke.ts";
+import { addKeysCommand } from "./commands/keys.ts";
 import { addListCommand } from "./commands/list.ts";
 import { addLoginCommand } from "./commands/login.ts";
 import { addLogsCommand } from "./commands/logs.ts";
@@ -27,6 +28,7 @@ const commands: readonly AddCommand[] = [
   addScaleCommand,
   addRemoveCommand,
   addSecretCommand,
+  addKeysCommand,
   addLoginCommand,
   addVersionCommand,
 ];

@@ -19,6 +19,8 @@ export interface ProviderConfig {
   readonly dataFolder: string;
   readonly natsUrl: string;
   readonly credentialsFile: string;
+  /** On how many nats-servers each stream, bucket and store is kept. */
+  readonly streamReplicas: number;
   /** What replicas run as. */
   readonly backend: "process" | "docker" | "swarm";
   /** The NATS server as containers reach it. */
@@ -78,6 +80,8 @@ export const readProviderConfig = (env: Environment): ProviderConfig => {
     natsUrl: textField("BUSKER_NATS_URL", "nats://127.0.0.1:4222"),
     credentialsFile: textField("BUSKER_CREDENTIALS"),
     backend: choiceField("BUSKER_BACKEND", ["auto", "process", "docker", "swarm"], "auto"),
+    // JetStream keeps one, three or five copies; more it does not.
+    streamReplicas: integerField("BUSKER_STREAM_REPLICAS", { min: 1, max: 5 }, 1),
     replicaNatsUrl: textField("BUSKER_REPLICA_NATS_URL", ""),
     pidsLimit: integerField("BUSKER_PIDS_LIMIT", { min: leastPids, max: mostPids }, 1024),
     baseImage: textField("BUSKER_BASE_IMAGE", ""),

@@ -10,7 +10,7 @@ export type ArchivePart = { readonly name: string } & (
   | { readonly kind: "link"; readonly target: string }
   /** The content of a file of this machine. */
   | { readonly kind: "file"; readonly mode: number; readonly source: string }
-  | { readonly kind: "text"; readonly mode: number; readonly text: string }
+  | { readonly kind: "text"; readonly mode: number; readonly text: string | Buffer }
 );
 
 const blockBytes = 512;
@@ -65,7 +65,7 @@ async function* readSource(file: FileHandle, path: string, size: number): AsyncG
 async function* packPart(part: ArchivePart): AsyncGenerator<Buffer> {
   if (part.kind === "folder" || part.kind === "link") return yield encodeHead(part, 0);
   if (part.kind === "text") {
-    const content = Buffer.from(part.text);
+    const content = typeof part.text === "string" ? Buffer.from(part.text) : part.text;
     yield encodeHead(part, content.length);
     yield content;
     return yield padding(content.length);

@@ -43,8 +43,8 @@ export interface Filler {
 /** Label of the container that fills a volume. */
 export const fillsLabel = "com.busker.fills";
 
-// A day that nothing of ours was modified on: 2009-02-13T23:31:30Z.
-const wholeTime = new Date(1_234_567_890_000);
+/** When a whole volume says that it was modified: a day on which nothing of ours was, 2009-02-13T23:31:30Z. */
+export const wholeTime = new Date(1_234_567_890_000);
 const mountFolder = "volume";
 const wholeMode = 0o555;
 const defaultPatienceMs = 60_000;

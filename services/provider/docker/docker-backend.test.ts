@@ -270,7 +270,8 @@ describe("openDockerBackend()", function () {
       await deploy({ name: "many", image: "tools:1", envProcess: "/linger", envVars: { max_inflight: "1" } });
       await docker.platform.wish("scale", "many", { replicas: 20 });
       await docker.untilReady("many", 20);
-      const answers = Promise.all(Array.from({ length: 20 }, (_, at) => call("many", String(at))));
+      const callOne = async (at: number) => textOf(await docker.platform.call("many", String(at), 60_000));
+      const answers = Promise.all(Array.from({ length: 20 }, (_, at) => callOne(at)));
       await docker.platform.wish("scale", "many", { replicas: 1 });
       expect(await answers).to.deep.equal(Array.from({ length: 20 }, (_, at) => String(at)));
       await docker.untilReady("many", 1);

@@ -9,6 +9,7 @@ import { openHeldCredentials, type SendOrder } from "../container/keep-credentia
 import { listUnenforcedInContainer } from "../container/resources.ts";
 import { toRunSpec } from "../container/run-spec.ts";
 import { openNamespaceNetworks } from "./namespace-networks.ts";
+import { openReadyNetworks } from "./ready-networks.ts";
 import { openReplicaContainers } from "./replica-containers.ts";
 import { createStarter, functionDigest, type StarterOptions } from "./start-replica.ts";
 
@@ -44,11 +45,13 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       forget(exit.id);
       listener(exit);
     },
+    onHolderEnd: (holder) => ready.lose(holder),
     onOutOfMemory: (replica) => {
       const limit = replica.memoryLimit === undefined ? "" : `; the limit is ${replica.memoryLimit}`;
       options.logLine(replica, `a process of this replica was killed: out of memory${limit}`);
     },
   });
+  const ready = openReadyNetworks({ docker, platform, networks, remove: containers.remove, log });
   /** Specs of functions that are being deployed, and of starts under way. */
   const held = new Set<{ readonly spec: FunctionSpec }>();
   const hold = (spec: FunctionSpec): (() => void) => {
@@ -57,7 +60,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     return () => void held.delete(entry);
   };
 
-  const starter = createStarter({ options, networks, containers, credentials });
+  const starter = createStarter({ options, networks, ready, containers, credentials });
 
   const inEngine = async (id: string, verb: string, act: (container: Container) => Promise<unknown>): Promise<void> => {
     const replica = containers.find(id);
@@ -113,6 +116,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
         credentials.keep({ namespace, name, replica: id, key });
         credentials.renew(id);
       }
+      await ready.adopt(new Set(found.flatMap(({ holder }) => holder ?? [])));
       return found.map(({ replica }) => replica);
     },
     onExit: (given) => {
@@ -124,13 +128,16 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       const running = containers.all();
       const specs = [...inUse, ...[...held].map(({ spec }) => spec)];
       const digests = [...specs.map(functionDigest), ...running.map(({ digest }) => digest)];
-      await networks.collect(new Set([...specs, ...running].map(({ namespace }) => namespace)));
+      const namespaces = new Set([...specs, ...running].map(({ namespace }) => namespace));
+      await ready.keep(namespaces);
+      await networks.collect(namespaces);
       images.collect([...specs, ...running]);
       await volumes.collect(new Set(digests.flatMap((digest) => digest ?? [])));
     },
     close: async () => {
       credentials.close();
       images.close();
+      await ready.close();
       await containers.close();
     },
   };

@@ -14,6 +14,8 @@ export interface FoundContainer {
   readonly secrets: readonly string[];
   /** Id of the image that it runs from. */
   readonly imageId: string;
+  /** The container whose network it has; undefined for one with a network of its own. */
+  readonly holder: string | undefined;
 }
 
 /** The containers of a platform's replicas, whatever they are at. */
@@ -39,5 +41,6 @@ export const findRunning = (info: ContainerInfo): FoundContainer | undefined => 
   const startedMs = info.Created * 1000;
   const stopping = info.Names.some((name) => name.endsWith(stoppingEnding));
   const replica = { ...named, startedMs, stopping, frozen: info.State === "paused" };
-  return { key, replica, secrets: readSecretsLabel(info.Labels), imageId: info.ImageID };
+  const holder = /^container:(.+)$/.exec(info.HostConfig.NetworkMode)?.[1];
+  return { key, replica, secrets: readSecretsLabel(info.Labels), imageId: info.ImageID, holder };
 };

@@ -8,6 +8,7 @@ import { readEnd } from "./container-end.ts";
 import { type ContainerWishes, createWishes } from "./container-wishes.ts";
 import { type ContainerEvent, followEngine } from "./engine-events.ts";
 import { findRunning, type FoundContainer, hasEnded, listReplicaContainers } from "./listed-containers.ts";
+import { holderLabel, listHolders } from "./ready-networks.ts";
 import { openRemovals, type Removals } from "./removals.ts";
 
 /** A replica whose container is there, or about to be started. */
@@ -18,6 +19,8 @@ export interface RunningContainer extends FunctionName {
   readonly memoryLimit?: string | undefined;
   /** The bundle it runs; undefined for an image's function. */
   readonly digest?: string | undefined;
+  /** The container whose network it has; it goes when this one is gone, and takes it along when it ends. */
+  readonly holder?: string | undefined;
 }
 
 /** The containers of a platform's replicas in one engine. */
@@ -47,6 +50,8 @@ export interface ReplicaContainersOptions {
   readonly onExit: (exit: ReplicaExit) => void;
   /** A process of a replica that lives on was killed for want of memory. */
   readonly onOutOfMemory: (replica: RunningContainer) => void;
+  /** A container that holds a network has ended. */
+  readonly onHolderEnd: (holder: string) => void;
 }
 
 interface Entry {
@@ -78,10 +83,10 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
 
   // Told before the container is removed: callers fail on this word, and a removal takes a while.
   const finish = (entry: Entry, end: Omit<ReplicaExit, "id">): void => {
-    const { id, containerId } = entry.replica;
+    const { id, containerId, holder } = entry.replica;
     if (entries.get(id) !== entry) return;
     entries.delete(id);
-    void remove(containerId);
+    void remove(containerId).then(() => (holder === undefined ? undefined : remove(holder)));
     onExit({ id, ...end });
   };
 
@@ -115,6 +120,11 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     const states = new Map(listed.map(({ Id, State }) => [Id, State]));
     for (const entry of before) compare(entry, states.get(entry.replica.containerId));
     for (const { Id } of listed.filter(isLeft)) void remove(Id);
+    const holders = await listHolders(docker, platform);
+    for (const { Id } of holders.filter(({ State }) => hasEnded(State))) loseNetwork(Id);
+    const there = new Set(holders.map(({ Id }) => Id));
+    for (const { replica } of before)
+      if (replica.holder !== undefined && !there.has(replica.holder)) loseNetwork(replica.holder);
   };
 
   const noteOutOfMemory = (entry: Entry): void => {
@@ -127,7 +137,13 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     }, outOfMemoryMs);
     timers.add(timer);
   };
+  // With its holder goes the network: what is left of the replica hears nobody.
+  const loseNetwork = (holder: string): void => {
+    options.onHolderEnd(holder);
+    for (const { replica, wishes } of entries.values()) if (replica.holder === holder) wishes.kill();
+  };
   const onEvent = ({ action, containerId, attributes }: ContainerEvent): void => {
+    if (attributes[holderLabel] !== undefined && action !== "oom") return loseNetwork(containerId);
     const entry = entries.get(attributes[replicaLabel] ?? "");
     if (!entry || entry.replica.containerId !== containerId) return;
     if (action === "oom") noteOutOfMemory(entry);
@@ -155,7 +171,7 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
         const running = findRunning(info);
         if (!running) left.push(remove(info.Id));
         else {
-          enter({ ...running.replica, containerId: info.Id }, running.replica.stopping);
+          enter({ ...running.replica, containerId: info.Id, holder: running.holder }, running.replica.stopping);
           found.push(running);
         }
       }

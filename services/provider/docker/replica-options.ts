@@ -21,6 +21,7 @@ export interface ReplicaContainer {
   readonly watchdog: WatchdogVolume;
   /** Undefined for a function of an image. */
   readonly bundleVolume: string | undefined;
+  /** A network of the engine, or `container:<id>` for the network that this container has. */
   readonly network: string;
   readonly pidsLimit: number;
 }

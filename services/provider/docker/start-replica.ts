@@ -12,6 +12,7 @@ import { type BaseImages, toRunSpec } from "../container/run-spec.ts";
 import type { Volumes } from "../container/volumes.ts";
 import type { Credentials } from "../replica-credentials.ts";
 import type { NamespaceNetworks } from "./namespace-networks.ts";
+import type { ReadyNetworks } from "./ready-networks.ts";
 import type { ReplicaContainers } from "./replica-containers.ts";
 import { functionImage, type ReplicaContainer, replicaOptions } from "./replica-options.ts";
 
@@ -43,6 +44,7 @@ export interface Starter {
 export interface StarterParts {
   readonly options: StarterOptions;
   readonly networks: Pick<NamespaceNetworks, "ensure" | "forget">;
+  readonly ready: Pick<ReadyNetworks, "take" | "release">;
   readonly containers: Pick<ReplicaContainers, "enter" | "leave" | "remove">;
   readonly credentials: Pick<HeldCredentials, "keep">;
 }
@@ -56,7 +58,7 @@ const startFailed = (cause: unknown): BuskerError =>
     : new BuskerError("start_failed", `the engine could not start a container: ${engineReason(cause)}`);
 
 /** Makes it; nothing is asked of the engine before the first start. */
-export const createStarter = ({ options, networks, containers, credentials }: StarterParts): Starter => {
+export const createStarter = ({ options, networks, ready, containers, credentials }: StarterParts): Starter => {
   const { docker, platform, natsUrl, pidsLimit, images, volumes, secrets } = options;
 
   const ensureBundle = async (spec: FunctionSpec): Promise<string | undefined> => {
@@ -92,19 +94,25 @@ export const createStarter = ({ options, networks, containers, credentials }: St
     return { key, launch, container };
   };
 
-  const run = async (start: ReplicaStart): Promise<void> => {
-    const { id, spec } = start;
+  /** Makes a container and starts it; nothing of it is left when that fails. */
+  const launchIn = async (
+    { launch, container: wanted }: Awaited<ReturnType<typeof gather>>,
+    holder: string | undefined,
+  ): Promise<void> => {
+    const { spec, id } = wanted.start;
     const { namespace, name } = spec;
-    const { key, launch, container: wanted } = await gather(start);
-    const container = await docker.createContainer(replicaOptions(wanted));
+    const network = holder === undefined ? wanted.network : `container:${holder}`;
+    const container = await docker.createContainer(replicaOptions({ ...wanted, network }));
+    const memoryLimit = spec.limits?.memory;
     // Before it runs: it may end before the engine's answer is here.
     containers.enter({
       id,
       namespace,
       name,
       containerId: container.id,
-      memoryLimit: spec.limits?.memory,
+      memoryLimit,
       digest: functionDigest(spec),
+      holder,
     });
     try {
       await startWithLaunch(container, launch);
@@ -113,7 +121,22 @@ export const createStarter = ({ options, networks, containers, credentials }: St
       await containers.remove(container.id);
       throw error;
     }
-    credentials.keep({ namespace, name, replica: id, key });
+  };
+
+  const run = async (start: ReplicaStart): Promise<void> => {
+    const { id, spec } = start;
+    const { namespace, name } = spec;
+    const gathered = await gather(start);
+    const holder = ready.take(namespace);
+    try {
+      await launchIn(gathered, holder);
+    } catch (error) {
+      if (holder === undefined) throw error;
+      await ready.release(holder);
+      // It may be the holder's fault, who may have ended a moment ago: with a network of its own it is the replica's.
+      await launchIn(gathered, undefined);
+    }
+    credentials.keep({ namespace, name, replica: id, key: gathered.key });
   };
 
   return {
