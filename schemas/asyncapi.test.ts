@@ -169,7 +169,11 @@ describe("asyncapi.yaml", () => {
   });
 
   it("has the rights of every user, and says who may do what from the same rules", () => {
-    expect(Object.keys(document["x-rights"])).to.have.members([...Object.keys(platformPermissions), "replica"]);
+    expect(Object.keys(document["x-rights"])).to.have.members([
+      ...Object.keys(platformPermissions),
+      "replica",
+      "enrolling",
+    ]);
     const users = (operation: string) => document.operations[operation]?.["x-users"];
     expect(users("send.invoke")).to.have.members([
       "gateway",
@@ -185,6 +189,8 @@ describe("asyncapi.yaml", () => {
     expect(users("send.secret.create")).to.have.members(["gateway", "provider", "admin"]);
     expect(users("send.secret.created")).to.have.members(["provider", "admin"]);
     expect(users("send.answer")).to.have.members(["provider", "admin"]);
+    expect(users("send.enrol")).to.have.members(["provider", "admin", "enrolling"]);
+    expect(users("receive.enrol")).to.have.members(["provider", "admin"]);
     expect(users("receive.plainReply")).to.have.members(["admin", "invoke"]);
     expect(users("receive.callReply")).to.include.members(["gateway", "queue-worker", "triggers", "replica"]);
     expect(document.operations["receive.invoke"]?.bindings).to.deep.equal({

@@ -1,3 +1,4 @@
+import type { EnrolRequest } from "./enrolment.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { FunctionSpec } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
@@ -148,6 +149,7 @@ export interface EventData {
   "io.busker.secret.created": SecretOutcome;
   "io.busker.secret.updated": SecretOutcome;
   "io.busker.secret.removed": SecretOutcome;
+  "io.busker.enrol": EnrolRequest;
   "io.busker.replica.starting": ReplicaEvent;
   "io.busker.replica.ready": ReplicaEvent;
   "io.busker.replica.draining": ReplicaEvent;
@@ -221,6 +223,13 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.secret.created": secretOutcome,
   "io.busker.secret.updated": secretOutcome,
   "io.busker.secret.removed": secretOutcome,
+  "io.busker.enrol": object({
+    task: string({ description: "What the backend calls the replica: the id of a Swarm task" }),
+    key: string({
+      description: "Public half of the replica's own X25519 key pair, base64; the launch is sealed for it",
+    }),
+    ticket: string({ description: "What the replica was given for the provider" }),
+  }),
   "io.busker.replica.starting": replica,
   "io.busker.replica.ready": replica,
   "io.busker.replica.draining": replica,

@@ -46,6 +46,8 @@ export interface ReplicaRecord {
   readonly revision: string;
   /** RFC 3339: when it came into this state. */
   readonly since: string;
+  /** The machine that it runs on, where there are several. */
+  readonly node?: string;
 }
 
 /** A value of the bucket `status`: what the provider observes of one function. */

@@ -43,6 +43,10 @@ export interface ReplicaLaunch {
   readonly command?: readonly string[];
   /** What must stand between `process.execPath` and a script, where that path is a loader and not Node. */
   readonly loaderArguments?: readonly string[];
+  /** Link to be made once the replica serves, for an engine that looks at it, and where it points. */
+  readonly readyLink?: { readonly path: string; readonly target: string };
+  /** The memory limit that the engine holds, as it was written: the watchdog tells when the kernel has enforced it. */
+  readonly engineMemoryLimit?: string;
   /** Secrets of a replica in a container; one that is a process has them in a folder that the provider writes. */
   readonly secrets?: ReplicaSecrets;
   /** Resident bytes of the replica's whole process tree; absent: no limit, or the backend's own. */

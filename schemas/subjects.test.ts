@@ -110,6 +110,13 @@ const cases: readonly Case[] = [
     foundBy: [subjects.replicaAnyFilter, subjects.replicaOwnFilter(ns, "fn", "r-1")],
   })),
   {
+    name: "enrolSubject",
+    call: subjects.enrolSubject,
+    args: [ns, "fn"],
+    gives: "busker.enrol.openfaas-fn.fn",
+    foundBy: [subjects.enrolAnyFilter],
+  },
+  {
     name: "demandSubject",
     call: subjects.demandSubject,
     args: [ns, "fn"],

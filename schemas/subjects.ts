@@ -125,6 +125,12 @@ export const secretSubject = (verb: SecretRequestVerb | SecretOutcomeVerb, names
 /** Every secret event with this verb. */
 export const secretVerbFilter = (verb: SecretRequestVerb | SecretOutcomeVerb): string => `${prefix}.secret.${verb}.*`;
 
+/** A replica asks for its launch: one that its backend has not started itself. */
+export const enrolSubject = (namespace: string, name: string): string => ofFunction("enrol", namespace, name);
+
+/** Every request for a launch. */
+export const enrolAnyFilter = `${prefix}.enrol.*.*`;
+
 /** Everything that was done to secrets. */
 export const secretOutcomeFilters: readonly string[] = secretOutcomeVerbs.map(secretVerbFilter);
 

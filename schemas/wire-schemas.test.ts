@@ -9,6 +9,7 @@ const at = "2026-01-31T12:00:00.123Z";
 const deploy = eventExamples["io.busker.function.deploy"];
 const record = { replicas: 1, revision: "w1", createdAt: at, updatedAt: at };
 const replica = { id: "fn-1", state: "ready", revision: "w1", since: at } as const;
+const placed = { ...replica, node: "machine-2" };
 const problem = { message: "exit code 1", at, failures: 2 };
 const secret = { ...eventExamples["io.busker.secret.create"].full, namespace: "openfaas-fn", version: 2 };
 const stored = { ...secret, createdAt: at, updatedAt: at };
@@ -24,10 +25,14 @@ const examples: {
   ReplicaLoad: { full: load, bare: load },
   FunctionRecord: { full: { ...record, spec: deploy.full.spec }, bare: { ...record, spec: deploy.bare.spec } },
   FunctionStatusRecord: {
-    full: { replicas: [replica], warnings: ["limits.cpu 1 is not enforced"], problem: { ...problem, nextTryAt: at } },
+    full: { replicas: [placed], warnings: ["limits.cpu 1 is not enforced"], problem: { ...problem, nextTryAt: at } },
     bare: { replicas: [replica] },
   },
   SecretRecord: { full: stored, bare: stored },
+  EnrolAnswer: {
+    full: { launch: secret.sealed, waitMs: 200, error: { code: "conflict", message: "it has enrolled" } },
+    bare: {},
+  },
   SecretAnswer: { full: { names: ["api-key"], error: { code: "secret_exists", message: "it exists" } }, bare: {} },
 };
 

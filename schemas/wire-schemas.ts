@@ -1,3 +1,4 @@
+import type { EnrolAnswer } from "./enrolment.ts";
 import type { FunctionRecord, FunctionStatusRecord } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
 import type { ReplicaControl, ReplicaLoad, ReplicaOrder, RequestHead, ResponseHead } from "./invocation.ts";
@@ -19,18 +20,22 @@ export interface WireData {
   readonly FunctionStatusRecord: FunctionStatusRecord;
   readonly SecretRecord: SecretRecord;
   readonly SecretAnswer: SecretAnswer;
+  readonly EnrolAnswer: EnrolAnswer;
 }
 
 const headers = { ...listOf(string()), description: "Names and values in turn, in the order sent" };
 const inFlight = whole("Calls in it now, slots held for callers included");
 const slots = whole("Calls it takes at a time; 0: no limit");
 
-const replicaRecord = object({
-  id: string(),
-  state: { enum: [...replicaStates] },
-  revision: string({ description: "ce-id of the wish that made this replica's spec" }),
-  since: time("When it came into this state"),
-});
+const replicaRecord = object(
+  {
+    id: string(),
+    state: { enum: [...replicaStates] },
+    revision: string({ description: "ce-id of the wish that made this replica's spec" }),
+    since: time("When it came into this state"),
+  },
+  { node: string({ description: "The machine that it runs on, where there are several" }) },
+);
 
 const problem = object(
   { message: string(), at: time("When it was met"), failures: whole("Failed starts in a row") },
@@ -41,6 +46,8 @@ const warnings = {
   ...listOf(string()),
   description: "What the wish asks for and where it runs is not done, a sentence each",
 };
+
+const error = object({ code: string({ description: "A code of the error catalogue" }), message: string() });
 
 /** The JSON Schema of each. */
 export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
@@ -74,7 +81,15 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
     {},
     {
       names: { ...listOf(string()), description: "The names there are, sorted: of list only" },
-      error: object({ code: string({ description: "A code of the error catalogue" }), message: string() }),
+      error,
+    },
+  ),
+  EnrolAnswer: object(
+    {},
+    {
+      launch: { ...sealedBoxSchema, description: "The replica's launch as JSON, sealed for the key it sent" },
+      waitMs: whole("The function has failed of late: ask again after so many milliseconds"),
+      error,
     },
   ),
 };

@@ -1,3 +1,5 @@
+import { symlinkSync } from "node:fs";
+import { taskVariable } from "../schemas/enrolment.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
 import { type CredentialSource, holdCredentials, openCredentialsFile } from "../services/bus/credentials.ts";
@@ -5,8 +7,10 @@ import { describeError } from "../services/runtime/log.ts";
 import { readWatchdogConfig, type WatchdogConfig } from "./config.ts";
 import { createMode } from "./create-mode.ts";
 import { createEnding, type Ending } from "./ending.ts";
+import { enrol } from "./enrol.ts";
 import { watchMemory } from "./memory-limit.ts";
 import type { Mode } from "./mode.ts";
+import { watchOutOfMemory } from "./out-of-memory.ts";
 import { processTree } from "./process-tree.ts";
 import { readLaunch } from "./read-launch.ts";
 import { createReplica } from "./replica.ts";
@@ -15,8 +19,9 @@ import { endWhenLapsed, scheduleRenewal } from "./renewal.ts";
 import { openSecretFiles } from "./secret-files.ts";
 
 /*
- * One replica: `node watchdog.mjs LAUNCH-FILE`, or `-` when the launch comes by standard input. Starts the function, waits until it really answers, subscribes,
- * announces itself, serves until it is told to drain or the function is gone.
+ * One replica: `node watchdog.mjs LAUNCH-FILE`, or `-` when the launch comes by standard input, or `enrol:FILE` when the
+ * provider is to be asked for it. Starts the function, waits until it really answers, subscribes, announces itself,
+ * serves until it is told to drain or the function is gone.
  */
 
 /** Where a replica's credentials are: in a file, or in memory and nowhere else. */
@@ -33,7 +38,22 @@ const openCredentials = ({ credentialsFile, credentials }: ReplicaLaunch): Repli
 };
 
 const createFunction = (launch: ReplicaLaunch, config: WatchdogConfig, ending: Ending): Mode =>
-  createMode({ config, env: launch.env, cwd: launch.cwd, context: { log: ending.log, lost: ending.lost } });
+  createMode({
+    config,
+    env: launch.env,
+    cwd: launch.cwd,
+    context: { log: ending.log, lost: tellOfMemory(launch, ending) },
+  });
+
+/** Says so before the end when it was the kernel that ended the function: the lines written last are told with it. */
+const tellOfMemory = ({ engineMemoryLimit }: ReplicaLaunch, ending: Ending): Ending["lost"] => {
+  if (engineMemoryLimit === undefined) return ending.lost;
+  const memory = watchOutOfMemory(engineMemoryLimit, (text) => ending.log("stderr", text));
+  return (reason) => {
+    memory.look();
+    ending.lost(reason);
+  };
+};
 
 const openReplicaBus = (launch: ReplicaLaunch, credentialsFile: CredentialSource): Promise<Bus> => {
   const { natsUrl, replica, name, namespace } = launch;
@@ -79,6 +99,7 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
   scheduleRenewal(credentials.source, replica);
   if (credentials.onRenew) endWhenLapsed(bus, credentials.source, (reason) => ending.end(1, reason));
   await replica.open();
+  if (launch.readyLink) symlinkSync(launch.readyLink.target, launch.readyLink.path);
 };
 
 // The provider sends the launch as soon as the container runs.
@@ -94,7 +115,12 @@ const becomeFunction = ({ env, inherit, loaderArguments }: ReplicaLaunch): void 
 };
 
 try {
-  const sources = { openInput: () => process.stdin, env: process.env, withinMs: launchMs };
+  const sources = {
+    openInput: () => process.stdin,
+    env: process.env,
+    withinMs: launchMs,
+    enrol: (bootstrap: string) => enrol(bootstrap, process.env[taskVariable]),
+  };
   const launch = await readLaunch(process.argv[2], sources);
   const config = readWatchdogConfig(launch.env, launch.command);
   if (config.mode === "handler") becomeFunction(launch);

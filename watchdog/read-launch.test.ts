@@ -1,12 +1,17 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Readable } from "node:stream";
 import { expect } from "chai";
 import { readLaunch } from "./read-launch.ts";
 
 const launch = { replica: "r1", credentials: "SECRET", env: { A: "1" }, inherit: ["HOME", "A", "ABSENT"] };
 
+const enrol = () => Promise.reject(new Error("nobody enrols"));
+
 /** What went wrong, as text. */
 const faultOf = (input: Readable, path: string | undefined = "-", withinMs = 1000): Promise<string> =>
-  readLaunch(path, { openInput: () => input, env: {}, withinMs }).then(
+  readLaunch(path, { openInput: () => input, enrol, env: {}, withinMs }).then(
     () => "none",
     (error: unknown) => String(error),
   );
@@ -18,7 +23,7 @@ describe("readLaunch()", () => {
         .split(/(?=,)/)
         .map((piece) => Buffer.from(piece)),
     );
-    const read = await readLaunch("-", { openInput: () => input, env: {}, withinMs: 1000 });
+    const read = await readLaunch("-", { openInput: () => input, enrol, env: {}, withinMs: 1000 });
     expect(read).to.deep.equal(launch);
     expect(input.readableEnded).to.equal(true);
   });
@@ -28,6 +33,7 @@ describe("readLaunch()", () => {
     const read = await readLaunch("-", {
       openInput: () => Readable.from([JSON.stringify(launch)]),
       env,
+      enrol,
       withinMs: 1000,
     });
     expect(read.env).to.deep.equal({ HOME: "/root", A: "1" });
@@ -46,9 +52,30 @@ describe("readLaunch()", () => {
     expect(fault).to.include("is not JSON").and.not.include("SECRET");
   });
 
+  it("asks for its launch with what is in the file that enrol: names", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "busker-launch-"));
+    const file = join(folder, "bootstrap");
+    writeFileSync(file, "the bootstrap");
+    const asked: string[] = [];
+    const given = { ...launch, namespace: "ns", name: "fn" } as unknown as Awaited<ReturnType<typeof readLaunch>>;
+    const sources = { openInput: () => Readable.from([]), env: { HOME: "/root" }, withinMs: 1 };
+    try {
+      const read = await readLaunch(`enrol:${file}`, {
+        ...sources,
+        enrol: async (text) => {
+          asked.push(text);
+          return given;
+        },
+      });
+      expect([asked, read.env]).to.deep.equal([["the bootstrap"], { HOME: "/root", A: "1" }]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it("says how it is used when it is told nothing", async () => {
     expect(
-      await readLaunch(undefined, { openInput: () => Readable.from([]), env: {}, withinMs: 1 }).catch(String),
+      await readLaunch(undefined, { openInput: () => Readable.from([]), enrol, env: {}, withinMs: 1 }).catch(String),
     ).to.include("usage");
   });
 });

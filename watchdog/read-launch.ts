@@ -5,6 +5,8 @@ import type { ReplicaLaunch } from "../schemas/launch.ts";
 
 /** Where a launch may come from, and the environment that it may inherit from. */
 export interface LaunchSources {
+  /** Asks the provider for a launch, by the content of a bootstrap file. */
+  readonly enrol: (bootstrap: string) => Promise<ReplicaLaunch>;
   /** Standard input: opening it takes a moment, and a launch in a file does not need it. */
   readonly openInput: () => Readable;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -44,10 +46,20 @@ const parse = (content: string, from: string): ReplicaLaunch => {
   }
 };
 
-/** Reads a replica's launch from a file, or from standard input for `-`. Throws saying why it cannot. */
+const enrolScheme = "enrol:";
+
+const obtain = async (path: string, sources: LaunchSources): Promise<ReplicaLaunch> => {
+  if (path === "-") return parse(await readInput(sources), "standard input");
+  if (path.startsWith(enrolScheme)) return sources.enrol(readFileSync(path.slice(enrolScheme.length), "utf8"));
+  return parse(readFileSync(path, "utf8"), path);
+};
+
+/**
+ * Reads a replica's launch from a file, or from standard input for `-`, or asks the provider for it with what is in the
+ * file for `enrol:FILE`. Throws saying why it cannot.
+ */
 export const readLaunch = async (path: string | undefined, sources: LaunchSources): Promise<ReplicaLaunch> => {
-  if (path === undefined) throw new Error("usage: watchdog LAUNCH-FILE, or - for standard input");
-  const launch =
-    path === "-" ? parse(await readInput(sources), "standard input") : parse(readFileSync(path, "utf8"), path);
-  return inheritEnvironment(launch, sources.env);
+  if (path === undefined)
+    throw new Error("usage: watchdog LAUNCH-FILE, or - for standard input, or enrol:BOOTSTRAP-FILE");
+  return inheritEnvironment(await obtain(path, sources), sources.env);
 };

@@ -105,8 +105,9 @@ const invoking: Readonly<Record<string, Channel>> = {
   },
   answer: {
     subject: `${subjects.inboxPrefix(user)}.answer.{token}`,
-    description: "Answers of the provider to one user of the platform; no function may publish there",
-    messages: ["secretAnswer"],
+    description:
+      "Answers of the provider to one user of the platform, or to a replica that enrols; no function may publish there",
+    messages: ["secretAnswer", "enrolAnswer"],
     code: {
       answerSubject: subjects.answerSubject(user, "token").replace(/token$/, "{token}"),
       answerAnyFilter: subjects.answerAnyFilter,
@@ -201,6 +202,21 @@ const secrets: Readonly<Record<string, Channel>> = {
   })),
 };
 
+const enrolling: Readonly<Record<string, Channel>> = {
+  enrol: {
+    subject: subjects.enrolSubject(namespace, name),
+    description: "A replica asks one provider for its launch: one that its backend has not started itself",
+    messages: ["io.busker.enrol"],
+    queue: subjects.providerQueueGroup,
+    reply: { channel: "answer", messages: ["enrolAnswer"] },
+    code: {
+      enrolSubject: subjects.enrolSubject(namespace, name),
+      enrolAnyFilter: subjects.enrolAnyFilter,
+      providerQueueGroup: subjects.providerQueueGroup,
+    },
+  },
+};
+
 const telling: Readonly<Record<string, Channel>> = {
   ...eventChannels([...subjects.wishVerbs, ...subjects.outcomeVerbs], (verb) => ({
     type: functionEventType(verb),
@@ -283,5 +299,6 @@ export const channels: Readonly<Record<string, Channel>> = {
   ...durable,
   ...telling,
   ...secrets,
+  ...enrolling,
   ...keeping,
 };

@@ -204,6 +204,12 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     contentType: "application/json",
     payload: ref("SecretAnswer"),
   },
+  enrolAnswer: {
+    name: "enrolAnswer",
+    summary: "The provider's answer to a replica that asks for its launch: the launch, when to ask again, or why not",
+    contentType: "application/json",
+    payload: ref("EnrolAnswer"),
+  },
   jetStreamAnswer: {
     name: "jetStreamAnswer",
     summary: "An answer of JetStream's API (nats-architecture-and-design, ADR-1)",

@@ -1,5 +1,10 @@
 import { isSubjectMatch } from "../../schemas/subjects.ts";
-import { type Permissions, platformPermissions, replicaPermissions } from "../../services/bus/permissions.ts";
+import {
+  enrolPermissions,
+  type Permissions,
+  platformPermissions,
+  replicaPermissions,
+} from "../../services/bus/permissions.ts";
 import { standIns, toAddress } from "./channels.ts";
 
 const replica = replicaPermissions({
@@ -8,7 +13,9 @@ const replica = replicaPermissions({
   replica: standIns.replica,
 });
 
-const users: Readonly<Record<string, Permissions>> = { ...platformPermissions, replica };
+const enrolling = enrolPermissions({ namespace: standIns.namespace, name: standIns.function, user: standIns.user });
+
+const users: Readonly<Record<string, Permissions>> = { ...platformPermissions, replica, enrolling };
 
 // A queue group may stand behind a subject in a right to subscribe.
 const allows = (rights: readonly string[], subject: string): boolean =>

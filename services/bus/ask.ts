@@ -32,7 +32,12 @@ const noAnswer = (
 const fromWire = ({ code, message }: { readonly code: string; readonly message: string }): BuskerError =>
   new BuskerError(isErrorCode(code) ? code : "internal", message);
 
-const toWire = (error: unknown): SecretAnswer => {
+/** What every answer may say instead of what was asked for. */
+interface Failed {
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+const toWire = (error: unknown): Required<Failed> => {
   const { code, message } =
     error instanceof BuskerError
       ? error
@@ -44,14 +49,17 @@ const toWire = (error: unknown): SecretAnswer => {
  * Asks and gives the answer. Throws the error that is in it, `provider_unavailable` when nobody answers, and
  * `bus_unavailable` when no server does.
  */
-export const ask = async <T extends EventType>(bus: Bus, question: Question<T>): Promise<SecretAnswer> => {
+export const ask = async <T extends EventType, A extends Failed = SecretAnswer>(
+  bus: Bus,
+  question: Question<T>,
+): Promise<A> => {
   bus.assertConnected();
   const { headers, payload } = encodeEvent(bus.source, question);
   const options = { headers, reply: answerSubject(bus.user, randomUUID()), noMux: true, timeout: question.timeoutMs };
   const message = await bus.nc.request(question.subject, payload, options).catch((cause: unknown) => {
     throw noAnswer(question, cause);
   });
-  const answer = message.json<SecretAnswer>();
+  const answer = message.json<A>();
   if (answer.error) throw fromWire(answer.error);
   return answer;
 };
@@ -61,10 +69,10 @@ export const ask = async <T extends EventType>(bus: Bus, question: Question<T>):
  * subject is the sender's choice: one where a service must not publish is not answered, and nothing is done. Gives a
  * function that stops it.
  */
-export const answerQuestions = <T extends EventType>(
+export const answerQuestions = <T extends EventType, A extends Failed = SecretAnswer>(
   bus: Bus,
   { filter, queue }: { readonly filter: string; readonly queue: string },
-  handle: (event: ReceivedEvent<T>) => Promise<SecretAnswer>,
+  handle: (event: ReceivedEvent<T>) => Promise<A>,
 ): (() => void) => {
   const answer = async (message: Msg, reply: string): Promise<void> => {
     const content = await Promise.resolve()

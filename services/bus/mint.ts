@@ -1,9 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { encodeUser, fmtCreds } from "@nats-io/jwt";
-import { createUser, type KeyPair } from "@nats-io/nkeys";
+import { hkdfSync } from "node:crypto";
+import { createUser, type KeyPair, Prefix } from "@nats-io/nkeys";
 import { BuskerError } from "../../schemas/errors.ts";
+import type { FunctionName } from "../../schemas/names.ts";
 import { openKeyPair, seedText } from "./key-pair.ts";
+import { encodeSeed } from "./nkey.ts";
 import {
+  enrolPermissions,
   type Permissions,
   type PlatformUser,
   platformPermissions,
@@ -52,8 +56,8 @@ const signUser = ({ signer, user, permissions, ttlMs }: UserOptions, key: KeyPai
   return encodeUser(user, key, signer.account, claims, { signer: signer.key, ...validity });
 };
 
-const mintUser = async (options: UserOptions): Promise<string> => {
-  const pair = openKeyPair(seedText(createUser()));
+const mintUser = async (options: UserOptions, seed = seedText(createUser())): Promise<string> => {
+  const pair = openKeyPair(seed);
   return Buffer.from(fmtCreds(await signUser(options, pair), pair)).toString();
 };
 
@@ -97,3 +101,29 @@ export const mintFunctionUser = async (options: FunctionUserOptions): Promise<st
  */
 export const renewFunctionUser = async (options: FunctionUserOptions, publicKey: string): Promise<string> =>
   signUser(functionUser(options), publicKey);
+
+/** Credentials with which replicas of a function enrol, valid for ever; `user` is the name under which they hear answers. */
+export const mintEnrolUser = async ({
+  signer,
+  ...function_
+}: FunctionName & { readonly signer: Signer; readonly user: string }): Promise<string> =>
+  mintUser({ signer, user: function_.user, permissions: enrolPermissions(function_) });
+
+/** 32 bytes that only a holder of the signer can make, always the same for one purpose. */
+export const deriveFromSigner = ({ key }: Signer, purpose: string): Buffer =>
+  Buffer.from(hkdfSync("sha256", key.getSeed(), "", `busker ${purpose}`, 32));
+
+/**
+ * The seed of a replica that has enrolled. It follows from its names, so that a provider that comes later can renew what
+ * an earlier one has given, and nothing has to be kept.
+ */
+const enrolledSeed = ({ signer, namespace, name, replica }: ReplicaName & { readonly signer: Signer }): string =>
+  encodeSeed(Prefix.User, deriveFromSigner(signer, JSON.stringify(["replica", namespace, name, replica])));
+
+/** As `mintFunctionUser`, for a replica that enrols. */
+export const mintEnrolledUser = async (options: FunctionUserOptions): Promise<string> =>
+  mintUser(functionUser(options), enrolledSeed(options));
+
+/** The public key of an enrolled replica's credentials: what they are renewed for. */
+export const enrolledKey = (options: ReplicaName & { readonly signer: Signer }): string =>
+  openKeyPair(enrolledSeed(options)).getPublicKey();

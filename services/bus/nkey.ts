@@ -57,6 +57,14 @@ export const encodeKey = (prefix: number, key: Uint8Array): string => {
   return encodeBase32(Buffer.concat([body, checksum]));
 };
 
+/** The text of a seed: `prefix` is that of its public key, `bytes` are the key's 32. */
+export const encodeSeed = (prefix: number, bytes: Uint8Array): string => {
+  const body = Buffer.from([seedMarker | (prefix >> 5), (prefix & 31) << 3, ...bytes]);
+  const checksum = Buffer.alloc(2);
+  checksum.writeUInt16LE(crc16(body));
+  return encodeBase32(Buffer.concat([body, checksum]));
+};
+
 /** A seed taken apart: the prefix of its public key (what kind of key it is), its 32 bytes, and the key to sign with. */
 export interface Seed {
   readonly prefix: number;

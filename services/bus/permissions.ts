@@ -1,3 +1,4 @@
+import type { FunctionName } from "../../schemas/names.ts";
 import * as subjects from "../../schemas/subjects.ts";
 import { buckets, stores, streams } from "../../schemas/topology.ts";
 import * as js from "./jetstream-subjects.ts";
@@ -123,6 +124,15 @@ export const platformPermissions: Readonly<Record<PlatformUser, Permissions>> = 
     subscribe: [subjects.inboxFilter("invoke"), subjects.plainInboxFilter, subjects.replicaAnyFilter],
   },
 };
+
+/**
+ * What a replica may do that has still to enrol: ask for launches of its function and hear the answers. All replicas of
+ * the function share it, so that each answer is sealed for who asked.
+ */
+export const enrolPermissions = ({ namespace, name, user }: FunctionName & { readonly user: string }): Permissions => ({
+  publish: [subjects.enrolSubject(namespace, name)],
+  subscribe: [subjects.inboxFilter(user)],
+});
 
 /** One replica of one function. */
 export interface ReplicaName {

@@ -21,11 +21,18 @@ const keyBytes = 32;
 const nonceBytes = 12;
 const tagBytes = 16;
 const cipher = "aes-256-gcm";
-const purpose = "busker secret 1";
 
-const rawPublic = (key: KeyObject): Buffer => Buffer.from(key.export({ format: "jwk" }).x ?? "", "base64url");
+/** What a box is for: under another purpose or another binding it does not open. */
+export interface BoxUse {
+  readonly purpose: string;
+  readonly binding: string;
+}
 
-const openRawPublic = (raw: Buffer): KeyObject =>
+/** The 32 bytes of a public half. */
+export const rawPublic = (key: KeyObject): Buffer => Buffer.from(key.export({ format: "jwk" }).x ?? "", "base64url");
+
+/** A public half from its 32 bytes. Throws when it is none. */
+export const openRawPublic = (raw: Buffer): KeyObject =>
   createPublicKey({ key: { kty: "OKP", crv: "X25519", x: raw.toString("base64url") }, format: "jwk" });
 
 /** Tells sealing keys apart: the first 16 hex digits of the public half's SHA-256. */
@@ -35,22 +42,26 @@ export const sealingKeyId = (publicKey: KeyObject): string =>
     .digest("hex")
     .slice(0, 16);
 
-const deriveKey = (shared: Buffer, ephemeral: Buffer, recipient: Buffer) => {
+const deriveKey = (purpose: string, shared: Buffer, ephemeral: Buffer, recipient: Buffer) => {
   const salt = Buffer.concat([ephemeral, recipient]);
   const bytes = Buffer.from(hkdfSync("sha256", shared, salt, purpose, keyBytes + nonceBytes));
   return { key: bytes.subarray(0, keyBytes), nonce: bytes.subarray(keyBytes) };
 };
 
-// What the box is for: under another name or in another namespace it does not open.
-const bindingOf = ({ namespace, name }: SecretName): Buffer => Buffer.from(JSON.stringify([purpose, namespace, name]));
+const purposeOfSecrets = "busker secret 1";
 
-/** Closes a value into a box that only the holder of the private half opens, and only as this secret. */
-export const sealValue = (publicKey: KeyObject, secret: SecretName, value: Uint8Array): SealedBox => {
+const useOf = ({ namespace, name }: SecretName): BoxUse => ({
+  purpose: purposeOfSecrets,
+  binding: JSON.stringify([purposeOfSecrets, namespace, name]),
+});
+
+/** Closes bytes into a box that only the holder of the private half opens, and only for this use. */
+export const sealBytes = (publicKey: KeyObject, { purpose, binding }: BoxUse, value: Uint8Array): SealedBox => {
   const own = generateKeyPairSync("x25519");
   const ephemeral = rawPublic(own.publicKey);
   const shared = diffieHellman({ privateKey: own.privateKey, publicKey });
-  const { key, nonce } = deriveKey(shared, ephemeral, rawPublic(publicKey));
-  const sealing = createCipheriv(cipher, key, nonce, { authTagLength: tagBytes }).setAAD(bindingOf(secret));
+  const { key, nonce } = deriveKey(purpose, shared, ephemeral, rawPublic(publicKey));
+  const sealing = createCipheriv(cipher, key, nonce, { authTagLength: tagBytes }).setAAD(Buffer.from(binding));
   const ciphertext = Buffer.concat([sealing.update(value), sealing.final(), sealing.getAuthTag()]);
   return {
     key: sealingKeyId(publicKey),
@@ -59,12 +70,17 @@ export const sealValue = (publicKey: KeyObject, secret: SecretName, value: Uint8
   };
 };
 
-const openBytes = (privateKey: KeyObject, secret: SecretName, box: SealedBox): Buffer => {
+/** Closes a value into a box that only the holder of the private half opens, and only as this secret. */
+export const sealValue = (publicKey: KeyObject, secret: SecretName, value: Uint8Array): SealedBox =>
+  sealBytes(publicKey, useOf(secret), value);
+
+/** Opens a box. Throws what OpenSSL says when it was closed for another key or use, or has been changed. */
+export const openBytes = (privateKey: KeyObject, { purpose, binding }: BoxUse, box: SealedBox): Buffer => {
   const ephemeral = Buffer.from(box.ephemeral, "base64");
   const shared = diffieHellman({ privateKey, publicKey: openRawPublic(ephemeral) });
-  const { key, nonce } = deriveKey(shared, ephemeral, rawPublic(createPublicKey(privateKey)));
+  const { key, nonce } = deriveKey(purpose, shared, ephemeral, rawPublic(createPublicKey(privateKey)));
   const bytes = Buffer.from(box.ciphertext, "base64");
-  const opening = createDecipheriv(cipher, key, nonce, { authTagLength: tagBytes }).setAAD(bindingOf(secret));
+  const opening = createDecipheriv(cipher, key, nonce, { authTagLength: tagBytes }).setAAD(Buffer.from(binding));
   opening.setAuthTag(bytes.subarray(-tagBytes));
   return Buffer.concat([opening.update(bytes.subarray(0, -tagBytes)), opening.final()]);
 };
@@ -82,7 +98,7 @@ export const openValue = (privateKey: KeyObject, secret: SecretName, box: Sealed
       `${what}: it was sealed for key ${JSON.stringify(box.key)}, and the key of this data folder is ${id}; update the secret, or put the key back`,
     );
   try {
-    return openBytes(privateKey, secret, box);
+    return openBytes(privateKey, useOf(secret), box);
   } catch {
     // Without a cause: what OpenSSL says of it helps nobody.
     throw new BuskerError(

@@ -1,4 +1,4 @@
-import type { FunctionSpec } from "../../schemas/function.ts";
+import type { FunctionRecord, FunctionSpec } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import type { SecretName } from "../../schemas/secret.ts";
 
@@ -35,8 +35,8 @@ export interface ReplicaExit {
   readonly reason?: string;
 }
 
-/** What runs replicas: the provider's need of a container engine, or of plain processes. */
-export interface Backend {
+/** What a provider needs of whatever runs functions. */
+export interface FunctionRunner {
   /**
    * Fetches what a function of this spec runs from, so that a start need not wait for it. Throws `invalid_request` or
    * `unsupported` with a sentence for the one who deploys. It is not freed until the function that this gives is called.
@@ -45,10 +45,18 @@ export interface Backend {
   readonly prepare: (spec: FunctionSpec, tell: (progress: string) => void) => Promise<() => void>;
   /** What a spec asks for and this backend does not do, a sentence each, for whoever looks at the function. */
   readonly listUnenforced: (spec: FunctionSpec) => readonly string[];
-  /** Starts a replica; rejects when it could not even begin. Its end is told to `onExit`. */
-  readonly start: (replica: ReplicaStart) => Promise<void>;
   /** Puts a secret's new value into the replicas that have it. */
   readonly renewSecret: (secret: SecretName) => void;
+  /** Frees what none of these functions uses, no replica and no start under way. */
+  readonly collect: (inUse: readonly FunctionSpec[]) => Promise<void>;
+  /** Stops watching; replicas go on. */
+  readonly close: () => void | Promise<void>;
+}
+
+/** What runs replicas one by one: a container engine, or plain processes. */
+export interface Backend extends FunctionRunner {
+  /** Starts a replica; rejects when it could not even begin. Its end is told to `onExit`. */
+  readonly start: (replica: ReplicaStart) => Promise<void>;
   /** Tells a replica to finish what it has and end; `kill` ends it at once, with all that it has started. */
   readonly stop: (id: string) => void;
   readonly kill: (id: string) => void;
@@ -68,8 +76,52 @@ export interface Backend {
   readonly adopt: () => Promise<readonly FoundReplica[]>;
   /** Called once for each replica that has ended. What it leaves behind is removed by then, or when `close` resolves. */
   readonly onExit: (listener: (exit: ReplicaExit) => void) => void;
-  /** Frees what none of these functions uses, no replica and no start under way. */
-  readonly collect: (inUse: readonly FunctionSpec[]) => Promise<void>;
-  /** Stops watching; replicas go on. */
-  readonly close: () => void | Promise<void>;
+}
+
+/** A replica of a service, which the engine has started by itself. */
+export interface ServiceReplica extends Omit<FoundReplica, "frozen"> {
+  /** The machine that it runs on. */
+  readonly node: string | undefined;
+}
+
+/** What has become of services and their replicas. */
+export type ServiceNews =
+  /** A replica is there, or has been told to stop. */
+  | { readonly kind: "replica"; readonly replica: ServiceReplica }
+  /** It has ended; `stopping`: not by itself. */
+  | { readonly kind: "exit"; readonly exit: ReplicaExit; readonly stopping: boolean }
+  /** How a function's service is set, told again and again. */
+  | {
+      readonly kind: "service";
+      readonly function: FunctionName;
+      readonly revision: string;
+      readonly replicas: number;
+      /** The engine has taken an update back or stopped it; why. */
+      readonly undone: string | undefined;
+      /** Why no machine takes a replica, and of which revision. */
+      readonly unplaced?: string;
+      readonly unplacedRevision?: string;
+    }
+  /** All services have been told of: those that were not are gone. */
+  | { readonly kind: "looked" };
+
+/** What a service's backend asks and tells. */
+export interface ServiceListener {
+  readonly onNews: (news: ServiceNews) => void;
+  /** How long a start of this revision is to be put off, in milliseconds: it has failed of late. */
+  readonly holdBackMs: (start: ReplicaStart) => number;
+  /** A replica is ready, or was. */
+  readonly isServing: (replica: string) => boolean;
+}
+
+/** What runs functions as services: the engine keeps the count of their replicas, restarts and replaces them. */
+export interface ServiceBackend extends FunctionRunner {
+  /** Brings a function's service to this wish. Rejects with the engine's reason; then the service is as it was. */
+  readonly apply: (record: FunctionRecord) => Promise<void>;
+  /** Sets nothing but how many replicas a function's service has. */
+  readonly scale: (name: FunctionName, replicas: number) => Promise<void>;
+  /** Removes a function's service, if there is one. */
+  readonly remove: (name: FunctionName) => Promise<void>;
+  /** Tells of everything from now on; resolves when it has told of all there is. To be called once. */
+  readonly follow: (listener: ServiceListener) => Promise<void>;
 }

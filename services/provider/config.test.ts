@@ -40,8 +40,8 @@ describe("readProviderConfig()", () => {
     },
     {
       env: { BUSKER_CREDENTIALS: "c", BUSKER_BACKEND: "swarm" },
-      code: "unsupported",
-      says: 'auto, process or docker in this version; got "swarm"',
+      code: "invalid_request",
+      says: "BUSKER_WATCHDOG_IMAGE must name the image of infra/watchdog",
     },
     {
       env: { BUSKER_CREDENTIALS: "c", BUSKER_PIDS_LIMIT: "5" },

@@ -22,13 +22,17 @@ export interface ProviderConfig {
   /** On how many nats-servers each stream, bucket and store is kept. */
   readonly streamReplicas: number;
   /** What replicas run as. */
-  readonly backend: "process" | "docker";
+  readonly backend: "process" | "docker" | "swarm";
   /** The NATS server as containers reach it. */
   readonly replicaNatsUrl: string;
   /** Most processes of one container. */
   readonly pidsLimit: number;
   /** The image that bundles run in; undefined for one made from this machine's files. */
   readonly baseImage: string | undefined;
+  /** Swarm: the image that fills the watchdog's volume on each machine. */
+  readonly watchdogImage: string;
+  /** Swarm: the overlay network that all namespaces are to use; undefined for one each. */
+  readonly swarmNetwork: string | undefined;
   /** How long a replica's NATS credentials are valid, in milliseconds; renewed at half of it. */
   readonly replicaCredentialsTtlMs: number;
   /** The file that replicas' credentials are signed with. */
@@ -57,18 +61,21 @@ const leastPids = 32;
 const mostPids = 2 ** 22;
 
 // `busker up` decides what `auto` means before it starts a provider; one that is started by hand needs no engine.
-const chooseBackend = (backend: "auto" | "process" | "docker" | "swarm"): ProviderConfig["backend"] => {
-  if (backend === "swarm")
+const chooseBackend = (
+  backend: "auto" | "process" | "docker" | "swarm",
+  watchdogImage: string,
+): ProviderConfig["backend"] => {
+  if (backend === "swarm" && watchdogImage === "")
     throw new BuskerError(
-      "unsupported",
-      `BUSKER_BACKEND must be auto, process or docker in this version; got "${backend}"`,
+      "invalid_request",
+      "BUSKER_WATCHDOG_IMAGE must name the image of infra/watchdog where BUSKER_BACKEND is swarm; it is empty",
     );
   return backend === "auto" ? "process" : backend;
 };
 
-/** Reads a provider's configuration; throws `invalid_request` naming every key that is wrong, `unsupported` for a backend of a later version. */
+/** Reads a provider's configuration; throws `invalid_request` naming every key that is wrong. */
 export const readProviderConfig = (env: Environment): ProviderConfig => {
-  const { backend, dataFolder, replicaNatsUrl, baseImage, ...config } = readConfig(env, {
+  const { backend, dataFolder, replicaNatsUrl, baseImage, swarmNetwork, ...config } = readConfig(env, {
     dataFolder: textField("BUSKER_DATA", "./data"),
     natsUrl: textField("BUSKER_NATS_URL", "nats://127.0.0.1:4222"),
     credentialsFile: textField("BUSKER_CREDENTIALS"),
@@ -78,6 +85,8 @@ export const readProviderConfig = (env: Environment): ProviderConfig => {
     replicaNatsUrl: textField("BUSKER_REPLICA_NATS_URL", ""),
     pidsLimit: integerField("BUSKER_PIDS_LIMIT", { min: leastPids, max: mostPids }, 1024),
     baseImage: textField("BUSKER_BASE_IMAGE", ""),
+    watchdogImage: textField("BUSKER_WATCHDOG_IMAGE", ""),
+    swarmNetwork: textField("BUSKER_SWARM_NETWORK", ""),
     replicaCredentialsTtlMs: durationField("BUSKER_REPLICA_CREDENTIALS_TTL", 12 * 3600_000),
     signerFile: textField("BUSKER_SIGNER", ""),
     imagePullPolicy: choiceField("BUSKER_IMAGE_PULL_POLICY", pullPolicies, "IfNotPresent"),
@@ -89,7 +98,8 @@ export const readProviderConfig = (env: Environment): ProviderConfig => {
   return Object.freeze({
     ...config,
     dataFolder: folder,
-    backend: chooseBackend(backend),
+    backend: chooseBackend(backend, config.watchdogImage),
+    swarmNetwork: swarmNetwork || undefined,
     replicaNatsUrl: replicaNatsUrl || config.natsUrl,
     baseImage: baseImage || undefined,
     signerFile: config.signerFile === "" ? trustPaths(folder).signer : config.signerFile,

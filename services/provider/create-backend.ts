@@ -3,7 +3,7 @@ import type { Bus } from "../bus/connection.ts";
 import type { Signer } from "../bus/mint.ts";
 import { openStore } from "../bus/objects.ts";
 import type { Log } from "../runtime/log.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, ServiceBackend } from "./backend.ts";
 import type { ProviderConfig } from "./config.ts";
 import { openProcessBackend } from "./process-backend.ts";
 import { createCredentials } from "./replica-credentials.ts";
@@ -32,12 +32,19 @@ const createDockerBackend = async (config: ProviderConfig, parts: BackendParts):
   return create(config, parts);
 };
 
+const createSwarmBackend = async (config: ProviderConfig, parts: BackendParts): Promise<ServiceBackend> => {
+  const { createSwarmBackend: create } = await import("./swarm/create-swarm-backend.ts");
+  return create(config, parts);
+};
+
 /** Opens the backend that the configuration names. Throws `unsupported` with what to do when it is not to be had here. */
-export const createBackend = (config: ProviderConfig, parts: BackendParts): Promise<Backend> => {
+export const createBackend = (config: ProviderConfig, parts: BackendParts): Promise<Backend | ServiceBackend> => {
   switch (config.backend) {
     case "process":
       return createProcessBackend(config, parts);
     case "docker":
       return createDockerBackend(config, parts);
+    case "swarm":
+      return createSwarmBackend(config, parts);
   }
 };

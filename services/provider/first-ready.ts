@@ -17,6 +17,7 @@ export interface FirstReadyWait {
 }
 
 const outcomeOfNews = (news: ReplicaNews, revision: string): FirstReady | undefined => {
+  if (news.kind === "refused") return news.revision === revision ? { kind: "failed", reason: news.reason } : undefined;
   if (news.replica.revision !== revision) return undefined;
   if (news.kind === "ready") return { kind: "ready" };
   // One that was told to stop says nothing about those that were not.

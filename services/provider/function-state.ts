@@ -24,6 +24,8 @@ export interface ReplicaView extends FunctionName {
   readyMs: number | undefined;
   /** It has announced its end itself; why, where it said so. */
   lastWords: { readonly reason: string | undefined } | undefined;
+  /** The machine that it runs on, where there are several. */
+  node?: string | undefined;
   /** Ends it when it does not stop in time. */
   killTimer: NodeJS.Timeout | undefined;
 }
@@ -31,7 +33,9 @@ export interface ReplicaView extends FunctionName {
 /** What happened to a replica. */
 export type ReplicaNews =
   | { readonly kind: "ready"; readonly replica: ReplicaView }
-  | { readonly kind: "exited"; readonly replica: ReplicaView; readonly reason: string };
+  | { readonly kind: "exited"; readonly replica: ReplicaView; readonly reason: string }
+  /** No replica of this revision can be started. */
+  | { readonly kind: "refused"; readonly revision: string; readonly reason: string };
 
 /** The last crash of a function, or a start that takes long. */
 export interface Problem {
@@ -53,6 +57,8 @@ export class FunctionState {
   demanded = 0;
   backOff: BackOff | undefined;
   problem: Problem | undefined;
+  /** Why the function is not as wished though none of its replicas has failed; its backend says so again and again. */
+  blocked: Problem | undefined;
   /** Plans again though nothing happens. */
   timer: NodeJS.Timeout | undefined;
   readonly #replicas = new Map<string, ReplicaView>();
@@ -117,6 +123,11 @@ export class FunctionState {
     this.#tell({ kind: "exited", replica, reason });
   }
 
+  /** Notes that no replica of a revision can be started, for who waits for one. */
+  refuse(revision: string, reason: string): void {
+    this.#tell({ kind: "refused", revision, reason });
+  }
+
   /** Calls `listener` for all news from now on. Gives a function that takes it away. */
   onNews(listener: (news: ReplicaNews) => void): () => void {
     this.#listeners.add(listener);
@@ -152,7 +163,7 @@ export class FunctionState {
   /** What the bucket `status` shows; `warnings` are what its backend does not do of the wish. */
   toStatus(warnings: readonly string[] = []): FunctionStatusRecord {
     const status = { replicas: this.replicas.map(toReplicaRecord), ...(warnings.length === 0 ? {} : { warnings }) };
-    const problem = this.problem ?? this.#slowness;
+    const problem = this.problem ?? this.blocked ?? this.#slowness;
     if (!problem) return status;
     const { message, atMs } = problem;
     const nextTryAt = this.backOff ? { nextTryAt: toTime(this.backOff.nextTryAtMs) } : {};
@@ -166,9 +177,10 @@ export class FunctionState {
 
 const toTime = (ms: number): string => new Date(ms).toISOString();
 
-const toReplicaRecord = ({ id, state, revision, sinceMs }: ReplicaView): ReplicaRecord => ({
+const toReplicaRecord = ({ id, state, revision, sinceMs, node }: ReplicaView): ReplicaRecord => ({
   id,
   state,
   revision,
   since: toTime(sinceMs),
+  ...(node === undefined ? {} : { node }),
 });

@@ -3,7 +3,7 @@ import { buckets } from "../../schemas/topology.ts";
 import type { Bus } from "../bus/connection.ts";
 import { type Bucket, openBucket } from "../bus/kv.ts";
 import type { Log } from "../runtime/log.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, ServiceBackend } from "./backend.ts";
 import { createBundleCollector } from "./bundle-collector.ts";
 import { openDemand } from "./demand.ts";
 import type { FunctionState } from "./function-state.ts";
@@ -29,7 +29,7 @@ export interface Provider {
 /** What a provider is made of. */
 export interface ProviderParts {
   readonly bus: Bus;
-  readonly backend: Backend;
+  readonly backend: Backend | ServiceBackend;
   readonly secrets: SecretStore;
   readonly log: Log;
 }
@@ -74,7 +74,7 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   const stopEvents = followReplicas(bus, reconciler);
   // Before replicas are taken over: what changes from now on is told, what changed before is looked for there.
   secrets.onChange(backend.renewSecret);
-  reconciler.adopt(await backend.adopt());
+  await reconciler.adopt();
   for (const state of reconciler.all()) askWhoIsReady(bus, state.name);
   const stopWatch = await followWish(functions, reconciler);
   reconciler.start();

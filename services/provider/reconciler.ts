@@ -4,10 +4,9 @@ import { formatFunctionName, type FunctionName, parseFunctionName } from "../../
 import type { Bus } from "../bus/connection.ts";
 import type { Change, Entry } from "../bus/kv.ts";
 import type { Log } from "../runtime/log.ts";
-import type { Backend, FoundReplica } from "./backend.ts";
+import type { Backend, ServiceBackend } from "./backend.ts";
 import { FunctionState } from "./function-state.ts";
-import { planReplicas } from "./plan-replicas.ts";
-import { createReplicaSet, type ReplicaSet } from "./replica-set.ts";
+import { createFleet, type Fleet } from "./fleet.ts";
 import type { StatusWriter } from "./status-writer.ts";
 
 /** What brings replicas to what is wished, function by function. */
@@ -19,12 +18,12 @@ export interface Reconciler {
   readonly takeRemoval: (entry: Entry<FunctionRecord>) => void;
   readonly find: (key: string) => FunctionState | undefined;
   readonly all: () => readonly FunctionState[];
-  /** Enters replicas of an earlier provider. */
-  readonly adopt: (replicas: readonly FoundReplica[]) => void;
+  /** Takes over the replicas of an earlier provider. */
+  readonly adopt: () => Promise<void>;
   /** Plans from now on: to be called when the wish is known, or replicas of an earlier provider would look unwished. */
   readonly start: () => void;
   /** Takes what a replica has said of itself, and has been noted. */
-  readonly hear: ReplicaSet["hear"];
+  readonly hear: Fleet["hear"];
   /** Plans every function again. */
   readonly reconcileAll: () => void;
   /** Plans one function again after its replicas have changed. */
@@ -38,7 +37,7 @@ export interface Reconciler {
 /** What a reconciler works with. */
 export interface ReconcilerParts {
   readonly bus: Bus;
-  readonly backend: Backend;
+  readonly backend: Backend | ServiceBackend;
   readonly status: StatusWriter;
   readonly log: Log;
   /** Called after each change of a function: its replicas, its record. */
@@ -48,7 +47,7 @@ export interface ReconcilerParts {
 /** Makes a reconciler; nothing happens until it is started. */
 export const createReconciler = ({ bus, backend, status, log, onChange }: ReconcilerParts): Reconciler => {
   const states = new Map<string, FunctionState>();
-  const canFreeze = backend.freeze !== undefined;
+  const canFreeze = "freeze" in backend && backend.freeze !== undefined;
   let running = false;
 
   const open = ({ namespace, name }: FunctionName): FunctionState => {
@@ -70,12 +69,8 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     if (state.isOver && state.isRemoved) states.delete(state.key);
   };
 
-  const replicas = createReplicaSet({
-    bus,
-    backend,
-    log,
-    onEnded: (state) => (running ? reconcile(state) : report(state)),
-  });
+  const onEnded = (state: FunctionState): void => (running ? reconcile(state) : report(state));
+  const replicas = createFleet({ bus, backend, log, open, onEnded });
 
   const planAgain = (state: FunctionState, times: readonly (number | undefined)[]): void => {
     clearTimeout(state.timer);
@@ -83,23 +78,14 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     if (Number.isFinite(next)) state.timer = setTimeout(() => reconcile(state), Math.max(0, next - Date.now()));
   };
 
-  // Begins, in one go, all that the plan asks for: a second plan always sees what the first one has begun.
   const reconcile = (state: FunctionState): void => {
     if (!running) return;
     const nowMs = Date.now();
     const stableAtMs = state.forgetFailures(nowMs);
-    const { wish: record, backOff } = state;
-    const plan = planReplicas({ record, replicas: state.replicas, backOff, canFreeze, nowMs });
-    const find = (id: string) => state.find(id) ?? [];
-    if (record) for (let left = plan.start; left > 0; left -= 1) replicas.start(state, record);
-    plan.drain.flatMap(find).forEach(replicas.drain);
-    plan.wake.flatMap(find).forEach(replicas.wake);
-    const sleepy = plan.freeze.flatMap(find);
-    for (const replica of sleepy) state.putToSleep(replica, nowMs);
-    planAgain(state, [plan.againAtMs, stableAtMs, state.noteSlowStart(nowMs)]);
-    // Before they hear of it: whoever then stands in for them is in his place before they leave it.
+    const { againAtMs, afterReport } = replicas.bring(state, nowMs);
+    planAgain(state, [againAtMs, stableAtMs, state.noteSlowStart(nowMs)]);
     report(state);
-    sleepy.forEach(replicas.freeze);
+    afterReport?.();
   };
 
   const take = (name: FunctionName, record: FunctionRecord | undefined, revision: number): void => {
@@ -136,9 +122,7 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
     takeEntry: (entry) => take(entry.value.spec, entry.value, entry.revision),
     find: (key) => states.get(key),
     all: () => [...states.values()],
-    adopt: (found) => {
-      for (const replica of found) replicas.adopt(open(replica), replica);
-    },
+    adopt: replicas.adopt,
     start: () => {
       running = true;
       for (const state of states.values()) state.isRemoved = state.record === undefined;

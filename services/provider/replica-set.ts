@@ -2,11 +2,11 @@ import { randomBytes } from "node:crypto";
 import { type FunctionRecord, functionTimeoutMs } from "../../schemas/function.ts";
 import type { Bus } from "../bus/connection.ts";
 import { describeError, type Log } from "../runtime/log.ts";
-import { afterCrash } from "./back-off.ts";
 import type { Backend, FoundReplica, ReplicaExit } from "./backend.ts";
 import type { FunctionState, ReplicaView } from "./function-state.ts";
+import { announceFor } from "./replica-ends.ts";
+import { settleEnd } from "./settle-end.ts";
 import { createSleeper, newSleep, type Sleeper } from "./sleep.ts";
-import { announceFor, describeExit, hearLastWords, logEnd } from "./replica-ends.ts";
 
 /** The replicas of all functions: begun, ended, and what is told of their ends. */
 export interface ReplicaSet {
@@ -50,7 +50,8 @@ const graceMs = ({ timeoutMs }: ReplicaView): number => Math.min(timeoutMs + sto
 
 const newReplicaId = (name: string): string => `${name}-${randomBytes(6).toString("hex")}`;
 
-const viewOf = (found: FoundReplica): ReplicaView => ({
+/** What is known of a replica that has just been entered. */
+export const viewOf = (found: FoundReplica): ReplicaView => ({
   ...found,
   state: found.frozen ? "frozen" : "starting",
   sinceMs: found.startedMs,
@@ -60,18 +61,6 @@ const viewOf = (found: FoundReplica): ReplicaView => ({
   lastWords: undefined,
   killTimer: undefined,
 });
-
-const noteCrash = (
-  state: FunctionState,
-  replica: ReplicaView,
-  signal: NodeJS.Signals | null,
-  message: string,
-): void => {
-  const nowMs = Date.now();
-  const readyForMs = replica.readyMs === undefined ? 0 : nowMs - replica.readyMs;
-  state.backOff = afterCrash(state.backOff, { revision: replica.revision, signal, readyForMs, nowMs });
-  if (signal !== "SIGXCPU") state.problem = { message, atMs: nowMs };
-};
 
 /** Makes an empty set on a backend. */
 export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts): ReplicaSet => {
@@ -97,27 +86,7 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     const replica = state?.find(exit.id);
     if (!state || !replica) return;
     clearTimers(replica);
-    const wasFrozen = replica.state === "frozen";
-    state.enter(replica, "exited", Date.now());
-    // One that was killed said nothing, and its callers wait for this.
-    if (exit.signal === null && !replica.lastWords) await hearLastWords(bus);
-    // One that was frozen had no call: its end on our wish is as good as a clean one.
-    const isClean = (exit.code === 0 && exit.signal === null) || (wasFrozen && replica.stopping);
-    const message = exit.reason ?? replica.lastWords?.reason ?? describeExit(exit);
-    if (!replica.lastWords)
-      announceFor(bus, replica, "exited", {
-        spec: state.record?.spec,
-        ...(isClean && replica.stopping ? {} : { reason: message }),
-      });
-    // A clean end of which the watchdog said nothing is the function's `process.exit(0)`: nobody asked for that one.
-    if (!replica.stopping && !(isClean && replica.lastWords)) {
-      // What ends a frozen one is not its function's doing, and says nothing of the next start.
-      if (!wasFrozen) noteCrash(state, replica, exit.signal, message);
-      // What follows the first line of last words are the function's own lines, which are in its log already.
-      logEnd(bus, replica, replica.lastWords ? (message.split("\n")[0] ?? "") : message);
-      log.warn("a replica ended", { function: state.key, replica: replica.id, reason: message });
-    }
-    strike(state, replica, message);
+    strike(state, replica, await settleEnd({ bus, log }, state, replica, exit));
   };
   backend.onExit((exit) => void onExit(exit));
 

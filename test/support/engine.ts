@@ -85,7 +85,8 @@ const startDaemon = ({ folder, socket, lines, namespace }: DaemonPlace): ChildPr
   return child;
 };
 
-const untilItAnswers = (docker: Docker, child: ChildProcess, lines: readonly string[]): Promise<true> =>
+/** Resolves when an engine answers; throws with its last words when it has ended. */
+export const untilItAnswers = (docker: Docker, child: ChildProcess, lines: readonly string[]): Promise<true> =>
   eventually(
     "the engine answers",
     async () => {

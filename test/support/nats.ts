@@ -37,12 +37,15 @@ const writeConf = async (folder: string, settings: Readonly<Record<string, strin
   return file;
 };
 
-/** Starts one, with other values of some settings of nats.conf; to be stopped in `after`. */
-export const startTestNats = async (settings: Readonly<Record<string, string>> = {}): Promise<TestNats> => {
+/** Starts one, with other values of some settings of nats.conf, on an address of this machine; to be stopped in `after`. */
+export const startTestNats = async (
+  settings: Readonly<Record<string, string>> = {},
+  host = "127.0.0.1",
+): Promise<TestNats> => {
   const dataFolder = await mkdtemp(join(tmpdir(), "busker test-"));
   const conf = await writeConf(dataFolder, settings);
   const trust = await openTrust(dataFolder);
-  const start = (port: number) => startNatsServer({ dataFolder, conf, port, environment: process.env });
+  const start = (port: number) => startNatsServer({ dataFolder, conf, host, port, environment: process.env });
   let server = await start(0).catch(async (error: unknown) => {
     await rm(dataFolder, { recursive: true, force: true });
     throw error;

@@ -6,14 +6,40 @@ import { platformLabel } from "./platform-id.ts";
 /** The label with a replica's id. */
 export const replicaLabel = "com.busker.replica";
 
-const functionLabel = "com.busker.function";
-const revisionLabel = "com.busker.revision";
-const timeoutLabel = "com.busker.timeout-ms";
+/** The label with a function's key, `name.namespace`. */
+export const functionLabel = "com.busker.function";
+/** The label with the id of the wish that made the spec. */
+export const revisionLabel = "com.busker.revision";
+/** The label with a function's timeout in milliseconds. */
+export const timeoutLabel = "com.busker.timeout-ms";
+/** The label with the memory limit, as it was written. */
+export const memoryLabel = "com.busker.memory";
+
 const keyLabel = "com.busker.key";
 const annotationPrefix = "com.openfaas.annotations.";
 
 /** Labels of a thing that is the platform's and no replica: a network, a volume. */
 export const platformLabels = (platform: string): Record<string, string> => ({ [platformLabel]: platform });
+
+/**
+ * The labels of what runs a function: the function's own, its annotations, and over both of them ours, by which another
+ * provider takes it over.
+ */
+export const functionLabels = ({
+  spec,
+  revision,
+  platform,
+}: Omit<ReplicaStart, "id"> & { readonly platform: string }): Record<string, string> => ({
+  ...spec.labels,
+  ...Object.fromEntries(Object.entries(spec.annotations ?? {}).map(([name, text]) => [annotationPrefix + name, text])),
+  "com.openfaas.function": spec.name,
+  function: "true",
+  ...platformLabels(platform),
+  [functionLabel]: formatFunctionName(spec),
+  [revisionLabel]: revision,
+  [timeoutLabel]: String(functionTimeoutMs(spec)),
+  ...(spec.limits?.memory === undefined ? {} : { [memoryLabel]: spec.limits.memory }),
+});
 
 /** Whose container it is, and what its credentials are for. */
 export interface LabelInput extends ReplicaStart {
@@ -22,20 +48,10 @@ export interface LabelInput extends ReplicaStart {
   readonly key: string;
 }
 
-/**
- * The labels of a replica's container: the function's own, its annotations, and over both of them ours, by which another
- * provider takes the replica over.
- */
-export const containerLabels = ({ spec, id, revision, platform, key }: LabelInput): Record<string, string> => ({
-  ...spec.labels,
-  ...Object.fromEntries(Object.entries(spec.annotations ?? {}).map(([name, text]) => [annotationPrefix + name, text])),
-  "com.openfaas.function": spec.name,
-  function: "true",
-  ...platformLabels(platform),
-  [functionLabel]: formatFunctionName(spec),
+/** The labels of a replica's container. */
+export const containerLabels = ({ id, key, ...input }: LabelInput): Record<string, string> => ({
+  ...functionLabels(input),
   [replicaLabel]: id,
-  [revisionLabel]: revision,
-  [timeoutLabel]: String(functionTimeoutMs(spec)),
   [keyLabel]: key,
 });
 

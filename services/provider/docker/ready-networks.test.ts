@@ -107,7 +107,8 @@ describe("networks that are kept ready", function () {
   it("those that are kept and were removed behind our back are not given to a replica", async () => {
     await docker.platform.wish("scale", "cat", { replicas: 0 });
     await docker.untilNone("cat");
-    for (const id of await untilKept(2)) await unlessGone(docker.engine.docker.getContainer(id).remove({ force: true }));
+    for (const id of await untilKept(2))
+      await unlessGone(docker.engine.docker.getContainer(id).remove({ force: true }));
     expect(textOf(await docker.platform.call("cat", "hello"))).to.equal("hello");
   });
 
