@@ -97,7 +97,7 @@ describe("functions on Docker Swarm", function () {
     ).string();
 
   it("spreads replicas over both machines, each of which answers, and tells where they are", async () => {
-    await deployWell("spread", "echo");
+    await deployWell("spread", "echo", { envVars: { max_inflight: "8" } });
     await scale("spread", 4);
     const replicas = await untilReady("spread", 4);
     expect(nodesOf(replicas)).to.deep.equal(rig.swarm.nodes.map(({ name }) => name));
@@ -145,11 +145,11 @@ describe("functions on Docker Swarm", function () {
   });
 
   it("loses no call in an update of several replicas, one machine after the other", async () => {
-    await deployWell("rolling", "echo", { envVars: { GREETING: "1 " } });
+    await deployWell("rolling", "echo", { envVars: { GREETING: "1 ", max_inflight: "8" } });
     await scale("rolling", 3);
     await untilReady("rolling", 3);
     const stop = callSteadily(() => rig.platform.call("rolling", "x", startMs));
-    const { data } = await deployWell("rolling", "echo", { envVars: { GREETING: "2 " } }, "update");
+    const { data } = await deployWell("rolling", "echo", { envVars: { GREETING: "2 ", max_inflight: "8" } }, "update");
     const isNew = ({ revision }: ReplicaRecord): boolean => revision === data["wish"];
     await until("rolling", (value) => value?.replicas.length === 3 && readyOf(value).filter(isNew).length === 3);
     const { made, failed } = await stop();
