@@ -86,6 +86,7 @@ describe("infra/stack.yaml on a swarm of one node", function () {
       BUSKER_DOCKER_SOCKET: engine.socket,
       // No machine has another image than those that are made here.
       BUSKER_IMAGE_PULL_POLICY: "Never",
+      BUSKER_BASE_IMAGE: "node-base:1",
       // There may be no IPVS in the kernel, which the other mode needs.
       BUSKER_PUBLISH_MODE: "host",
       BUSKER_GATEWAYS: "1",
@@ -103,6 +104,11 @@ describe("infra/stack.yaml on a swarm of one node", function () {
     await insist("the gateway answers", () => busker("version"), /gateway: \d/);
     await insist("a function is deployed", () => deployUpper("upper"), /upper/);
     await insist("it answers", () => busker("invoke", "upper", "--data", "loud"), /LOUD/);
+  });
+
+  it("runs a folder in the base image", async () => {
+    await insist("a folder is deployed", () => busker("deploy", "samples/markdown"), /markdown/);
+    await insist("it answers", () => busker("invoke", "markdown", "--data", "# Title"), /<h1>Title<\/h1>/);
   });
 
   it("keeps every stream three times", async () => {
@@ -130,5 +136,33 @@ describe("infra/stack.yaml on a swarm of one node", function () {
     const list = "fs.readdirSync('/data',{recursive:true}).join()";
     expect((await exec("gateway", "-p", list)).split(",")).to.not.include("trust/signer.json");
     expect(await exec("gateway", "-p", "fs.existsSync('/var/run/docker.sock')")).to.equal("false\n");
+  });
+
+  it("has a service for each function, which goes with it", async () => {
+    const functions = async (): Promise<readonly string[]> => {
+      const services = await engine.docker.listServices({ filters: { label: ["com.busker.function"] } });
+      return services.flatMap(({ Spec }) => Spec?.Labels?.["com.busker.function"] ?? []).toSorted();
+    };
+    expect(await functions()).to.deep.equal(["markdown", "second", "upper"].map((name) => `${name}.openfaas-fn`));
+    await insist("one is removed", () => busker("remove", "second"), /second/);
+    await eventually("its service is gone", async () => ((await functions()).length === 2 ? true : undefined));
+  });
+
+  it("leaves no service, secret or network when it is removed as README.md says", async () => {
+    const readme = await readFile("README.md", "utf8");
+    const commands = /```text remove\n(.*?)```/s.exec(readme)?.[1] ?? "";
+    expect(commands).to.include("docker stack rm");
+    await run("sh", ["-ec", commands], env);
+    const kinds = ["service", "secret", "config", "network"] as const;
+    const list = async (): Promise<string> =>
+      (await Promise.all(kinds.map((kind) => docker(kind, "ls", "--format={{.Name}}", "--filter=name=busker"))))
+        .join("")
+        .replace(`${engine.network}\n`, "");
+    let left = "";
+    await eventually("nothing is left", async () => ((left = await list()) === "" ? true : undefined), 60_000).catch(
+      (error: unknown) => {
+        throw new Error(`${String(error)}: ${left}`);
+      },
+    );
   });
 });
