@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import type Docker from "dockerode";
 import type { AuthConfig } from "dockerode";
 import type { Bootstrap } from "../../../schemas/enrolment.ts";
@@ -74,6 +75,8 @@ const usualHealth: HealthTimes = { intervalMs: 30_000, startIntervalMs: 250 };
 const olderHealth: HealthTimes = { intervalMs: 10_000, startIntervalMs: 10_000 };
 const startIntervalApi = 1.44;
 const leastApi = 1.41;
+const networkTries = 40;
+const networkPauseMs = 250;
 
 /** What the engine is; throws `unsupported` when it cannot run services. */
 const examine = async (docker: Docker) => {
@@ -180,8 +183,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
     const find = async () => findServiceImage(options, await toServiceSpec(spec, options.baseImage), record.revision);
     const [image, bundle] = await Promise.all([find(), measureBundle(spec), watchdog.ready()]);
     const config = functionImage(image.config, bundle !== undefined);
-    const network = await networks.hold(spec.namespace);
-    try {
+    const applyIn = (networkId: string): Promise<void> => {
       const place = {
         platform,
         image: image.reference,
@@ -190,19 +192,30 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
         folder,
         watchdogVolume: watchdog.volume,
         architecture,
-        networkId: network.id,
+        networkId,
         pidsLimit: options.pidsLimit,
         health: options.health ?? health,
       };
-      await services.apply({
+      return services.apply({
         record,
         place,
         natsUrl,
         auth: image.auth,
         makeBootstrap: () => makeBootstrap(record, config),
       });
-    } finally {
-      network.release();
+    };
+    for (let tries = 1; ; tries += 1) {
+      const network = await networks.hold(spec.namespace);
+      try {
+        return await applyIn(network.id);
+      } catch (error) {
+        if (tries === networkTries || !/network \S+ not found/.test(swarmReason(error))) throw error;
+      } finally {
+        network.release();
+      }
+      // An engine tells of a network that its manager has removed for as long as a container of its own is leaving it.
+      networks.forget(spec.namespace);
+      await pause(networkPauseMs);
     }
   };
 
@@ -254,7 +267,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
       });
       images.collect(inUse);
       await options.archives.collect(new Set(inUse.flatMap((spec) => bundleDigest(spec.image) ?? [])));
-      await networks.collect(new Set(inUse.map(({ namespace }) => namespace)));
+      await networks.collect(new Set([...inUse, ...teller.all()].map(({ namespace }) => namespace)));
     },
     close: () => {
       watch.close();
