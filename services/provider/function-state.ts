@@ -134,14 +134,18 @@ export class FunctionState {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Forgets failures once a replica of this revision has worked for long enough; gives when that will be, if not yet. */
+  /**
+   * Forgets failures once a replica of this revision has worked for long enough and none has failed since the last next
+   * try; gives when that will be, if not yet. One replica that works says nothing of those that fail beside it.
+   */
   forgetFailures(nowMs: number): number | undefined {
     if (!this.problem) return undefined;
     const ready = this.replicas.filter(
       (replica) => replica.state === "ready" && replica.revision === this.record?.revision,
     );
     if (ready.length === 0) return undefined;
-    const stableAtMs = Math.min(...ready.map((replica) => replica.sinceMs)) + stableMs;
+    const lastTryMs = this.backOff?.nextTryAtMs ?? this.problem.atMs;
+    const stableAtMs = Math.max(lastTryMs, Math.min(...ready.map((replica) => replica.sinceMs))) + stableMs;
     if (nowMs < stableAtMs) return stableAtMs;
     this.backOff = undefined;
     this.problem = undefined;
