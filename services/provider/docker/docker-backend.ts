@@ -18,6 +18,8 @@ export interface DockerBackendOptions extends StarterOptions {
   readonly sendOrder: SendOrder;
   /** Writes a line into a replica's log. */
   readonly logLine: (replica: FunctionName & { readonly id: string }, text: string) => void;
+  /** Makes the network of nats-server again when it was removed. */
+  readonly keepBusNetwork: () => Promise<void>;
   readonly log: Log;
 }
 
@@ -46,6 +48,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       listener(exit);
     },
     onHolderEnd: (holder) => ready.lose(holder),
+    keepBusNetwork: options.keepBusNetwork,
     onOutOfMemory: (replica) => {
       const limit = replica.memoryLimit === undefined ? "" : `; the limit is ${replica.memoryLimit}`;
       options.logLine(replica, `a process of this replica was killed: out of memory${limit}`);

@@ -52,6 +52,8 @@ export interface ReplicaContainersOptions {
   readonly onOutOfMemory: (replica: RunningContainer) => void;
   /** A container that holds a network has ended. */
   readonly onHolderEnd: (holder: string) => void;
+  /** Makes the network of nats-server again when it was removed. */
+  readonly keepBusNetwork: () => Promise<void>;
 }
 
 interface Entry {
@@ -115,6 +117,7 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     return !entries.has(id) && !beginning.has(id);
   };
   const look = async (): Promise<void> => {
+    await options.keepBusNetwork();
     const before = [...entries.values()].filter(({ replica }) => !beginning.has(replica.id));
     const listed = await list();
     const states = new Map(listed.map(({ Id, State }) => [Id, State]));
