@@ -6,7 +6,7 @@ import type { Log } from "../../runtime/log.ts";
 import type { Backend, ReplicaExit } from "../backend.ts";
 import { engineReason } from "../container/engine-error.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
-import { listUnenforcedInContainer } from "../container/resources.ts";
+import { assertContainerLimits, listUnenforcedInContainer } from "../container/resources.ts";
 import { toRunSpec } from "../container/run-spec.ts";
 import { openNamespaceNetworks } from "./namespace-networks.ts";
 import { openReadyNetworks } from "./ready-networks.ts";
@@ -76,6 +76,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
 
   return {
     prepare: async (spec, tell) => {
+      assertContainerLimits(spec);
       const releases = [hold(spec)];
       const release = (): void => releases.forEach((free) => free());
       try {
