@@ -1,10 +1,7 @@
-import type { Container } from "dockerode";
-import { BuskerError } from "../../../schemas/errors.ts";
 import type { FunctionSpec } from "../../../schemas/function.ts";
 import type { FunctionName } from "../../../schemas/names.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { Backend, ReplicaExit } from "../backend.ts";
-import { engineReason } from "../container/engine-error.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
 import { assertContainerLimits, listUnenforcedInContainer } from "../container/resources.ts";
 import { toRunSpec } from "../container/run-spec.ts";
@@ -22,9 +19,6 @@ export interface DockerBackendOptions extends StarterOptions {
   readonly keepBusNetwork: () => Promise<void>;
   readonly log: Log;
 }
-
-/** A container is paused already, or is not: somebody else did the same by hand. */
-const isDone = (error: unknown): boolean => /is (already|not) paused/.test(engineReason(error));
 
 /**
  * Runs each replica as a container of one Docker engine: of the function's image, or of a base image with the bundle
@@ -48,6 +42,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       listener(exit);
     },
     onHolderEnd: (holder) => ready.lose(holder),
+    isReadyHolder: (containerId) => ready.has(containerId),
     keepBusNetwork: options.keepBusNetwork,
     onOutOfMemory: (replica) => {
       const limit = replica.memoryLimit === undefined ? "" : `; the limit is ${replica.memoryLimit}`;
@@ -64,15 +59,6 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
   };
 
   const starter = createStarter({ options, networks, ready, containers, credentials });
-
-  const inEngine = async (id: string, verb: string, act: (container: Container) => Promise<unknown>): Promise<void> => {
-    const replica = containers.find(id);
-    if (!replica) return;
-    await act(docker.getContainer(replica.containerId)).catch((error: unknown) => {
-      if (isDone(error)) return;
-      throw new BuskerError("internal", `the engine could not ${verb} replica ${id}: ${engineReason(error)}`);
-    });
-  };
 
   return {
     prepare: async (spec, tell) => {
@@ -105,8 +91,8 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     renewSecret: secrets.renew,
     stop: containers.stop,
     kill: containers.kill,
-    freeze: (id) => inEngine(id, "freeze", (container) => container.pause()),
-    thaw: (id) => inEngine(id, "thaw", (container) => container.unpause()),
+    freeze: containers.freeze,
+    thaw: containers.thaw,
     catchUp: (id) => {
       secrets.catchUp(id);
       credentials.renew(id);
