@@ -15,8 +15,6 @@ export interface DockerBackendOptions extends StarterOptions {
   readonly sendOrder: SendOrder;
   /** Writes a line into a replica's log. */
   readonly logLine: (replica: FunctionName & { readonly id: string }, text: string) => void;
-  /** Makes the network of nats-server again when it was removed. */
-  readonly keepBusNetwork: () => Promise<void>;
   readonly log: Log;
 }
 
@@ -43,7 +41,6 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     },
     onHolderEnd: (holder) => ready.lose(holder),
     isReadyHolder: (containerId) => ready.has(containerId),
-    keepBusNetwork: options.keepBusNetwork,
     onOutOfMemory: (replica) => {
       const limit = replica.memoryLimit === undefined ? "" : `; the limit is ${replica.memoryLimit}`;
       options.logLine(replica, `a process of this replica was killed: out of memory${limit}`);

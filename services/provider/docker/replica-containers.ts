@@ -58,8 +58,6 @@ export interface ReplicaContainersOptions {
   readonly onHolderEnd: (holder: string) => void;
   /** Whether a container holds a network that no replica has yet. */
   readonly isReadyHolder: (containerId: string) => boolean;
-  /** Makes the network of nats-server again when it was removed. */
-  readonly keepBusNetwork: () => Promise<void>;
 }
 
 interface Entry {
@@ -133,7 +131,6 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     return !entries.has(id) && !beginning.has(id);
   };
   const look = async (): Promise<void> => {
-    await options.keepBusNetwork();
     const before = [...entries.values()].filter(({ replica }) => !beginning.has(replica.id));
     const listed = await list();
     const found = new Map(listed.map((info) => [info.Id, info]));
