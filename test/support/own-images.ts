@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { realpathSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import type Docker from "dockerode";
@@ -19,7 +19,12 @@ export const run = async (
 ): Promise<string> => {
   const options = {
     cwd: root,
-    env: { PATH: process.env["PATH"] ?? "", HOME: homedir(), DOCKER_CONFIG: "/nowhere", ...env },
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      HOME: homedir(),
+      DOCKER_CONFIG: join(tmpdir(), "busker-docker-config"),
+      ...env,
+    },
     timeout: timeoutMs,
   };
   const { stdout } = await promisify(execFile)(command, args, { ...options, maxBuffer: 2 ** 26 });
