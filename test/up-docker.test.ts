@@ -115,6 +115,30 @@ describe("busker up with a Docker engine", function () {
     expect([await everyContainer(), await networks()]).to.deep.equal([[], []]);
   });
 
+  it("serves again when its network was pruned and the provider ended at that moment", async () => {
+    const running = await start();
+    const before = await networks();
+    const [provider] = running.pids("provider/main.js");
+    process.kill(provider ?? 0, "SIGSTOP");
+    await engine.docker.pruneNetworks();
+    expect(await networks()).to.have.length.below(before.length);
+    process.kill(provider ?? 0, "SIGKILL");
+    const answer = await eventually(
+      "an answer",
+      async () => (await count(running).catch(() => "")).match(/1 lines, 2 words/)?.[0],
+      30_000,
+    );
+    expect(answer).to.equal("1 lines, 2 words");
+    const scaled = await running.api("POST", "/system/scale-function/wordcount", { service: "wordcount", replicas: 2 });
+    expect(scaled.status).to.equal(202);
+    await eventually(
+      "a second replica",
+      async () => ((await containers(false)).length >= 2 ? true : undefined),
+      30_000,
+    );
+    expect(await networks()).to.have.members([...before]);
+  });
+
   it("serves again when the engine comes back, with functions it had", async () => {
     const running = await start();
     await engine.restart("SIGKILL");

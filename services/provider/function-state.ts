@@ -33,7 +33,13 @@ export interface ReplicaView extends FunctionName {
 /** What happened to a replica. */
 export type ReplicaNews =
   | { readonly kind: "ready"; readonly replica: ReplicaView }
-  | { readonly kind: "exited"; readonly replica: ReplicaView; readonly reason: string }
+  | {
+      readonly kind: "exited";
+      readonly replica: ReplicaView;
+      readonly reason: string;
+      /** It has not even begun, and the fault is in what was deployed. */
+      readonly isRefused: boolean;
+    }
   /** No replica of this revision can be started. */
   | { readonly kind: "refused"; readonly revision: string; readonly reason: string };
 
@@ -117,10 +123,10 @@ export class FunctionState {
     this.enter(replica, "draining", nowMs);
   }
 
-  /** Strikes out a replica that has ended. */
-  strike(replica: ReplicaView, reason: string): void {
+  /** Strikes out a replica that has ended, or was refused. */
+  strike(replica: ReplicaView, reason: string, isRefused = false): void {
     this.#replicas.delete(replica.id);
-    this.#tell({ kind: "exited", replica, reason });
+    this.#tell({ kind: "exited", replica, reason, isRefused });
   }
 
   /** Notes that no replica of a revision can be started, for who waits for one. */

@@ -2,42 +2,40 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import type Docker from "dockerode";
 import { BuskerError } from "../../../schemas/errors.ts";
-import { engineReason } from "../container/engine-error.ts";
 import { platformLabel } from "../container/platform-id.ts";
-import type { Log } from "../../runtime/log.ts";
 
 /** What an engine tells of a network: the part that matters to us. */
-interface NetworkFacts {
+export interface NetworkFacts {
   readonly Labels?: Readonly<Record<string, string>> | null;
   readonly IPAM?: { readonly Config?: readonly AddressRange[] | null };
 }
 
-interface AddressRange {
+/** The addresses of a network, and this machine's among them. */
+export interface AddressRange {
   readonly Subnet?: string;
   readonly Gateway?: string;
 }
 
-/** Whose network is kept. */
-export interface BusNetworkKeeping {
-  readonly docker: Docker;
-  readonly platform: string;
-  readonly log: Log;
-}
-
 const roleLabel = "com.busker.role";
 
-const inspect = async (docker: Docker, name: string): Promise<NetworkFacts | undefined> => {
+const nameFor = (platform: string): string => `busker-${platform}`;
+
+/** The network of a platform's nats-server; undefined when there is none. */
+export const findBusNetwork = async (docker: Docker, platform: string): Promise<NetworkFacts | undefined> => {
   try {
-    return (await docker.getNetwork(name).inspect()) as NetworkFacts;
+    return (await docker.getNetwork(nameFor(platform)).inspect()) as NetworkFacts;
   } catch (error) {
     if ((error as { statusCode?: number }).statusCode === 404) return undefined;
     throw error;
   }
 };
 
-const nameFor = (platform: string): string => `busker-${platform}`;
-
-const create = async (docker: Docker, platform: string, range?: AddressRange): Promise<NetworkFacts> => {
+/** Makes it, with these addresses or with ones of the engine's choice. */
+export const createBusNetwork = async (
+  docker: Docker,
+  platform: string,
+  range?: AddressRange,
+): Promise<NetworkFacts> => {
   const network = await docker.createNetwork({
     Name: nameFor(platform),
     Driver: "bridge",
@@ -61,7 +59,8 @@ const isOfThisMachine = async (address: string): Promise<boolean> => {
   }
 };
 
-const rangeOf = ({ IPAM }: NetworkFacts): AddressRange | undefined =>
+/** A network's addresses, where this machine has one of them. */
+export const rangeOf = ({ IPAM }: NetworkFacts): AddressRange | undefined =>
   IPAM?.Config?.find(({ Gateway }) => Gateway !== undefined);
 
 // Some engines write the address with the length of its prefix.
@@ -74,7 +73,7 @@ const gatewayOf = (facts: NetworkFacts): string | undefined => rangeOf(facts)?.G
  */
 export const ensureBusNetwork = async (docker: Docker, platform: string): Promise<string> => {
   const name = nameFor(platform);
-  const facts = (await inspect(docker, name)) ?? (await create(docker, platform));
+  const facts = (await findBusNetwork(docker, platform)) ?? (await createBusNetwork(docker, platform));
   if (facts.Labels?.[platformLabel] !== platform)
     throw new BuskerError("conflict", `there is a network ${name} that is not this platform's; remove or rename it`);
   const address = gatewayOf(facts);
@@ -83,32 +82,6 @@ export const ensureBusNetwork = async (docker: Docker, platform: string): Promis
     "unsupported",
     `the engine's networks are not on this machine (${name} has the gateway ${address ?? "none"}), so that containers could not reach nats-server here`,
   );
-};
-
-/**
- * Remembers the network that `ensureBusNetwork` has made, and gives what makes it again with the same address when somebody
- * has removed it: no container is ever in it, so that `docker network prune` takes it, and nats-server with it out of
- * everybody's reach. Does nothing where there is none: nats-server listens elsewhere.
- */
-export const keepBusNetwork = async ({ docker, platform, log }: BusNetworkKeeping): Promise<() => Promise<void>> => {
-  const name = nameFor(platform);
-  const facts = await inspect(docker, name);
-  const range = facts && rangeOf(facts);
-  if (!range || facts.Labels?.[platformLabel] !== platform) return async () => {};
-  const { Subnet, Gateway } = range;
-  return async () => {
-    if (await inspect(docker, name)) return;
-    const again = { ...(Subnet !== undefined && { Subnet }), ...(Gateway !== undefined && { Gateway }) };
-    try {
-      await create(docker, platform, again);
-      log.warn("the network on which nats-server listens was removed; made it again", { network: name });
-    } catch (cause) {
-      log.warn("could not make the network again on which nats-server listens; it is tried again", {
-        network: name,
-        error: engineReason(cause),
-      });
-    }
-  };
 };
 
 /** Removes every network of a platform; rejects when a container is in one. */

@@ -20,7 +20,6 @@ import { makeWatchdogFolder } from "../container/watchdog-folder.ts";
 import type { BackendParts } from "../create-backend.ts";
 import { createCredentials } from "../replica-credentials.ts";
 import { logNote } from "../replica-ends.ts";
-import { keepBusNetwork } from "./bus-network.ts";
 import { connectEngine } from "./connect-engine.ts";
 import { openDockerBackend } from "./docker-backend.ts";
 
@@ -81,7 +80,6 @@ export const createDockerBackend = async (
     baseImages: { configured: config.baseImage, own: openBaseImage(docker) },
     secrets,
     sendOrder,
-    keepBusNetwork: await keepBusNetwork({ docker, platform, log }),
     logLine: (replica, text) => logNote(bus, replica, text),
     log,
   });

@@ -24,6 +24,8 @@ export interface ReplicaContainer {
   /** A network of the engine, or `container:<id>` for the network that this container has. */
   readonly network: string;
   readonly pidsLimit: number;
+  /** Processors of the engine's machine. */
+  readonly cores: number;
 }
 
 /** The image's configuration as a function of it sees it: a bundle brings its own command and has a folder of its own. */
@@ -47,7 +49,7 @@ export const replicaOptions = (replica: ReplicaContainer): ContainerCreateOption
     HostConfig: {
       ...options.HostConfig,
       ...containerSecurity(spec, replica.pidsLimit),
-      ...containerResources(spec),
+      ...containerResources(spec, replica.cores),
       NetworkMode: replica.network,
       Mounts: bundleVolume === undefined ? mounts : [...mounts, volumeMount(bundleVolume, bundleFolder)],
     },

@@ -16,6 +16,7 @@ import { parseImageReference } from "../container/image-reference.ts";
 import type { Images } from "../container/images.ts";
 import type { RegistryAuth } from "../container/registry-auth.ts";
 import type { ReplicaSecrets } from "../container/replica-secrets.ts";
+import { assertContainerLimits } from "../container/resources.ts";
 import { findServiceImage, pinServiceImage } from "./service-image.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
 import { platformLabel } from "../container/platform-id.ts";
@@ -210,6 +211,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
           "unsupported",
           `image must be an image reference, because the swarm backend runs no bundles in this version; got ${JSON.stringify(spec.image)}`,
         );
+      assertContainerLimits(spec);
       await watchdog.ready();
       return (await images.ensure(spec, tell)).release;
     },
