@@ -32,7 +32,9 @@ describe("busker up with a Docker engine", function () {
     platform = await startTestPlatform({ ...where, ...env }, args);
     return platform;
   };
-  const containers = (all = true) => engine.docker.listContainers({ all, filters: { label: ["com.busker.platform"] } });
+  const containers = (all = true, label = "com.busker.replica") =>
+    engine.docker.listContainers({ all, filters: { label: [label] } });
+  const everyContainer = () => containers(true, "com.busker.platform");
   const networks = async (): Promise<readonly string[]> =>
     (await engine.docker.listNetworks({ filters: { label: ["com.busker.platform"] } })).map(({ Name }) => Name);
   const kill = async ({ process: child }: TestPlatform): Promise<void> => {
@@ -86,7 +88,7 @@ describe("busker up with a Docker engine", function () {
     const running = await start();
     expect([(await containers()).length, (await networks()).length > 0]).to.deep.equal([1, true]);
     expect(await running.stop()).to.equal(0);
-    expect([await containers(), await networks()]).to.deep.equal([[], []]);
+    expect([await everyContainer(), await networks()]).to.deep.equal([[], []]);
   });
 
   it("leaves none either when the provider was killed just before", async () => {
@@ -94,7 +96,7 @@ describe("busker up with a Docker engine", function () {
     const [provider] = running.pids("provider/main.js");
     process.kill(provider ?? 0, "SIGKILL");
     await running.stop();
-    expect([await containers(), await networks()]).to.deep.equal([[], []]);
+    expect([await everyContainer(), await networks()]).to.deep.equal([[], []]);
   });
 
   it("starts again after a platform that was killed, with one container of each function", async () => {
@@ -110,7 +112,31 @@ describe("busker up with a Docker engine", function () {
     const running = await start({ BUSKER_BACKEND: "docker" }, "--backend", "process");
     expect(running.output()).to.match(/functions plain processes$/m);
     expect(await count(running)).to.match(/1 lines, 2 words/);
-    expect([await containers(), await networks()]).to.deep.equal([[], []]);
+    expect([await everyContainer(), await networks()]).to.deep.equal([[], []]);
+  });
+
+  it("serves again when its network was pruned and the provider ended at that moment", async () => {
+    const running = await start();
+    const before = await networks();
+    const [provider] = running.pids("provider/main.js");
+    process.kill(provider ?? 0, "SIGSTOP");
+    await engine.docker.pruneNetworks();
+    expect(await networks()).to.have.length.below(before.length);
+    process.kill(provider ?? 0, "SIGKILL");
+    const answer = await eventually(
+      "an answer",
+      async () => (await count(running).catch(() => "")).match(/1 lines, 2 words/)?.[0],
+      30_000,
+    );
+    expect(answer).to.equal("1 lines, 2 words");
+    const scaled = await running.api("POST", "/system/scale-function/wordcount", { service: "wordcount", replicas: 2 });
+    expect(scaled.status).to.equal(202);
+    await eventually(
+      "a second replica",
+      async () => ((await containers(false)).length >= 2 ? true : undefined),
+      30_000,
+    );
+    expect(await networks()).to.have.members([...before]);
   });
 
   it("serves again when the engine comes back, with functions it had", async () => {

@@ -24,7 +24,7 @@ describe("readLaunch()", () => {
         .map((piece) => Buffer.from(piece)),
     );
     const read = await readLaunch("-", { openInput: () => input, enrol, env: {}, withinMs: 1000 });
-    expect(read).to.deep.equal(launch);
+    expect(read.launch).to.deep.equal(launch);
     expect(input.readableEnded).to.equal(true);
   });
 

@@ -43,7 +43,7 @@ const timeBareContainer = async ({ engine }: Bench, network: string): Promise<nu
   const beganMs = performance.now();
   const container = await engine.docker.createContainer({
     Image: image,
-    Cmd: ["echo", "hello"],
+    Cmd: ["sh", "-c", "echo hello"],
     AttachStdout: true,
     HostConfig: { NetworkMode: network, CapDrop: ["ALL"], SecurityOpt: ["no-new-privileges"], Init: true },
   });

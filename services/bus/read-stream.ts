@@ -68,6 +68,7 @@ export const readStream = async (
     return { consumer, waiting: (await consumer.info(true)).num_pending };
   };
   let lastSeq = 0;
+  let told = 0;
   let caughtUp = false;
   let messages: ConsumerMessages | undefined;
   let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, () => open(0)).catch(
@@ -75,6 +76,8 @@ export const readStream = async (
       throw asBusError(`could not read stream ${options.stream.name}`, cause);
     },
   );
+  // By their number and not by whether more waits: where lines come as fast as they are read, more always does.
+  const present = next.waiting;
   const guard = (tell: () => void): void => {
     try {
       tell();
@@ -89,8 +92,10 @@ export const readStream = async (
   };
   const tell = (message: JsMsg): void => {
     lastSeq = message.seq;
+    told += 1;
     guard(() => onMessage(toStreamMessage(message)));
-    if (message.info.pending === 0) catchUp();
+    // The stream may have dropped some of them meanwhile.
+    if (told >= present || message.info.pending === 0) catchUp();
   };
   const round = async (): Promise<void> => {
     const { consumer, waiting } = next ?? (await open(lastSeq));

@@ -207,6 +207,19 @@ describe("streams", () => {
       expect(await seen.reach(2502)).to.deep.equal([...texts, "caught up", "later"]);
     });
 
+    it("says caught up after what was there when it began, though as much comes as is read", async () => {
+      const name = nextName();
+      const count = 2500;
+      for (let n = 0; n < count; n += 1) say(name, "there");
+      await bus.nc.flush();
+      const answer = (): void => {
+        if (seen.all.length < 3 * count) say(name, "came meanwhile");
+      };
+      const { seen } = await follow(name, new Date(0), answer);
+      await seen.until((all) => all.includes("caught up"), "it to catch up");
+      expect(seen.all.indexOf("caught up")).to.equal(count);
+    });
+
     it("tells only what came since the time given", async () => {
       const name = nextName();
       say(name, "old");

@@ -68,6 +68,8 @@ const sendLogs = async (bus: Bus, query: LogQuery, output: PassThrough): Promise
     bus,
     { stream: streams.LOGS, filter: logFilter(namespace, name, query.instance), since: query.since },
     (message) => {
+      // What comes before the reader is stopped came after the end.
+      if (held === undefined && !query.follow) return;
       const lines = toLines(query, message);
       if (held === undefined) output.write(lines.join(""));
       else held.push(...lines);

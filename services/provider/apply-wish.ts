@@ -86,7 +86,10 @@ const settleStart = async (parts: WishParts, wish: Wish, rollBack: () => Promise
       return { kind: "unfinished" };
     case "failed":
       await rollBack();
-      throw new BuskerError("start_failed", `${key} did not start: ${first.reason}`);
+      throw new BuskerError(
+        first.isRefused ? "invalid_request" : "start_failed",
+        `${key} did not start: ${first.reason}`,
+      );
     case "ready":
     case "overdue":
       return { kind: "settled", outcome: { replicas, availableReplicas: countReady(state, wish.id) } };

@@ -33,6 +33,8 @@ export interface ReplicaExit {
   readonly output: string;
   /** Why, where the backend knows better than the replica: an engine's own words. */
   readonly reason?: string;
+  /** It has not even begun, and the fault is in what was deployed. */
+  readonly isRefused?: boolean;
 }
 
 /** What a provider needs of whatever runs functions. */

@@ -5,6 +5,7 @@ import { openStore } from "../bus/objects.ts";
 import type { Log } from "../runtime/log.ts";
 import type { Backend, ServiceBackend } from "./backend.ts";
 import type { ProviderConfig } from "./config.ts";
+import { platformId } from "./container/platform-id.ts";
 import { openProcessBackend } from "./process-backend.ts";
 import { createCredentials } from "./replica-credentials.ts";
 import type { SecretStore } from "./secret-store.ts";
@@ -35,6 +36,20 @@ const createDockerBackend = async (config: ProviderConfig, parts: BackendParts):
 const createSwarmBackend = async (config: ProviderConfig, parts: BackendParts): Promise<ServiceBackend> => {
   const { createSwarmBackend: create } = await import("./swarm/create-swarm-backend.ts");
   return create(config, parts);
+};
+
+/**
+ * Keeps that there over which this machine and its containers reach nats-server. To be called before the bus is opened,
+ * which may be out of reach for want of it. Gives what ends it.
+ */
+export const keepBusReachable = async (
+  { backend, dataFolder }: ProviderConfig,
+  { account }: Signer,
+  log: Log,
+): Promise<() => Promise<void>> => {
+  if (backend !== "docker") return async () => {};
+  const { keepBusNetwork } = await import("./docker/keep-bus-network.ts");
+  return keepBusNetwork({ platform: platformId(account), dataFolder, log });
 };
 
 /** Opens the backend that the configuration names. Throws `unsupported` with what to do when it is not to be had here. */

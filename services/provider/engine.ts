@@ -4,6 +4,7 @@ import { trustPaths } from "../bus/trust-files.ts";
 import { describeError } from "../runtime/log.ts";
 import { platformId } from "./container/platform-id.ts";
 import { ensureBusNetwork, removeNetworks } from "./docker/bus-network.ts";
+import { forgetBusNetwork } from "./docker/keep-bus-network.ts";
 import { removeContainers, stopContainers } from "./docker/left-containers.ts";
 
 /*
@@ -29,19 +30,31 @@ const ask = async (docker: Docker): Promise<string> => {
   return `Docker Engine ${Version}`;
 };
 
-const verbs: Readonly<Record<string, (docker: Docker, platform: string) => Promise<Prepared | object>>> = {
-  prepare: async (docker, platform) => ({
+/** What is prepared and cleared up. */
+interface Task {
+  readonly docker: Docker;
+  readonly platform: string;
+  readonly dataFolder: string;
+}
+
+const removeAllNetworks = async ({ docker, platform, dataFolder }: Task): Promise<void> => {
+  await forgetBusNetwork(dataFolder);
+  await removeNetworks(docker, platform);
+};
+
+const verbs: Readonly<Record<string, (task: Task) => Promise<Prepared | object>>> = {
+  prepare: async ({ docker, platform }) => ({
     engine: await ask(docker),
     address: await ensureBusNetwork(docker, platform),
   }),
-  stop: async (docker, platform) => {
-    await stopContainers(docker, platform, graceMs);
-    await removeNetworks(docker, platform);
+  stop: async (task) => {
+    await stopContainers(task.docker, task.platform, graceMs);
+    await removeAllNetworks(task);
     return {};
   },
-  kill: async (docker, platform) => {
-    await removeContainers(docker, platform);
-    await removeNetworks(docker, platform);
+  kill: async (task) => {
+    await removeContainers(task.docker, task.platform);
+    await removeAllNetworks(task);
     return {};
   },
 };
@@ -50,7 +63,7 @@ const run = async (verb = "", dataFolder = ""): Promise<object> => {
   const act = verbs[verb];
   if (!act || dataFolder === "") throw new Error(`usage: engine ${Object.keys(verbs).join("|")} DATA-FOLDER`);
   const { account } = await openSigner(trustPaths(dataFolder).signer);
-  return act(new Docker({ timeout: answerMs }), platformId(account));
+  return act({ docker: new Docker({ timeout: answerMs }), platform: platformId(account), dataFolder });
 };
 
 const answer = await run(process.argv[2], process.argv[3]).catch((error: unknown) => ({ error: describeError(error) }));

@@ -4,7 +4,7 @@ import type { FunctionState, ReplicaNews } from "./function-state.ts";
 export type FirstReady =
   | { readonly kind: "ready" }
   /** One ended before any was ready. */
-  | { readonly kind: "failed"; readonly reason: string }
+  | { readonly kind: "failed"; readonly reason: string; readonly isRefused: boolean }
   | { readonly kind: "overdue" }
   /** This provider ends. */
   | { readonly kind: "stopped" };
@@ -17,11 +17,12 @@ export interface FirstReadyWait {
 }
 
 const outcomeOfNews = (news: ReplicaNews, revision: string): FirstReady | undefined => {
-  if (news.kind === "refused") return news.revision === revision ? { kind: "failed", reason: news.reason } : undefined;
+  if (news.kind === "refused")
+    return news.revision === revision ? { kind: "failed", reason: news.reason, isRefused: false } : undefined;
   if (news.replica.revision !== revision) return undefined;
   if (news.kind === "ready") return { kind: "ready" };
   // One that was told to stop says nothing about those that were not.
-  return news.replica.stopping ? undefined : { kind: "failed", reason: news.reason };
+  return news.replica.stopping ? undefined : { kind: "failed", reason: news.reason, isRefused: news.isRefused };
 };
 
 /** Waits until a replica of this revision is ready, one has failed, or the time is over. Never rejects. */

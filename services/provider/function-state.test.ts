@@ -77,4 +77,17 @@ describe("FunctionState", () => {
     state.noteSlowStart(20_000);
     expect(messageOf(state)).to.equal("crashed");
   });
+
+  it("keeps failures in mind while a replica works and others fail beside it, or they would be started without end", () => {
+    const state = stateOf("a");
+    const replica = replicaOf("r", "a");
+    state.add(replica);
+    state.enter(replica, "ready", 0);
+    state.problem = { message: "crashed", atMs: 60_000 };
+    state.backOff = { revision: "a", failures: 3, nextTryAtMs: 61_000 };
+    expect(state.forgetFailures(60_000)).to.equal(71_000);
+    expect(state.backOff?.failures).to.equal(3);
+    expect(state.forgetFailures(71_000)).to.equal(undefined);
+    expect([state.backOff, state.problem]).to.deep.equal([undefined, undefined]);
+  });
 });

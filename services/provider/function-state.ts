@@ -33,7 +33,13 @@ export interface ReplicaView extends FunctionName {
 /** What happened to a replica. */
 export type ReplicaNews =
   | { readonly kind: "ready"; readonly replica: ReplicaView }
-  | { readonly kind: "exited"; readonly replica: ReplicaView; readonly reason: string }
+  | {
+      readonly kind: "exited";
+      readonly replica: ReplicaView;
+      readonly reason: string;
+      /** It has not even begun, and the fault is in what was deployed. */
+      readonly isRefused: boolean;
+    }
   /** No replica of this revision can be started. */
   | { readonly kind: "refused"; readonly revision: string; readonly reason: string };
 
@@ -117,10 +123,10 @@ export class FunctionState {
     this.enter(replica, "draining", nowMs);
   }
 
-  /** Strikes out a replica that has ended. */
-  strike(replica: ReplicaView, reason: string): void {
+  /** Strikes out a replica that has ended, or was refused. */
+  strike(replica: ReplicaView, reason: string, isRefused = false): void {
     this.#replicas.delete(replica.id);
-    this.#tell({ kind: "exited", replica, reason });
+    this.#tell({ kind: "exited", replica, reason, isRefused });
   }
 
   /** Notes that no replica of a revision can be started, for who waits for one. */
@@ -134,14 +140,18 @@ export class FunctionState {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Forgets failures once a replica of this revision has worked for long enough; gives when that will be, if not yet. */
+  /**
+   * Forgets failures once a replica of this revision has worked for long enough and none has failed since the last next
+   * try; gives when that will be, if not yet. One replica that works says nothing of those that fail beside it.
+   */
   forgetFailures(nowMs: number): number | undefined {
     if (!this.problem) return undefined;
     const ready = this.replicas.filter(
       (replica) => replica.state === "ready" && replica.revision === this.record?.revision,
     );
     if (ready.length === 0) return undefined;
-    const stableAtMs = Math.min(...ready.map((replica) => replica.sinceMs)) + stableMs;
+    const lastTryMs = this.backOff?.nextTryAtMs ?? this.problem.atMs;
+    const stableAtMs = Math.max(lastTryMs, Math.min(...ready.map((replica) => replica.sinceMs))) + stableMs;
     if (nowMs < stableAtMs) return stableAtMs;
     this.backOff = undefined;
     this.problem = undefined;

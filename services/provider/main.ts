@@ -8,7 +8,7 @@ import { ensureTopology } from "../bus/topology.ts";
 import { trustPaths } from "../bus/trust-files.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { readProviderConfig } from "./config.ts";
-import { createBackend } from "./create-backend.ts";
+import { createBackend, keepBusReachable } from "./create-backend.ts";
 import { openProvider } from "./provider.ts";
 import { openSecretStore } from "./secret-store.ts";
 
@@ -17,6 +17,7 @@ const electionMs = 60_000;
 await runService("provider", async (scope) => {
   const config = readProviderConfig(process.env);
   const signer = await openSigner(config.signerFile);
+  scope.onStop("the way to the bus", await keepBusReachable(config, signer, scope.log));
   const bus = await openBus({
     url: config.natsUrl,
     credentialsFile: config.credentialsFile,

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { BuskerError } from "../../schemas/errors.ts";
 import { type FunctionRecord, functionTimeoutMs } from "../../schemas/function.ts";
 import type { Bus } from "../bus/connection.ts";
 import { describeError, type Log } from "../runtime/log.ts";
@@ -74,9 +75,9 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     return replica;
   };
 
-  const strike = (state: FunctionState, replica: ReplicaView, message: string): void => {
+  const strike = (state: FunctionState, replica: ReplicaView, message: string, isRefused?: boolean): void => {
     owners.delete(replica.id);
-    state.strike(replica, message);
+    state.strike(replica, message, isRefused);
     onEnded(state);
     if (owners.size === 0) onEmpty?.();
   };
@@ -86,7 +87,7 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
     const replica = state?.find(exit.id);
     if (!state || !replica) return;
     clearTimers(replica);
-    strike(state, replica, await settleEnd({ bus, log }, state, replica, exit));
+    strike(state, replica, await settleEnd({ bus, log }, state, replica, exit), exit.isRefused);
   };
   backend.onExit((exit) => void onExit(exit));
 
@@ -125,7 +126,10 @@ export const createReplicaSet = ({ bus, backend, log, onEnded }: ReplicaSetParts
       backend.start({ id, spec, revision }).then(
         // It may have been told to stop before there was anything to stop.
         () => replica.stopping && backend.stop(id),
-        (error: unknown) => onExit({ id, code: 1, signal: null, output: "", reason: describeError(error) }),
+        (error: unknown) => {
+          const isRefused = error instanceof BuskerError && error.code === "invalid_request";
+          return onExit({ id, code: 1, signal: null, output: "", reason: describeError(error), isRefused });
+        },
       );
       announceFor(bus, replica, "starting", { spec });
     },

@@ -159,7 +159,7 @@ describe("openSecretFolders()", () => {
     for (const [given, says] of [
       // No tmpfs anywhere, as a folder for temporary files may be.
       ["/proc", /^\/proc is not in memory \(no tmpfs\)$/],
-      ["/nowhere", /ENOENT.*\/nowhere/],
+      [join(dataFolder, "nowhere"), /ENOENT.*\/nowhere/],
     ] as const) {
       mkdirSync(join(dataFolder, "replicas", "r1"), { recursive: true });
       const folders = open({ memory: given });

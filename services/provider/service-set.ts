@@ -158,7 +158,7 @@ export const createServiceSet = ({ bus, backend, log, open, onChange }: ServiceS
     slot.launched.delete(exit.id);
     replica.stopping = stopping;
     const message = await settleEnd({ bus, log }, slot.state, replica, exit);
-    slot.state.strike(replica, message);
+    slot.state.strike(replica, message, exit.isRefused);
     onChange(slot.state);
   };
 

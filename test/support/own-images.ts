@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { realpathSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import type Docker from "dockerode";
@@ -16,7 +17,16 @@ export const run = async (
   env: Readonly<Record<string, string>>,
   timeoutMs = 120_000,
 ): Promise<string> => {
-  const options = { cwd: root, env: { PATH: process.env["PATH"] ?? "", HOME: "/nowhere", ...env }, timeout: timeoutMs };
+  const options = {
+    cwd: root,
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      HOME: homedir(),
+      DOCKER_CONFIG: join(tmpdir(), "busker-docker-config"),
+      ...env,
+    },
+    timeout: timeoutMs,
+  };
   const { stdout } = await promisify(execFile)(command, args, { ...options, maxBuffer: 2 ** 26 });
   return stdout;
 };

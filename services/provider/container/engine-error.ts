@@ -17,6 +17,13 @@ export const engineReason = (error: unknown): string =>
     .message.replace(/^\(HTTP code \d+\) [^-]*- /, "")
     .trim();
 
+// In the engine's words, and in those of what starts containers for it: a limit may show only there to be none.
+const limitWords =
+  /^Minimum memory|memory reservation|^Range of CPUs|cpu\.(cfs_quota_us|max)\b|memory\.(limit_in_bytes|max)\b|memory limit too low/i;
+
+/** Whether an engine's words are about limits and requests that it cannot give: who deploys can mend that. */
+export const isLimitRefusal = (reason: string): boolean => limitWords.test(reason);
+
 /** Whether the connection failed and not what was asked for: no engine listens, or it went away in mid-answer. */
 export const isEngineAway = (error: unknown): boolean =>
   engineStatus(error) === undefined && typeof asFailure(error).code === "string";

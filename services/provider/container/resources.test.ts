@@ -1,6 +1,12 @@
 import { expect } from "chai";
+import { BuskerError } from "../../../schemas/errors.ts";
 import type { FunctionSpec } from "../../../schemas/function.ts";
-import { containerResources, containerSecurity, listUnenforcedInContainer } from "./resources.ts";
+import {
+  assertContainerLimits,
+  containerResources,
+  containerSecurity,
+  listUnenforcedInContainer,
+} from "./resources.ts";
 
 const base: FunctionSpec = { name: "fn", namespace: "ns", image: "app:1" };
 
@@ -9,6 +15,8 @@ describe("containerResources()", () => {
     [{}, {}],
     [{ limits: { memory: "128Mi" } }, { Memory: 134217728, MemorySwap: 134217728 }],
     [{ limits: { cpu: "100m" } }, { NanoCpus: 100_000_000 }],
+    // More than there are is no limit, which an engine would refuse.
+    [{ limits: { cpu: "3" } }, { NanoCpus: 2_000_000_000 }],
     [{ limits: { cpu: "0.5" } }, { NanoCpus: 500_000_000 }],
     [{ requests: { memory: "64M", cpu: "250m" } }, { MemoryReservation: 64_000_000, CpuShares: 256 }],
     [{ requests: { cpu: "1m" } }, { CpuShares: 2 }],
@@ -20,8 +28,19 @@ describe("containerResources()", () => {
   ];
   for (const [own, expected] of cases)
     it(`takes ${JSON.stringify(own)}`, () => {
-      expect(containerResources({ ...base, ...own })).to.deep.equal(expected);
+      expect(containerResources({ ...base, ...own }, 2)).to.deep.equal(expected);
     });
+});
+
+describe("assertContainerLimits()", () => {
+  it("refuses a processor limit that the kernel cannot keep, and takes the least", () => {
+    for (const cpu of ["9m", "0.001"])
+      expect(() => assertContainerLimits({ limits: { cpu } }))
+        .to.throw(BuskerError, `limits.cpu must be at least 10m where functions run in containers; got "${cpu}"`)
+        .with.property("code", "invalid_request");
+    for (const cpu of ["10m", "0.01"]) assertContainerLimits({ limits: { cpu } });
+    assertContainerLimits({});
+  });
 });
 
 describe("containerSecurity()", () => {

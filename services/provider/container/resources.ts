@@ -1,8 +1,12 @@
 import type { HostConfig } from "dockerode";
+import { BuskerError } from "../../../schemas/errors.ts";
 import type { FunctionSpec } from "../../../schemas/function.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../../schemas/quantity.ts";
 
 const nanosPerMillicore = 1_000_000;
+const millicoresPerCore = 1000;
+// The kernel gives a millisecond of processor time at least, of the tenth of a second that an engine counts in.
+const leastMillicores = 10;
 // What one core counts in the kernel's shares.
 const sharesPerCore = 1024;
 // The kernel's own least.
@@ -17,17 +21,31 @@ const gpuRequests = (count: number): HostConfig["DeviceRequests"] => [
   { Driver: "nvidia", Count: count, Capabilities: [["gpu"]] },
 ];
 
-/** A function's limits and requests as an engine takes them. Amounts that do not parse are refused before. */
-export const containerResources = ({ limits = {}, requests = {} }: FunctionSpec): HostConfig => {
+/** Throws `invalid_request` for a limit that no container can be given, whatever the engine. */
+export const assertContainerLimits = ({ limits = {} }: Pick<FunctionSpec, "limits">): void => {
+  const millicores = millicoresOf(limits.cpu);
+  if (millicores === undefined || millicores >= leastMillicores) return;
+  throw new BuskerError(
+    "invalid_request",
+    `limits.cpu must be at least ${leastMillicores}m where functions run in containers; got ${JSON.stringify(limits.cpu)}`,
+  );
+};
+
+/**
+ * A function's limits and requests as an engine with so many processors takes them: a limit above that is none, and is
+ * refused if it is not lowered. Amounts that do not parse are refused before.
+ */
+export const containerResources = ({ limits = {}, requests = {} }: FunctionSpec, cores: number): HostConfig => {
   const memory = memoryOf(limits.memory);
   const millicores = millicoresOf(limits.cpu);
+  const most = cores * millicoresPerCore;
   const reserved = memoryOf(requests.memory);
   const share = millicoresOf(requests.cpu);
   const gpus = Number(limits["nvidia.com/gpu"] ?? 0);
   return {
     // Without swap: a function that outgrows its limit must end and say so, not slow down the machine.
     ...(memory === undefined ? {} : { Memory: memory, MemorySwap: memory }),
-    ...(millicores === undefined ? {} : { NanoCpus: millicores * nanosPerMillicore }),
+    ...(millicores === undefined ? {} : { NanoCpus: Math.min(millicores, most) * nanosPerMillicore }),
     ...(reserved === undefined ? {} : { MemoryReservation: reserved }),
     ...(share === undefined ? {} : { CpuShares: Math.max(leastShares, Math.round((share * sharesPerCore) / 1000)) }),
     ...(gpus > 0 ? { DeviceRequests: gpuRequests(gpus) } : {}),

@@ -5,25 +5,44 @@ import { BuskerError } from "../../../schemas/errors.ts";
 import { platformLabel } from "../container/platform-id.ts";
 
 /** What an engine tells of a network: the part that matters to us. */
-interface NetworkFacts {
+export interface NetworkFacts {
   readonly Labels?: Readonly<Record<string, string>> | null;
-  readonly IPAM?: { readonly Config?: readonly { readonly Gateway?: string }[] | null };
+  readonly IPAM?: { readonly Config?: readonly AddressRange[] | null };
+}
+
+/** The addresses of a network, and this machine's among them. */
+export interface AddressRange {
+  readonly Subnet?: string;
+  readonly Gateway?: string;
 }
 
 const roleLabel = "com.busker.role";
 
-const inspect = async (docker: Docker, name: string): Promise<NetworkFacts | undefined> => {
+const nameFor = (platform: string): string => `busker-${platform}`;
+
+/** The network of a platform's nats-server; undefined when there is none. */
+export const findBusNetwork = async (docker: Docker, platform: string): Promise<NetworkFacts | undefined> => {
   try {
-    return (await docker.getNetwork(name).inspect()) as NetworkFacts;
+    return (await docker.getNetwork(nameFor(platform)).inspect()) as NetworkFacts;
   } catch (error) {
     if ((error as { statusCode?: number }).statusCode === 404) return undefined;
     throw error;
   }
 };
 
-const create = async (docker: Docker, name: string, platform: string): Promise<NetworkFacts> => {
-  const Labels = { [platformLabel]: platform, [roleLabel]: "bus" };
-  const network = await docker.createNetwork({ Name: name, Driver: "bridge", CheckDuplicate: true, Labels });
+/** Makes it, with these addresses or with ones of the engine's choice. */
+export const createBusNetwork = async (
+  docker: Docker,
+  platform: string,
+  range?: AddressRange,
+): Promise<NetworkFacts> => {
+  const network = await docker.createNetwork({
+    Name: nameFor(platform),
+    Driver: "bridge",
+    CheckDuplicate: true,
+    Labels: { [platformLabel]: platform, [roleLabel]: "bus" },
+    ...(range && { IPAM: { Driver: "default", Config: [{ ...range }] } }),
+  });
   return (await network.inspect()) as NetworkFacts;
 };
 
@@ -40,9 +59,12 @@ const isOfThisMachine = async (address: string): Promise<boolean> => {
   }
 };
 
-const gatewayOf = ({ IPAM }: NetworkFacts): string | undefined =>
-  // Some engines write the address with the length of its prefix.
-  IPAM?.Config?.map(({ Gateway }) => Gateway?.replace(/\/.*$/, "")).find((gateway) => gateway !== undefined);
+/** A network's addresses, where this machine has one of them. */
+export const rangeOf = ({ IPAM }: NetworkFacts): AddressRange | undefined =>
+  IPAM?.Config?.find(({ Gateway }) => Gateway !== undefined);
+
+// Some engines write the address with the length of its prefix.
+const gatewayOf = (facts: NetworkFacts): string | undefined => rangeOf(facts)?.Gateway?.replace(/\/.*$/, "");
 
 /**
  * Makes the network of which this machine has an address that containers of every other bridge reach too, unless it is
@@ -50,8 +72,8 @@ const gatewayOf = ({ IPAM }: NetworkFacts): string | undefined =>
  * bridges are not this machine's.
  */
 export const ensureBusNetwork = async (docker: Docker, platform: string): Promise<string> => {
-  const name = `busker-${platform}`;
-  const facts = (await inspect(docker, name)) ?? (await create(docker, name, platform));
+  const name = nameFor(platform);
+  const facts = (await findBusNetwork(docker, platform)) ?? (await createBusNetwork(docker, platform));
   if (facts.Labels?.[platformLabel] !== platform)
     throw new BuskerError("conflict", `there is a network ${name} that is not this platform's; remove or rename it`);
   const address = gatewayOf(facts);

@@ -104,6 +104,14 @@ describe("openDockerBackend()", function () {
       await remove("limits");
     });
 
+    it("may have a limit above what the machine has, as anywhere, and then has what there is", async () => {
+      await deploy({ name: "cores", image: "cat:1", limits: { cpu: "1000" } });
+      const { HostConfig } = await (await docker.containerOf("cores")).inspect();
+      const { NCPU } = (await docker.engine.docker.info()) as { readonly NCPU: number };
+      expect(HostConfig.NanoCpus).to.equal(NCPU * 1e9);
+      await remove("cores");
+    });
+
     it("gets no more processor time than its limit", async () => {
       await deploy({ name: "spin", image: "tools:1", envProcess: "/spin", limits: { cpu: "200m" } });
       const began = performance.now();
@@ -238,20 +246,20 @@ describe("openDockerBackend()", function () {
       [
         "less memory than an engine gives",
         { name: "bad", image: "cat:1", limits: { memory: "1Mi" } },
-        "start_failed",
+        "invalid_request",
         /Minimum memory limit allowed is \d+MB/,
       ],
       [
         "more memory requested than there may be",
         { name: "bad", image: "cat:1", limits: { memory: "64Mi" }, requests: { memory: "128Mi" } },
-        "start_failed",
+        "invalid_request",
         /Minimum memory limit can not be less than memory reservation limit/,
       ],
       [
-        "more processors than there are",
-        { name: "bad", image: "cat:1", limits: { cpu: "1000" } },
-        "start_failed",
-        /Range of CPUs is from 0\.01 to/,
+        "less processor time than the kernel gives",
+        { name: "bad", image: "cat:1", limits: { cpu: "5m" } },
+        "invalid_request",
+        /^limits\.cpu must be at least 10m where functions run in containers; got "5m"$/,
       ],
     ];
     for (const [what, spec, code, says] of refused)

@@ -1,12 +1,9 @@
-import type { Container } from "dockerode";
-import { BuskerError } from "../../../schemas/errors.ts";
 import type { FunctionSpec } from "../../../schemas/function.ts";
 import type { FunctionName } from "../../../schemas/names.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { Backend, ReplicaExit } from "../backend.ts";
-import { engineReason } from "../container/engine-error.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
-import { listUnenforcedInContainer } from "../container/resources.ts";
+import { assertContainerLimits, listUnenforcedInContainer } from "../container/resources.ts";
 import { toRunSpec } from "../container/run-spec.ts";
 import { openNamespaceNetworks } from "./namespace-networks.ts";
 import { openReadyNetworks } from "./ready-networks.ts";
@@ -20,9 +17,6 @@ export interface DockerBackendOptions extends StarterOptions {
   readonly logLine: (replica: FunctionName & { readonly id: string }, text: string) => void;
   readonly log: Log;
 }
-
-/** A container is paused already, or is not: somebody else did the same by hand. */
-const isDone = (error: unknown): boolean => /is (already|not) paused/.test(engineReason(error));
 
 /**
  * Runs each replica as a container of one Docker engine: of the function's image, or of a base image with the bundle
@@ -46,6 +40,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       listener(exit);
     },
     onHolderEnd: (holder) => ready.lose(holder),
+    isReadyHolder: (containerId) => ready.has(containerId),
     onOutOfMemory: (replica) => {
       const limit = replica.memoryLimit === undefined ? "" : `; the limit is ${replica.memoryLimit}`;
       options.logLine(replica, `a process of this replica was killed: out of memory${limit}`);
@@ -62,17 +57,9 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
 
   const starter = createStarter({ options, networks, ready, containers, credentials });
 
-  const inEngine = async (id: string, verb: string, act: (container: Container) => Promise<unknown>): Promise<void> => {
-    const replica = containers.find(id);
-    if (!replica) return;
-    await act(docker.getContainer(replica.containerId)).catch((error: unknown) => {
-      if (isDone(error)) return;
-      throw new BuskerError("internal", `the engine could not ${verb} replica ${id}: ${engineReason(error)}`);
-    });
-  };
-
   return {
     prepare: async (spec, tell) => {
+      assertContainerLimits(spec);
       const releases = [hold(spec)];
       const release = (): void => releases.forEach((free) => free());
       try {
@@ -101,8 +88,8 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
     renewSecret: secrets.renew,
     stop: containers.stop,
     kill: containers.kill,
-    freeze: (id) => inEngine(id, "freeze", (container) => container.pause()),
-    thaw: (id) => inEngine(id, "thaw", (container) => container.unpause()),
+    freeze: containers.freeze,
+    thaw: containers.thaw,
     catchUp: (id) => {
       secrets.catchUp(id);
       credentials.renew(id);

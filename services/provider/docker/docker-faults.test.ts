@@ -50,6 +50,50 @@ describe("the docker backend in trouble", function () {
       expect(await call("cat", "again")).to.equal("again");
     });
 
+  it("has a replica go on that somebody has paused, and leaves those paused that it has frozen", async () => {
+    const [frozen = "", victim = ""] = await docker.untilReady("cat", 2);
+    const isPaused = async (id: string): Promise<boolean> => (await client().getContainer(id).inspect()).State.Paused;
+    await docker.backend().freeze?.(frozen);
+    await client().getContainer(victim).pause();
+    await eventually("it goes on", async () => ((await isPaused(victim)) ? undefined : true));
+    expect(await isPaused(frozen)).to.equal(true);
+    await docker.backend().thaw?.(frozen);
+    expect(await docker.untilReady("cat", 2)).to.have.members([frozen, victim]);
+  });
+
+  /** The container with the network that a replica has: its own, or one that holds it. */
+  const networkOf = async (id: string): Promise<{ readonly holder: string; readonly network: string }> => {
+    const { HostConfig } = await client().getContainer(id).inspect();
+    const holder = /^container:(.+)$/.exec(HostConfig.NetworkMode ?? "")?.[1] ?? id;
+    const { NetworkSettings } = await client().getContainer(holder).inspect();
+    return { holder, network: Object.keys(NetworkSettings.Networks)[0] ?? "" };
+  };
+  const disconnect = async (holder: string, network: string): Promise<void> =>
+    void (await client().getNetwork(network).disconnect({ Container: holder, Force: true }));
+
+  it("replaces a replica that somebody has disconnected from its network", async () => {
+    // Of several that start together some have a network that was kept ready, and some make their own.
+    await docker.backend().collect([]);
+    await docker.platform.deploy({ name: "net", image: "cat:1", labels: { "com.openfaas.scale.min": "5" } });
+    const before = await docker.untilReady("net", 5);
+    const places = await Promise.all(before.map(async (id) => ({ id, ...(await networkOf(id)) })));
+    const own = places.find(({ id, holder }) => id === holder);
+    const held = places.find(({ id, holder }) => id !== holder);
+    for (const [place, reason] of [
+      [own, "it was disconnected from its network"],
+      [held, "its network was lost"],
+    ] as const) {
+      if (!place) throw new Error(`no replica for "${reason}": ${JSON.stringify(places)}`);
+      await disconnect(place.holder, place.network);
+      const { data } = await docker.platform.events.until("its exit", isExitOf(place.id), 5000);
+      expect(data["reason"]).to.equal(reason);
+    }
+    const after = await docker.untilReady("net", 5);
+    expect(after).to.not.include.members([own?.id, held?.id]);
+    await docker.platform.wish("remove", "net", {});
+    await docker.untilNone("net");
+  });
+
   it("tells of a killed replica at once, because callers fail on its word", async () => {
     await docker.platform.deploy({ name: "slow", image: "tools:1", envProcess: "/hang" });
     const [id = ""] = await docker.untilReady("slow", 1);

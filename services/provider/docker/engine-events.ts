@@ -3,11 +3,14 @@ import type Docker from "dockerode";
 import { platformLabel } from "../container/platform-id.ts";
 import { describeError, type Log } from "../../runtime/log.ts";
 
+const actions = ["die", "oom", "destroy", "pause", "disconnect"] as const;
+
 /** What an engine tells of a container. */
 export interface ContainerEvent {
-  readonly action: "die" | "oom" | "destroy";
+  /** `disconnect`: from a network, which is told of containers of anybody. */
+  readonly action: (typeof actions)[number];
   readonly containerId: string;
-  /** Its labels, and `exitCode` where it has died. */
+  /** Its labels, and `exitCode` where it has died; not where it was disconnected. */
   readonly attributes: Readonly<Record<string, string>>;
 }
 
@@ -26,12 +29,15 @@ interface RawEvent {
   readonly Actor?: { readonly ID?: string; readonly Attributes?: Readonly<Record<string, string>> };
 }
 
-const actions = ["die", "oom", "destroy"] as const;
-
-const parseEvent = (line: string): ContainerEvent | undefined => {
+const parseEvent = (line: string, platform: string): ContainerEvent | undefined => {
   const { Action, Actor } = JSON.parse(line) as RawEvent;
   const action = actions.find((name) => name === Action);
-  return action && { action, containerId: Actor?.ID ?? "", attributes: Actor?.Attributes ?? {} };
+  const attributes = Actor?.Attributes ?? {};
+  // Told of the network, whose labels are not among the attributes.
+  if (action === "disconnect") return { action, containerId: attributes["container"] ?? "", attributes: {} };
+  return action && attributes[platformLabel] === platform
+    ? { action, containerId: Actor?.ID ?? "", attributes }
+    : undefined;
 };
 
 const readLines = async (stream: NodeJS.ReadableStream, onLine: (line: string) => void): Promise<void> => {
@@ -55,7 +61,7 @@ export const followEngine = ({ docker, platform, onEvent, look, log }: EngineEve
   const follow = async (onOpen: () => void): Promise<void> => {
     const broken = new AbortController();
     const abortSignal = AbortSignal.any([closing.signal, broken.signal]);
-    const filters = JSON.stringify({ type: ["container"], event: actions, label: [`${platformLabel}=${platform}`] });
+    const filters = JSON.stringify({ type: ["container", "network"], event: actions });
     const stream = await docker.getEvents({ filters, abortSignal });
     const lookAgain = (): Promise<void> => look().catch(() => broken.abort());
     const timer = setInterval(() => void lookAgain(), lookEveryMs);
@@ -63,7 +69,7 @@ export const followEngine = ({ docker, platform, onEvent, look, log }: EngineEve
       onOpen();
       void lookAgain();
       await readLines(stream, (line) => {
-        const event = parseEvent(line);
+        const event = parseEvent(line, platform);
         if (event) onEvent(event);
       });
     } finally {

@@ -25,6 +25,8 @@ export interface ReadyNetworks {
   readonly adopt: (used: ReadonlySet<string>) => Promise<void>;
   /** Keeps networks ready in these namespaces and in no other. */
   readonly keep: (namespaces: ReadonlySet<string>) => Promise<void>;
+  /** Whether a container holds a network that may be taken. */
+  readonly has: (containerId: string) => boolean;
   /** A holder has ended: it is not given to anybody any more. */
   readonly lose: (holder: string) => void;
   /** Removes all that no replica has. */
@@ -130,6 +132,7 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
       wanted = namespaces;
       return settle();
     },
+    has: (containerId) => [...ready.values()].some((held) => held.includes(containerId)),
     lose: (holder) => {
       for (const [namespace, held] of ready) {
         if (!held.includes(holder)) continue;

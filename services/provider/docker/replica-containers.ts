@@ -5,9 +5,11 @@ import { describeError, type Log } from "../../runtime/log.ts";
 import type { ReplicaExit } from "../backend.ts";
 import { replicaLabel } from "../container/labels.ts";
 import { readEnd } from "./container-end.ts";
+import { type ContainerPause, createPause } from "./container-pause.ts";
 import { type ContainerWishes, createWishes } from "./container-wishes.ts";
 import { type ContainerEvent, followEngine } from "./engine-events.ts";
 import { findRunning, type FoundContainer, hasEnded, listReplicaContainers } from "./listed-containers.ts";
+import { hasLostNetwork, lacksNetwork } from "./network-loss.ts";
 import { holderLabel, listHolders } from "./ready-networks.ts";
 import { openRemovals, type Removals } from "./removals.ts";
 
@@ -32,10 +34,12 @@ export interface ReplicaContainers extends Removals {
   readonly enter: (replica: RunningContainer) => void;
   /** Its end is told no more: it has not started. */
   readonly leave: (id: string) => void;
-  readonly find: (id: string) => RunningContainer | undefined;
   readonly all: () => readonly RunningContainer[];
   readonly stop: (id: string) => void;
   readonly kill: (id: string) => void;
+  /** Pauses a replica's container, and has it go on; whoever else pauses one is not obeyed. */
+  readonly freeze: (id: string) => Promise<void>;
+  readonly thaw: (id: string) => Promise<void>;
   /** Enters what runs, removes what does not, and follows the engine from now on. */
   readonly adopt: () => Promise<readonly FoundContainer[]>;
   /** Stops following; resolves when what has ended is removed. */
@@ -50,13 +54,18 @@ export interface ReplicaContainersOptions {
   readonly onExit: (exit: ReplicaExit) => void;
   /** A process of a replica that lives on was killed for want of memory. */
   readonly onOutOfMemory: (replica: RunningContainer) => void;
-  /** A container that holds a network has ended. */
+  /** A container that holds a network has ended, or has lost the network. */
   readonly onHolderEnd: (holder: string) => void;
+  /** Whether a container holds a network that no replica has yet. */
+  readonly isReadyHolder: (containerId: string) => boolean;
 }
 
 interface Entry {
   readonly replica: RunningContainer;
   readonly wishes: ContainerWishes;
+  readonly pause: ContainerPause;
+  /** Why we have ended it, where the engine cannot know. */
+  lostReason: string | undefined;
   outOfMemoryMs: number | undefined;
   isEnding: boolean;
 }
@@ -76,9 +85,12 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
   let stopFollowing: () => void = () => {};
 
   const list = (): Promise<readonly ContainerInfo[]> => listReplicaContainers(docker, platform);
-  const enter = (replica: RunningContainer, isMarked = false): void => {
-    const wishes = createWishes({ docker, id: replica.id, containerId: replica.containerId, isMarked, log });
-    entries.set(replica.id, { replica, wishes, outOfMemoryMs: undefined, isEnding: false });
+  const enter = (replica: RunningContainer, found = { stopping: false, frozen: false }): void => {
+    const { id, containerId } = replica;
+    const container = docker.getContainer(containerId);
+    const wishes = createWishes({ docker, id, containerId, isMarked: found.stopping, log });
+    const pause = createPause({ id, container, isFrozen: found.frozen, log });
+    entries.set(id, { replica, wishes, pause, lostReason: undefined, outOfMemoryMs: undefined, isEnding: false });
   };
 
   // Told before the container is removed: callers fail on this word, and a removal takes a while.
@@ -97,7 +109,9 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
       entry.outOfMemoryMs === undefined || performance.now() - entry.outOfMemoryMs < outOfMemoryMs;
     try {
       const found = await readEnd(docker.getContainer(entry.replica.containerId), isRecent);
-      finish(entry, found ?? { code: null, signal: null, output: "", reason: "its container was removed" });
+      const reason = found?.reason ?? entry.lostReason;
+      if (!found) finish(entry, { code: null, signal: null, output: "", reason: "its container was removed" });
+      else finish(entry, reason === undefined ? found : { ...found, reason });
     } catch (error) {
       // The engine is away: it is looked at again when it answers.
       entry.isEnding = false;
@@ -105,10 +119,12 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     }
   };
 
-  const compare = (entry: Entry, state: string | undefined): void => {
+  const compare = (entry: Entry, info: ContainerInfo | undefined): void => {
     if (entries.get(entry.replica.id) !== entry) return;
-    if (state === undefined || hasEnded(state)) void end(entry);
-    else entry.wishes.repeat();
+    if (info === undefined || hasEnded(info.State)) return void end(entry);
+    entry.wishes.repeat();
+    if (info.State === "paused") entry.pause.undo();
+    if (hasLostNetwork(info)) giveUp(entry, "it was disconnected from its network");
   };
   const isLeft = ({ Labels }: ContainerInfo): boolean => {
     const id = Labels[replicaLabel] ?? "";
@@ -117,11 +133,11 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
   const look = async (): Promise<void> => {
     const before = [...entries.values()].filter(({ replica }) => !beginning.has(replica.id));
     const listed = await list();
-    const states = new Map(listed.map(({ Id, State }) => [Id, State]));
-    for (const entry of before) compare(entry, states.get(entry.replica.containerId));
+    const found = new Map(listed.map((info) => [info.Id, info]));
+    for (const entry of before) compare(entry, found.get(entry.replica.containerId));
     for (const { Id } of listed.filter(isLeft)) void remove(Id);
     const holders = await listHolders(docker, platform);
-    for (const { Id } of holders.filter(({ State }) => hasEnded(State))) loseNetwork(Id);
+    for (const info of holders) if (hasEnded(info.State) || hasLostNetwork(info)) loseNetwork(info.Id);
     const there = new Set(holders.map(({ Id }) => Id));
     for (const { replica } of before)
       if (replica.holder !== undefined && !there.has(replica.holder)) loseNetwork(replica.holder);
@@ -137,16 +153,36 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     }, outOfMemoryMs);
     timers.add(timer);
   };
-  // With its holder goes the network: what is left of the replica hears nobody.
+  // What hears nobody is of no use to anybody.
+  const giveUp = (entry: Entry, reason: string): void => {
+    entry.lostReason = reason;
+    entry.wishes.kill();
+  };
+  // With its holder goes the network.
   const loseNetwork = (holder: string): void => {
     options.onHolderEnd(holder);
-    for (const { replica, wishes } of entries.values()) if (replica.holder === holder) wishes.kill();
+    for (const entry of entries.values()) if (entry.replica.holder === holder) giveUp(entry, "its network was lost");
+  };
+  // A container that ends is disconnected as well.
+  const checkNetwork = async (containerId: string): Promise<void> => {
+    const users = [...entries.values()].filter(({ isEnding }) => !isEnding);
+    const entry = users.find(({ replica }) => replica.containerId === containerId);
+    const isHolder = options.isReadyHolder(containerId) || users.some(({ replica }) => replica.holder === containerId);
+    if ((!entry && !isHolder) || !(await lacksNetwork(docker, containerId))) return;
+    if (entry) giveUp(entry, "it was disconnected from its network");
+    else loseNetwork(containerId);
   };
   const onEvent = ({ action, containerId, attributes }: ContainerEvent): void => {
-    if (attributes[holderLabel] !== undefined && action !== "oom") return loseNetwork(containerId);
+    if (action === "disconnect")
+      return void checkNetwork(containerId).catch((error: unknown) =>
+        log.warn("could not look at a container's network", { container: containerId, error: describeError(error) }),
+      );
+    if (attributes[holderLabel] !== undefined)
+      return action === "die" || action === "destroy" ? loseNetwork(containerId) : undefined;
     const entry = entries.get(attributes[replicaLabel] ?? "");
     if (!entry || entry.replica.containerId !== containerId) return;
     if (action === "oom") noteOutOfMemory(entry);
+    else if (action === "pause") entry.pause.undo();
     else void end(entry);
   };
 
@@ -158,10 +194,11 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
     },
     enter,
     leave: (id) => void entries.delete(id),
-    find: (id) => entries.get(id)?.replica,
     all: () => [...entries.values()].map(({ replica }) => replica),
     stop: (id) => entries.get(id)?.wishes.stop(),
     kill: (id) => (beginning.has(id) ? void doomed.add(id) : entries.get(id)?.wishes.kill()),
+    freeze: async (id) => entries.get(id)?.pause.freeze(),
+    thaw: async (id) => entries.get(id)?.pause.thaw(),
     remove,
     untilRemoved,
     adopt: async () => {
@@ -171,7 +208,7 @@ export const openReplicaContainers = (options: ReplicaContainersOptions): Replic
         const running = findRunning(info);
         if (!running) left.push(remove(info.Id));
         else {
-          enter({ ...running.replica, containerId: info.Id, holder: running.holder }, running.replica.stopping);
+          enter({ ...running.replica, containerId: info.Id, holder: running.holder }, running.replica);
           found.push(running);
         }
       }

@@ -22,6 +22,8 @@ export interface ReplicaContainer {
   /** A network of the engine, or `container:<id>` for the network that this container has. */
   readonly network: string;
   readonly pidsLimit: number;
+  /** Processors of the engine's machine. */
+  readonly cores: number;
 }
 
 /** What the engine is asked for: the replica's id is the container's name. */
@@ -41,7 +43,7 @@ export const replicaOptions = (replica: ReplicaContainer): ContainerCreateOption
     HostConfig: {
       ...options.HostConfig,
       ...containerSecurity(spec, replica.pidsLimit),
-      ...containerResources(spec),
+      ...containerResources(spec, replica.cores),
       NetworkMode: replica.network,
       Mounts: bundleVolume === undefined ? mounts : [...mounts, volumeMount(bundleVolume, bundleFolder)],
     },

@@ -4,7 +4,7 @@ import { bundleDigest, type FunctionSpec } from "../../../schemas/function.ts";
 import { parseCredentials, publicKeyOf } from "../../bus/credentials.ts";
 import type { ReplicaStart } from "../backend.ts";
 import { buildContainerLaunch, startWithLaunch } from "../container/container-launch.ts";
-import { engineReason } from "../container/engine-error.ts";
+import { engineReason, isLimitRefusal } from "../container/engine-error.ts";
 import type { Images } from "../container/images.ts";
 import type { HeldCredentials } from "../container/keep-credentials.ts";
 import type { ReplicaSecrets } from "../container/replica-secrets.ts";
@@ -52,10 +52,14 @@ export interface StarterParts {
 /** The digest of a function's bundle; undefined for a function of an image. */
 export const functionDigest = ({ image }: FunctionSpec): string | undefined => bundleDigest(image);
 
-const startFailed = (cause: unknown): BuskerError =>
-  cause instanceof BuskerError
-    ? cause
-    : new BuskerError("start_failed", `the engine could not start a container: ${engineReason(cause)}`);
+const startFailed = (cause: unknown): BuskerError => {
+  if (cause instanceof BuskerError) return cause;
+  const reason = engineReason(cause);
+  return new BuskerError(
+    isLimitRefusal(reason) ? "invalid_request" : "start_failed",
+    `the engine could not start a container: ${reason}`,
+  );
+};
 
 /** Makes it; nothing is asked of the engine before the first start. */
 export const createStarter = ({ options, networks, ready, containers, credentials }: StarterParts): Starter => {
@@ -66,15 +70,29 @@ export const createStarter = ({ options, networks, ready, containers, credential
     return digest === undefined ? undefined : (await volumes.ensureBundleVolume(digest)).name;
   };
 
+  let cores: Promise<number> | undefined;
+  /** Asked for once: an engine's machine keeps them. */
+  const countCores = (): Promise<number> => {
+    cores ??= docker
+      .info()
+      .then(({ NCPU }: { readonly NCPU: number }) => NCPU)
+      .catch((error: unknown) => {
+        cores = undefined;
+        throw error;
+      });
+    return cores;
+  };
+
   /** All that a start waits for besides the engine; each is asked for at once, and most of it is there. */
   const gather = async (start: ReplicaStart) => {
     const { spec, id, revision } = start;
-    const [image, watchdog, bundleVolume, network, text] = await Promise.all([
+    const [image, watchdog, bundleVolume, network, text, cores] = await Promise.all([
       toRunSpec(spec, options.baseImages).then((run) => images.ofRevision({ spec: run, revision }, () => {})),
       volumes.ensureWatchdogVolume(),
       ensureBundle(spec),
       networks.ensure(spec.namespace),
       options.credentials.mint({ namespace: spec.namespace, name: spec.name, replica: id }),
+      countCores(),
     ]);
     const config = functionImage(image.config, functionDigest(spec) !== undefined);
     const key = publicKeyOf(parseCredentials(text).jwt);
@@ -90,6 +108,7 @@ export const createStarter = ({ options, networks, ready, containers, credential
       bundleVolume,
       network,
       pidsLimit,
+      cores,
     };
     return { key, launch, container };
   };

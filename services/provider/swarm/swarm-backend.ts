@@ -17,6 +17,7 @@ import { parseImageReference } from "../container/image-reference.ts";
 import type { Images } from "../container/images.ts";
 import type { RegistryAuth } from "../container/registry-auth.ts";
 import type { ReplicaSecrets } from "../container/replica-secrets.ts";
+import { assertContainerLimits } from "../container/resources.ts";
 import { findServiceImage, pinServiceImage } from "./service-image.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
 import { platformLabel } from "../container/platform-id.ts";
@@ -235,6 +236,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
 
   return {
     prepare: async (spec, tell) => {
+      assertContainerLimits(spec);
       const run = await toServiceSpec(spec, options.baseImage);
       const bundle = await measureBundle(spec);
       if (bundle) checkBundleFits(spec, bundle);

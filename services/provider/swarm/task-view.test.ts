@@ -101,6 +101,12 @@ describe("readTask()", () => {
       false,
     ],
     [
+      "a container that its limits do not allow",
+      taskOf({ State: "rejected", Err: "Minimum memory limit allowed is 6MB" }),
+      { code: null, signal: null, reason: "Minimum memory limit allowed is 6MB", isRefused: true },
+      false,
+    ],
+    [
       "a machine that is down",
       taskOf({ State: "running" }, { NodeID: "n2" }),
       { code: null, signal: null, reason: "its node machine-2 is down: heartbeat failure" },

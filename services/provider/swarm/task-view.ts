@@ -3,6 +3,7 @@ import { functionTimeoutMs } from "../../../schemas/function.ts";
 import { type FunctionName, parseFunctionName } from "../../../schemas/names.ts";
 import { readSecretsLabel } from "../container/replica-secrets.ts";
 import type { ReplicaExit } from "../backend.ts";
+import { isLimitRefusal } from "../container/engine-error.ts";
 import { functionLabel, memoryLabel, revisionLabel, timeoutLabel } from "../container/labels.ts";
 
 /** What an engine tells of a task: the part that matters to us. */
@@ -90,7 +91,9 @@ const readExit = (id: string, task: SwarmTask, labels: Readonly<Record<string, s
   const signal = code === null ? null : signalOf(code);
   const told = Err === "" || saysOnlyCode.test(Err) ? undefined : Err;
   const reason = told ?? (State === "failed" && signal === "SIGKILL" ? killedReason(labels) : undefined);
-  return { id, code: signal === null ? code : null, signal, output: "", ...(reason === undefined ? {} : { reason }) };
+  const exit = { id, code: signal === null ? code : null, signal, output: "" };
+  if (reason === undefined) return exit;
+  return isLimitRefusal(reason) ? { ...exit, reason, isRefused: true } : { ...exit, reason };
 };
 
 /** Why a task counts as ended though it has not said so: its node is not there any more. */
