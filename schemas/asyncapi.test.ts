@@ -191,6 +191,7 @@ describe("asyncapi.yaml", () => {
     expect(users("send.answer")).to.have.members(["provider", "admin"]);
     expect(users("send.enrol")).to.have.members(["provider", "admin", "enrolling"]);
     expect(users("receive.enrol")).to.have.members(["provider", "admin"]);
+    expect(users("send.bundle")).to.have.members(["provider", "admin", "enrolling"]);
     expect(users("receive.plainReply")).to.have.members(["admin", "invoke"]);
     expect(users("receive.callReply")).to.include.members(["gateway", "queue-worker", "triggers", "replica"]);
     expect(document.operations["receive.invoke"]?.bindings).to.deep.equal({

@@ -46,3 +46,21 @@ export interface EnrolAnswer {
     readonly message: string;
   };
 }
+
+/** Data of `bundle`: which part of the bundle that the ticket's spec names. */
+export interface BundleRequest {
+  readonly ticket: string;
+  /** First byte of the part in the archive. */
+  readonly offset: number;
+}
+
+/** The provider's answer to a `bundle`: a part or an error. */
+export interface BundleAnswer extends Pick<EnrolAnswer, "error"> {
+  /** The bytes from the offset on, `bundlePartBytes` or up to the end, in base64. */
+  readonly part?: string;
+  /** Bytes of the whole archive. */
+  readonly size?: number;
+}
+
+/** Bytes of a bundle in one answer, which is less than 1 MiB of base64. */
+export const bundlePartBytes = 720 * 1024;

@@ -62,6 +62,7 @@ const secretWishes = { full: secretWish, bare: secretWish };
 const secretOutcome = { wish, name: "api-key" };
 const secretOutcomes = { full: secretOutcome, bare: secretOutcome };
 const enrol = { task: "xkbvthoalgxce8mbmrz55hgzr", key: sealed.ephemeral, ticket: "eyJyZXZpc2lvbiI6IncxIn0=.q83v" };
+const bundle = { ticket: enrol.ticket, offset: 737_280 };
 const sample = { started: 12, durationSeconds: 0.31, inFlight: 1, slots: 4, cpuSeconds: 0.08, memoryBytes: 41_943_040 };
 const finished = {
   replica: "resize-1",
@@ -88,6 +89,7 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   "io.busker.secret.updated": secretOutcomes,
   "io.busker.secret.removed": secretOutcomes,
   "io.busker.enrol": { full: enrol, bare: enrol },
+  "io.busker.bundle": { full: bundle, bare: bundle },
   "io.busker.replica.starting": replicas,
   "io.busker.replica.ready": replicas,
   "io.busker.replica.draining": replicas,

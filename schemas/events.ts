@@ -1,4 +1,4 @@
-import type { EnrolRequest } from "./enrolment.ts";
+import type { BundleRequest, EnrolRequest } from "./enrolment.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { FunctionSpec } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
@@ -150,6 +150,7 @@ export interface EventData {
   "io.busker.secret.updated": SecretOutcome;
   "io.busker.secret.removed": SecretOutcome;
   "io.busker.enrol": EnrolRequest;
+  "io.busker.bundle": BundleRequest;
   "io.busker.replica.starting": ReplicaEvent;
   "io.busker.replica.ready": ReplicaEvent;
   "io.busker.replica.draining": ReplicaEvent;
@@ -229,6 +230,10 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
       description: "Public half of the replica's own X25519 key pair, base64; the launch is sealed for it",
     }),
     ticket: string({ description: "What the replica was given for the provider" }),
+  }),
+  "io.busker.bundle": object({
+    ticket: string({ description: "What the replica was given for the provider; it says which bundle" }),
+    offset: whole("First byte of the part in the archive"),
   }),
   "io.busker.replica.starting": replica,
   "io.busker.replica.ready": replica,

@@ -43,6 +43,8 @@ export interface ReplicaLaunch {
   readonly command?: readonly string[];
   /** What must stand between `process.execPath` and a script, where that path is a loader and not Node. */
   readonly loaderArguments?: readonly string[];
+  /** The function's code, to be fetched by who enrols before the function starts: where it goes, empty and writable. */
+  readonly bundle?: { readonly digest: string; readonly folder: string };
   /** Link to be made once the replica serves, for an engine that looks at it, and where it points. */
   readonly readyLink?: { readonly path: string; readonly target: string };
   /** The memory limit that the engine holds, as it was written: the watchdog tells when the kernel has enforced it. */

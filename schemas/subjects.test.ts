@@ -117,6 +117,13 @@ const cases: readonly Case[] = [
     foundBy: [subjects.enrolAnyFilter],
   },
   {
+    name: "bundleSubject",
+    call: subjects.bundleSubject,
+    args: [ns, "fn"],
+    gives: "busker.bundle.openfaas-fn.fn",
+    foundBy: [subjects.bundleAnyFilter],
+  },
+  {
     name: "demandSubject",
     call: subjects.demandSubject,
     args: [ns, "fn"],

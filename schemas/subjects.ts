@@ -131,6 +131,12 @@ export const enrolSubject = (namespace: string, name: string): string => ofFunct
 /** Every request for a launch. */
 export const enrolAnyFilter = `${prefix}.enrol.*.*`;
 
+/** A replica that has enrolled asks for a part of its function's bundle. */
+export const bundleSubject = (namespace: string, name: string): string => ofFunction("bundle", namespace, name);
+
+/** Every request for a part of a bundle. */
+export const bundleAnyFilter = `${prefix}.bundle.*.*`;
+
 /** Everything that was done to secrets. */
 export const secretOutcomeFilters: readonly string[] = secretOutcomeVerbs.map(secretVerbFilter);
 

@@ -33,6 +33,10 @@ const examples: {
     full: { launch: secret.sealed, waitMs: 200, error: { code: "conflict", message: "it has enrolled" } },
     bare: {},
   },
+  BundleAnswer: {
+    full: { part: "H4sI", size: 3, error: { code: "unauthorized", message: "the ticket is not of this function" } },
+    bare: {},
+  },
   SecretAnswer: { full: { names: ["api-key"], error: { code: "secret_exists", message: "it exists" } }, bare: {} },
 };
 

@@ -1,4 +1,4 @@
-import type { EnrolAnswer } from "./enrolment.ts";
+import type { BundleAnswer, EnrolAnswer } from "./enrolment.ts";
 import type { FunctionRecord, FunctionStatusRecord } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
 import type { ReplicaControl, ReplicaLoad, ReplicaOrder, RequestHead, ResponseHead } from "./invocation.ts";
@@ -21,6 +21,7 @@ export interface WireData {
   readonly SecretRecord: SecretRecord;
   readonly SecretAnswer: SecretAnswer;
   readonly EnrolAnswer: EnrolAnswer;
+  readonly BundleAnswer: BundleAnswer;
 }
 
 const headers = { ...listOf(string()), description: "Names and values in turn, in the order sent" };
@@ -89,6 +90,14 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
     {
       launch: { ...sealedBoxSchema, description: "The replica's launch as JSON, sealed for the key it sent" },
       waitMs: whole("The function has failed of late: ask again after so many milliseconds"),
+      error,
+    },
+  ),
+  BundleAnswer: object(
+    {},
+    {
+      part: string({ description: "Bytes of the archive from the offset on, base64" }),
+      size: whole("Bytes of the whole archive"),
       error,
     },
   ),

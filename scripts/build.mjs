@@ -81,7 +81,9 @@ const bundleWatchdog = async () => {
   const entry = join(root, "watchdog/main.ts");
   if (!existsSync(entry))
     return console.error("build: watchdog/main.ts is not there, so there is no watchdog in dist/");
-  return bundle(entry, join(next, "watchdog/watchdog.mjs"), { minify: true, banner: requireBanner });
+  // As CommonJS, because only few replicas unpack a bundle: the others would load its modules of Node's at their start.
+  const alias = { tar: join(root, "node_modules/tar/dist/commonjs/index.js") };
+  return bundle(entry, join(next, "watchdog/watchdog.mjs"), { minify: true, banner: requireBanner, alias });
 };
 
 // A sample's scripts are bundled with what they import, so that its folder runs anywhere without an installation.

@@ -1,20 +1,33 @@
-import { generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
+import { createHash, generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect } from "chai";
 import type { Bootstrap, EnrolAnswer } from "../schemas/enrolment.ts";
-import { enrolUse } from "../schemas/enrolment.ts";
+import { bundlePartBytes, enrolUse } from "../schemas/enrolment.ts";
 import { BuskerError } from "../schemas/errors.ts";
 import type { FunctionSpec } from "../schemas/function.ts";
-import { answerSubject, enrolSubject, inboxFilter, inboxPrefix, replicaOrderSubject } from "../schemas/subjects.ts";
+import {
+  answerSubject,
+  bundleSubject,
+  enrolSubject,
+  inboxFilter,
+  inboxPrefix,
+  replicaOrderSubject,
+} from "../schemas/subjects.ts";
 import { ask } from "../services/bus/ask.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
 import { holdCredentials, parseCredentials, publicKeyOf } from "../services/bus/credentials.ts";
 import { deriveFromSigner, enrolledKey, mintEnrolledUser, mintEnrolUser } from "../services/bus/mint.ts";
 import { openBytes, rawPublic } from "../services/bus/sealed-box.ts";
+import { makeArchive } from "../services/runtime/fixtures/make-archive.ts";
 import { silentLog } from "../services/runtime/log.ts";
+import { answerForBundles } from "../services/provider/swarm/bundle-answers.ts";
 import { openEnrolments, type Enrolments } from "../services/provider/swarm/enrolments.ts";
 import type { TaskView } from "../services/provider/swarm/task-view.ts";
 import { makeTicket } from "../services/provider/swarm/ticket.ts";
 import { enrol } from "../watchdog/enrol.ts";
+import { fetchBundle } from "../watchdog/fetch-bundle.ts";
 import { startTestNats, type TestNats } from "./support/nats.ts";
 import { eventually } from "./support/platform.ts";
 import { connectWatched } from "./support/watched-client.ts";
@@ -117,7 +130,7 @@ describe("enrolment", function () {
       ticket: ticket ?? makeTicket(ticketKey, { spec: specOf(name), revision, image }),
     };
   };
-  const enrolAs = (bootstrap: Bootstrap, task: string) => enrol(JSON.stringify(bootstrap), task);
+  const enrolAs = async (bootstrap: Bootstrap, task: string) => (await enrol(JSON.stringify(bootstrap), task)).launch;
   const refusal = async (bootstrap: Bootstrap, task: string): Promise<string> => {
     const error: unknown = await enrolAs(bootstrap, task).then(
       () => "not refused",
@@ -238,18 +251,108 @@ describe("enrolment", function () {
       expect(await refusal(await bootstrapOf("a"), addTask("a", more))).to.match(message);
     });
 
+  describe("and a bundle", () => {
+    const content = randomBytes(1_500_000).toString("hex");
+    const archive = makeArchive([
+      { path: "./", type: "Directory", mode: 0o755 },
+      { path: "./data", content },
+    ]);
+    const digest = createHash("sha256").update(archive).digest("hex");
+    let folder: string;
+    let offsets: number[];
+    let stop = (): void => {};
+
+    beforeEach(async () => {
+      folder = await mkdtemp(join(tmpdir(), "busker-fetch-"));
+      offsets = [];
+    });
+    afterEach(async () => {
+      stop();
+      await rm(folder, { recursive: true, force: true });
+    });
+
+    const give = async (bytes = archive): Promise<void> => {
+      const read = async (of: string, offset: number, count: number) => {
+        if (of !== digest) throw new BuskerError("invalid_request", `there is no bundle ${of}`);
+        offsets.push(offset);
+        return { part: bytes.subarray(offset, offset + count), size: bytes.length };
+      };
+      stop = answerForBundles({ bus: provider, ticketKey, archives: { read }, log: silentLog });
+      await provider.nc.flush();
+    };
+    const ticketOf = (name: string, of = `bundle:sha256:${digest}`) =>
+      makeTicket(ticketKey, { spec: { ...specOf(name), image: of }, revision, image });
+    const fetchAs = async (name: string, ticket = ticketOf(name), patienceMs = 5000) => {
+      const { credentials, user } = await bootstrapOf(name);
+      const bus = await openBus({
+        url: nats.url,
+        credentialsFile: holdCredentials(credentials),
+        user,
+        name: "replica",
+      });
+      try {
+        return await fetchBundle(bus, { namespace, name, ticket, patienceMs }, { digest, folder });
+      } finally {
+        await bus.close();
+      }
+    };
+
+    it("brings it part by part, whole", async () => {
+      await give();
+      expect(await fetchAs("a")).to.equal(undefined);
+      expect((await readFile(join(folder, "data"), "utf8")) === content).to.equal(true);
+      expect(offsets).to.deep.equal([0, bundlePartBytes, 2 * bundlePartBytes]);
+    });
+
+    it("refuses one that is not what it should be", async () => {
+      await give(makeArchive([{ path: "data", content: "something else" }]));
+      expect(await fetchAs("a")).to.match(/^could not fetch bundle sha256:.*what came has the hash/);
+    });
+
+    it("gives nobody another function's, none for an image, and none without a ticket of ours", async () => {
+      await give();
+      expect(await fetchAs("a", ticketOf("b"))).to.include("the ticket is not of a.openfaas-fn");
+      expect(await fetchAs("a", ticketOf("a", "app:1"))).to.include("has no bundle");
+      const forged = makeTicket(randomBytes(32), { spec: specOf("a"), revision, image });
+      expect(await fetchAs("a", forged)).to.include("the ticket was not made by this platform's provider");
+      expect(offsets).to.deep.equal([]);
+    });
+
+    it("says that there is none, and that nobody is there to give it", async () => {
+      await give();
+      const missing = `bundle:sha256:${"0".repeat(64)}`;
+      expect(await fetchAs("a", ticketOf("a", missing))).to.match(/there is no bundle 0000/);
+      stop();
+      await provider.nc.flush();
+      expect(await fetchAs("a", ticketOf("a"), 300)).to.include("no provider is there");
+    });
+
+    it("waits for a provider", async () => {
+      const fetching = fetchAs("a");
+      await give();
+      expect(await fetching).to.equal(undefined);
+    });
+
+    it("says which folder it may not write", async () => {
+      await give();
+      await rm(folder, { recursive: true });
+      expect(await fetchAs("a")).to.include(`${folder} cannot be written`);
+    });
+  });
+
   it("lets who has read a bootstrap file do nothing but enrol", async () => {
     const bootstrap = await bootstrapOf("a");
     const client = await connectWatched(nats, bootstrap.credentials, inboxPrefix(bootstrap.user));
     const refused = await client.refusals((nc) => {
       nc.publish("busker.invoke.openfaas-fn.a", "");
+      nc.publish(bundleSubject(namespace, "b"), "{}");
       nc.publish("busker.replica.ready.openfaas-fn.a.x", "{}");
       nc.publish("$JS.API.STREAM.LIST", "");
       nc.subscribe("busker.invoke.openfaas-fn.a");
       nc.subscribe(replicaOrderSubject("a-1"));
       nc.subscribe(inboxFilter("enrol-other"));
     });
-    expect(refused).to.have.length(6);
+    expect(refused).to.have.length(7);
     await client.nc.close();
   });
 });

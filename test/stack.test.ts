@@ -38,6 +38,8 @@ describe("infra/stack.yaml on a swarm of one node", function () {
   const exec = async (service: string, ...args: readonly string[]): Promise<string> =>
     docker("exec", (await containerOf(service)) ?? service, "node", ...args);
   const busker = (...args: readonly string[]): Promise<string> => exec("gateway", "services/cli/main.js", ...args);
+  const deployUpper = (name: string): Promise<string> =>
+    busker("deploy", "--image", "node-base:1", "--fprocess", "tr a-z A-Z", "--name", name);
   /** What a command prints when it succeeds, which it may not do at first. */
   const insist = (what: string, work: () => Promise<string>, wanted: RegExp): Promise<string> => {
     let last = "";
@@ -82,7 +84,9 @@ describe("infra/stack.yaml on a swarm of one node", function () {
       ...env,
       ...(Object.fromEntries(variables) as Record<string, string>),
       BUSKER_DOCKER_SOCKET: engine.socket,
-      BUSKER_BACKEND: "process",
+      // No machine has another image than those that are made here.
+      BUSKER_IMAGE_PULL_POLICY: "Never",
+      BUSKER_BASE_IMAGE: "node-base:1",
       // There may be no IPVS in the kernel, which the other mode needs.
       BUSKER_PUBLISH_MODE: "host",
       BUSKER_GATEWAYS: "1",
@@ -98,7 +102,12 @@ describe("infra/stack.yaml on a swarm of one node", function () {
 
   it("starts the whole platform, which serves a function", async () => {
     await insist("the gateway answers", () => busker("version"), /gateway: \d/);
-    await insist("a function is deployed", () => busker("deploy", "samples/markdown"), /markdown/);
+    await insist("a function is deployed", () => deployUpper("upper"), /upper/);
+    await insist("it answers", () => busker("invoke", "upper", "--data", "loud"), /LOUD/);
+  });
+
+  it("runs a folder in the base image", async () => {
+    await insist("a folder is deployed", () => busker("deploy", "samples/markdown"), /markdown/);
     await insist("it answers", () => busker("invoke", "markdown", "--data", "# Title"), /<h1>Title<\/h1>/);
   });
 
@@ -114,9 +123,9 @@ describe("infra/stack.yaml on a swarm of one node", function () {
 
   it("keeps what was deployed and takes more when one nats-server is killed", async () => {
     await docker("kill", (await containerOf("nats-2")) ?? "");
-    await insist("the function answers", () => busker("invoke", "markdown", "--data", "# Still"), /<h1>Still<\/h1>/);
-    await insist("another is deployed", () => busker("deploy", "samples/markdown", "--name", "second"), /second/);
-    await insist("it answers", () => busker("invoke", "second", "--data", "# Too"), /<h1>Too<\/h1>/);
+    await insist("the function answers", () => busker("invoke", "upper", "--data", "still"), /STILL/);
+    await insist("another is deployed", () => deployUpper("second"), /second/);
+    await insist("it answers", () => busker("invoke", "second", "--data", "too"), /TOO/);
   });
 
   it("gives each service what it needs of the keys, and none of it by an image or a variable", async () => {
@@ -127,5 +136,33 @@ describe("infra/stack.yaml on a swarm of one node", function () {
     const list = "fs.readdirSync('/data',{recursive:true}).join()";
     expect((await exec("gateway", "-p", list)).split(",")).to.not.include("trust/signer.json");
     expect(await exec("gateway", "-p", "fs.existsSync('/var/run/docker.sock')")).to.equal("false\n");
+  });
+
+  it("has a service for each function, which goes with it", async () => {
+    const functions = async (): Promise<readonly string[]> => {
+      const services = await engine.docker.listServices({ filters: { label: ["com.busker.function"] } });
+      return services.flatMap(({ Spec }) => Spec?.Labels?.["com.busker.function"] ?? []).toSorted();
+    };
+    expect(await functions()).to.deep.equal(["markdown", "second", "upper"].map((name) => `${name}.openfaas-fn`));
+    await insist("one is removed", () => busker("remove", "second"), /second/);
+    await eventually("its service is gone", async () => ((await functions()).length === 2 ? true : undefined));
+  });
+
+  it("leaves no service, secret or network when it is removed as README.md says", async () => {
+    const readme = await readFile("README.md", "utf8");
+    const commands = /```text remove\n(.*?)```/s.exec(readme)?.[1] ?? "";
+    expect(commands).to.include("docker stack rm");
+    await run("sh", ["-ec", commands], env);
+    const kinds = ["service", "secret", "config", "network"] as const;
+    const list = async (): Promise<string> =>
+      (await Promise.all(kinds.map((kind) => docker(kind, "ls", "--format={{.Name}}", "--filter=name=busker"))))
+        .join("")
+        .replace(`${engine.network}\n`, "");
+    let left = "";
+    await eventually("nothing is left", async () => ((left = await list()) === "" ? true : undefined), 60_000).catch(
+      (error: unknown) => {
+        throw new Error(`${String(error)}: ${left}`);
+      },
+    );
   });
 });

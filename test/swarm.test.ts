@@ -1,5 +1,9 @@
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect } from "chai";
+import { pullPolicyAnnotation } from "../schemas/annotations.ts";
 import type { FunctionStatusRecord, ReplicaRecord } from "../schemas/function.ts";
 import { defaultNamespace as namespace } from "../schemas/names.ts";
 import { invokeReplicaSubject } from "../schemas/subjects.ts";
@@ -11,6 +15,7 @@ import type { Provider } from "../services/provider/provider.ts";
 import { createService, updateService } from "../services/provider/swarm/engine-calls.ts";
 import { openNamespaceNetworks } from "../services/provider/swarm/namespace-network.ts";
 import { makeImage } from "./support/images.ts";
+import { pushImage, registryUser, startTestRegistry } from "./support/registry.ts";
 import { eventually } from "./support/platform.ts";
 
 /*
@@ -53,7 +58,7 @@ describe("functions on Docker Swarm", function () {
   let image: string;
 
   before(async () => {
-    rig = await startSwarmRig();
+    rig = await startSwarmRig({ baseImage: "answer:1" });
     image = await rig.addImage(answerImage);
     provider = await rig.platform.openProvider({ backend: rig.backend });
   });
@@ -78,10 +83,8 @@ describe("functions on Docker Swarm", function () {
     readyOf(await until(name, (value) => readyOf(value).length === count && value?.replicas.length === count));
   const nodesOf = (replicas: readonly ReplicaRecord[]): readonly string[] =>
     [...new Set(replicas.map(({ node = "" }) => node))].toSorted();
-  const remove = async (name: string): Promise<void> => {
-    await rig.platform.wish("remove", name, {});
-    await until(name, (value) => value === undefined);
-  };
+  // Nobody waits for the end of its replicas.
+  const remove = async (name: string): Promise<void> => void (await rig.platform.wish("remove", name, {}));
   const serviceOf = async (name: string): Promise<ServiceFacts | undefined> => {
     const filters = { label: [`com.busker.function=${name}.${namespace}`] };
     return ((await rig.docker.listServices({ filters })) as unknown as readonly ServiceFacts[])[0];
@@ -97,7 +100,7 @@ describe("functions on Docker Swarm", function () {
     ).string();
 
   it("spreads replicas over both machines, each of which answers, and tells where they are", async () => {
-    await deployWell("spread", "echo");
+    await deployWell("spread", "echo", { envVars: { max_inflight: "8" } });
     await scale("spread", 4);
     const replicas = await untilReady("spread", 4);
     expect(nodesOf(replicas)).to.deep.equal(rig.swarm.nodes.map(({ name }) => name));
@@ -145,11 +148,11 @@ describe("functions on Docker Swarm", function () {
   });
 
   it("loses no call in an update of several replicas, one machine after the other", async () => {
-    await deployWell("rolling", "echo", { envVars: { GREETING: "1 " } });
+    await deployWell("rolling", "echo", { envVars: { GREETING: "1 ", max_inflight: "8" } });
     await scale("rolling", 3);
     await untilReady("rolling", 3);
     const stop = callSteadily(() => rig.platform.call("rolling", "x", startMs));
-    const { data } = await deployWell("rolling", "echo", { envVars: { GREETING: "2 " } }, "update");
+    const { data } = await deployWell("rolling", "echo", { envVars: { GREETING: "2 ", max_inflight: "8" } }, "update");
     const isNew = ({ revision }: ReplicaRecord): boolean => revision === data["wish"];
     await until("rolling", (value) => value?.replicas.length === 3 && readyOf(value).filter(isNew).length === 3);
     const { made, failed } = await stop();
@@ -289,6 +292,69 @@ describe("functions on Docker Swarm", function () {
     const names = (await rig.docker.listNetworks()).map(({ Name }) => Name);
     expect(names).to.include("given").and.not.include("busker-someotherid-ns");
     await made.remove();
+  });
+
+  it("runs a folder on both machines, in its own folder, and refuses one that cannot fit", async () => {
+    const folder = await rig.platform.addBundle({ "where.sh": 'printf "%s: %s" "$PWD" "$(cat)"' });
+    await deployWell("folder", "", { image: folder, envProcess: "sh where.sh" });
+    await scale("folder", 2);
+    const replicas = await untilReady("folder", 2);
+    expect(nodesOf(replicas)).to.have.length(2);
+    const answers = await Promise.all(replicas.map(({ id }) => callReplica("folder", id, id)));
+    expect(answers).to.deep.equal(replicas.map(({ id }) => `/function: ${id}`));
+    await remove("folder");
+    const large = await rig.platform.addBundle({ large: randomBytes(2 ** 20).toString("hex") });
+    const { data } = await deploy("folder", "", { image: large, limits: { memory: "1Mi" } });
+    expect(data["message"]).to.include("limits.memory 1Mi is too little for the bundle");
+  });
+
+  it("has an image of a registry on both machines, by its credentials, and the same though its tag moves", async () => {
+    const registry = await startTestRegistry(true, rig.swarm.hostAddress);
+    try {
+      const auth = Buffer.from(`${registryUser.username}:${registryUser.password}`).toString("base64");
+      const file = join(rig.platform.nats.dataFolder, "config.json");
+      await writeFile(file, JSON.stringify({ auths: { [registry.host]: { auth } } }));
+      const publish = async (greeting: string): Promise<void> => {
+        await makeImage(rig.docker, {
+          ...answerImage,
+          name: "made",
+          changes: ["WORKDIR /app", `ENV GREETING=${greeting}`],
+        });
+        await pushImage(rig.docker, { image: "made:1", registry, repository: "app", tag: "1" });
+        await rig.docker.getImage("made:1").remove();
+      };
+      await publish("old");
+      const annotations = { [pullPolicyAnnotation]: "IfNotPresent" };
+      await deployWell("pulled", "echo", { image: `${registry.host}/app:1`, annotations });
+      await publish("new");
+      await scale("pulled", 4);
+      const replicas = await untilReady("pulled", 4);
+      expect(nodesOf(replicas)).to.have.length(2);
+      const answers = await Promise.all(replicas.map(({ id }) => callReplica("pulled", id, "")));
+      expect(answers).to.deep.equal(Array(4).fill("old"));
+      const reference = (await serviceOf("pulled"))?.Spec.TaskTemplate.ContainerSpec?.Image;
+      expect(reference).to.match(new RegExp(`^${registry.host}/app@sha256:`));
+      await remove("pulled");
+    } finally {
+      await registry.remove();
+    }
+  });
+
+  it("runs replicas on a machine that joins later, which gets the watchdog first", async () => {
+    const third = await rig.swarm.addNode(["watchdog:1", image]);
+    await deployWell("late", "echo", { constraints: [`node.hostname == ${third.name}`] });
+    expect(nodesOf(await untilReady("late", 1))).to.deep.equal([third.name]);
+    expect(textOf(await rig.platform.call("late", "at last"))).to.equal("at last");
+    await remove("late");
+    await third.kill();
+    await eventually(
+      "the swarm knows that it is gone",
+      async () => {
+        const nodes = (await rig.docker.listNodes()) as unknown as readonly { Status: { State: string } }[];
+        return nodes.some(({ Status }) => Status.State === "down") ? true : undefined;
+      },
+      startMs,
+    );
   });
 
   it("fails only the calls in a machine that dies, at once, and has its replicas on the other", async () => {

@@ -1,13 +1,14 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Bootstrap, type EnrolAnswer, type EnrolRequest, enrolUse } from "../schemas/enrolment.ts";
-import { BuskerError } from "../schemas/errors.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { enrolSubject } from "../schemas/subjects.ts";
 import { ask } from "../services/bus/ask.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
 import { holdCredentials } from "../services/bus/credentials.ts";
 import { openBytes, rawPublic } from "../services/bus/sealed-box.ts";
+import { fetchBundle } from "./fetch-bundle.ts";
+import { isNobodyThere } from "./is-nobody-there.ts";
 
 // A provider answers within milliseconds; it looks the task up in its engine first.
 const answerMs = 5000;
@@ -22,10 +23,6 @@ const parseBootstrap = (text: string): Bootstrap => {
     throw new Error(`the bootstrap file is not JSON: it has ${text.length} characters`);
   }
 };
-
-/** Whether nothing is wrong but that nobody has answered yet. */
-const isNobodyThere = (error: unknown): boolean =>
-  error instanceof BuskerError && (error.code === "provider_unavailable" || error.code === "bus_unavailable");
 
 const askOnce = async (bus: Bus, { namespace, name }: Bootstrap, data: EnrolRequest): Promise<EnrolAnswer> =>
   ask<"io.busker.enrol", EnrolAnswer>(bus, {
@@ -44,12 +41,18 @@ const openLaunch = (privateKey: KeyObject, use: ReturnType<typeof enrolUse>, ans
   return JSON.parse(openBytes(privateKey, use, answer.launch).toString("utf8")) as ReplicaLaunch;
 };
 
+/** A launch, and why the function cannot be started though it is there. */
+export interface ObtainedLaunch {
+  readonly launch: ReplicaLaunch;
+  readonly fault?: string | undefined;
+}
+
 /**
  * Asks the provider for this replica's launch, again and again until one answers. The answer is sealed for a key that is
- * made here and never leaves this process: others of the same function, who may listen, cannot read it. Throws when the
- * provider refuses.
+ * made here and never leaves this process: others of the same function, who may listen, cannot read it. Then fetches the
+ * function's bundle, if it is one. Throws when the provider refuses.
  */
-export const enrol = async (bootstrap: string, task: string | undefined): Promise<ReplicaLaunch> => {
+export const enrol = async (bootstrap: string, task: string | undefined): Promise<ObtainedLaunch> => {
   if (!task) throw new Error("the environment does not say which task this is");
   const parsed = parseBootstrap(bootstrap);
   const { natsUrl, user, credentials, ticket, namespace, name } = parsed;
@@ -64,7 +67,10 @@ export const enrol = async (bootstrap: string, task: string | undefined): Promis
   try {
     for (;;) {
       const answer = await askOnce(bus, parsed, request);
-      if (answer.waitMs === undefined) return openLaunch(privateKey, enrolUse({ task, namespace, name }), answer);
+      if (answer.waitMs === undefined) {
+        const launch = openLaunch(privateKey, enrolUse({ task, namespace, name }), answer);
+        return { launch, fault: launch.bundle && (await fetchBundle(bus, parsed, launch.bundle)) };
+      }
       await pause(answer.waitMs);
     }
   } finally {

@@ -7,7 +7,7 @@ import { describeError } from "../services/runtime/log.ts";
 import { readWatchdogConfig, type WatchdogConfig } from "./config.ts";
 import { createMode } from "./create-mode.ts";
 import { createEnding, type Ending } from "./ending.ts";
-import { enrol } from "./enrol.ts";
+import { enrol, type ObtainedLaunch } from "./enrol.ts";
 import { watchMemory } from "./memory-limit.ts";
 import type { Mode } from "./mode.ts";
 import { watchOutOfMemory } from "./out-of-memory.ts";
@@ -63,13 +63,13 @@ const openReplicaBus = (launch: ReplicaLaunch, credentialsFile: CredentialSource
 /** The reason a mode did not start; undefined when it did. */
 const startMode = (mode: Mode): Promise<string | undefined> => mode.start().then(() => undefined, describeError);
 
-const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void> => {
+const run = async ({ launch, fault }: ObtainedLaunch, config: WatchdogConfig): Promise<void> => {
   const tree = processTree(process.pid);
   const ending = createEnding();
   const secrets = launch.secrets && openSecretFiles(launch.replica, launch.secrets);
   const mode = createFunction(launch, config, ending);
   // The function starts while the connection is made: both take a while, and neither needs the other.
-  const starting = startMode(mode);
+  const starting = fault === undefined ? startMode(mode) : Promise.resolve(fault);
   const credentials = openCredentials(launch);
   const bus = await openReplicaBus(launch, credentials.source);
   const slots = config.maxInflight;
@@ -105,8 +105,9 @@ const run = async (launch: ReplicaLaunch, config: WatchdogConfig): Promise<void>
 // The provider sends the launch as soon as the container runs.
 const launchMs = 10_000;
 
-/** A handler runs in this process and sees its environment; what it forks from `process.execPath` must start. */
-const becomeFunction = ({ env, inherit, loaderArguments }: ReplicaLaunch): void => {
+/** A handler runs in this process, and sees its environment and its folder; what it forks from `process.execPath` must start. */
+const becomeFunction = ({ cwd, env, inherit, loaderArguments }: ReplicaLaunch): void => {
+  process.chdir(cwd);
   if (inherit) {
     for (const name of Object.keys(process.env)) Reflect.deleteProperty(process.env, name);
     Object.assign(process.env, env);
@@ -121,10 +122,11 @@ try {
     withinMs: launchMs,
     enrol: (bootstrap: string) => enrol(bootstrap, process.env[taskVariable]),
   };
-  const launch = await readLaunch(process.argv[2], sources);
+  const obtained = await readLaunch(process.argv[2], sources);
+  const { launch } = obtained;
   const config = readWatchdogConfig(launch.env, launch.command);
   if (config.mode === "handler") becomeFunction(launch);
-  await run(launch, config);
+  await run(obtained, config);
 } catch (error) {
   process.stderr.write(`${describeError(error)}\n`);
   process.exit(1);

@@ -24,7 +24,7 @@ describe("readLaunch()", () => {
         .map((piece) => Buffer.from(piece)),
     );
     const read = await readLaunch("-", { openInput: () => input, enrol, env: {}, withinMs: 1000 });
-    expect(read).to.deep.equal(launch);
+    expect(read.launch).to.deep.equal(launch);
     expect(input.readableEnded).to.equal(true);
   });
 
@@ -36,7 +36,7 @@ describe("readLaunch()", () => {
       enrol,
       withinMs: 1000,
     });
-    expect(read.env).to.deep.equal({ HOME: "/root", A: "1" });
+    expect(read.launch.env).to.deep.equal({ HOME: "/root", A: "1" });
   });
 
   it("gives an input up that never ends, because a container that nobody feeds would wait for ever", async () => {
@@ -57,17 +57,23 @@ describe("readLaunch()", () => {
     const file = join(folder, "bootstrap");
     writeFileSync(file, "the bootstrap");
     const asked: string[] = [];
-    const given = { ...launch, namespace: "ns", name: "fn" } as unknown as Awaited<ReturnType<typeof readLaunch>>;
+    const given = { ...launch, namespace: "ns", name: "fn" } as unknown as Awaited<
+      ReturnType<typeof readLaunch>
+    >["launch"];
     const sources = { openInput: () => Readable.from([]), env: { HOME: "/root" }, withinMs: 1 };
     try {
       const read = await readLaunch(`enrol:${file}`, {
         ...sources,
         enrol: async (text) => {
           asked.push(text);
-          return given;
+          return { launch: given, fault: "no bundle" };
         },
       });
-      expect([asked, read.env]).to.deep.equal([["the bootstrap"], { HOME: "/root", A: "1" }]);
+      expect([asked, read.launch.env, read.fault]).to.deep.equal([
+        ["the bootstrap"],
+        { HOME: "/root", A: "1" },
+        "no bundle",
+      ]);
     } finally {
       rmSync(folder, { recursive: true });
     }

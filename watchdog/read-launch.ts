@@ -2,11 +2,12 @@ import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
+import type { ObtainedLaunch } from "./enrol.ts";
 
 /** Where a launch may come from, and the environment that it may inherit from. */
 export interface LaunchSources {
   /** Asks the provider for a launch, by the content of a bootstrap file. */
-  readonly enrol: (bootstrap: string) => Promise<ReplicaLaunch>;
+  readonly enrol: (bootstrap: string) => Promise<ObtainedLaunch>;
   /** Standard input: opening it takes a moment, and a launch in a file does not need it. */
   readonly openInput: () => Readable;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -48,18 +49,19 @@ const parse = (content: string, from: string): ReplicaLaunch => {
 
 const enrolScheme = "enrol:";
 
-const obtain = async (path: string, sources: LaunchSources): Promise<ReplicaLaunch> => {
-  if (path === "-") return parse(await readInput(sources), "standard input");
+const obtain = async (path: string, sources: LaunchSources): Promise<ObtainedLaunch> => {
+  if (path === "-") return { launch: parse(await readInput(sources), "standard input") };
   if (path.startsWith(enrolScheme)) return sources.enrol(readFileSync(path.slice(enrolScheme.length), "utf8"));
-  return parse(readFileSync(path, "utf8"), path);
+  return { launch: parse(readFileSync(path, "utf8"), path) };
 };
 
 /**
  * Reads a replica's launch from a file, or from standard input for `-`, or asks the provider for it with what is in the
  * file for `enrol:FILE`. Throws saying why it cannot.
  */
-export const readLaunch = async (path: string | undefined, sources: LaunchSources): Promise<ReplicaLaunch> => {
+export const readLaunch = async (path: string | undefined, sources: LaunchSources): Promise<ObtainedLaunch> => {
   if (path === undefined)
     throw new Error("usage: watchdog LAUNCH-FILE, or - for standard input, or enrol:BOOTSTRAP-FILE");
-  return inheritEnvironment(await obtain(path, sources), sources.env);
+  const { launch, fault } = await obtain(path, sources);
+  return { launch: inheritEnvironment(launch, sources.env), fault };
 };

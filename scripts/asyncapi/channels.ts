@@ -107,7 +107,7 @@ const invoking: Readonly<Record<string, Channel>> = {
     subject: `${subjects.inboxPrefix(user)}.answer.{token}`,
     description:
       "Answers of the provider to one user of the platform, or to a replica that enrols; no function may publish there",
-    messages: ["secretAnswer", "enrolAnswer"],
+    messages: ["secretAnswer", "enrolAnswer", "bundleAnswer"],
     code: {
       answerSubject: subjects.answerSubject(user, "token").replace(/token$/, "{token}"),
       answerAnyFilter: subjects.answerAnyFilter,
@@ -212,6 +212,18 @@ const enrolling: Readonly<Record<string, Channel>> = {
     code: {
       enrolSubject: subjects.enrolSubject(namespace, name),
       enrolAnyFilter: subjects.enrolAnyFilter,
+      providerQueueGroup: subjects.providerQueueGroup,
+    },
+  },
+  bundle: {
+    subject: subjects.bundleSubject(namespace, name),
+    description: "A replica that has enrolled asks one provider for a part of its function's bundle",
+    messages: ["io.busker.bundle"],
+    queue: subjects.providerQueueGroup,
+    reply: { channel: "answer", messages: ["bundleAnswer"] },
+    code: {
+      bundleSubject: subjects.bundleSubject(namespace, name),
+      bundleAnyFilter: subjects.bundleAnyFilter,
       providerQueueGroup: subjects.providerQueueGroup,
     },
   },

@@ -210,6 +210,12 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     contentType: "application/json",
     payload: ref("EnrolAnswer"),
   },
+  bundleAnswer: {
+    name: "bundleAnswer",
+    summary: "The provider's answer to a replica that asks for a part of its bundle: the part, or why not",
+    contentType: "application/json",
+    payload: ref("BundleAnswer"),
+  },
   jetStreamAnswer: {
     name: "jetStreamAnswer",
     summary: "An answer of JetStream's API (nats-architecture-and-design, ADR-1)",

@@ -126,11 +126,11 @@ export const platformPermissions: Readonly<Record<PlatformUser, Permissions>> = 
 };
 
 /**
- * What a replica may do that has still to enrol: ask for launches of its function and hear the answers. All replicas of
- * the function share it, so that each answer is sealed for who asked.
+ * What a replica may do that has still to enrol: ask for launches of its function and for its bundle, and hear the
+ * answers. All replicas of the function share it, so that each launch is sealed for who asked.
  */
 export const enrolPermissions = ({ namespace, name, user }: FunctionName & { readonly user: string }): Permissions => ({
-  publish: [subjects.enrolSubject(namespace, name)],
+  publish: [subjects.enrolSubject(namespace, name), subjects.bundleSubject(namespace, name)],
   subscribe: [subjects.inboxFilter(user)],
 });
 

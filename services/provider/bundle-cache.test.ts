@@ -1,45 +1,14 @@
 import { createHash } from "node:crypto";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
 import { expect } from "chai";
-import { Header } from "tar";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import { openBundleCache } from "./bundle-cache.ts";
-import { unpackBundle } from "./unpack-bundle.ts";
-
-interface Entry {
-  readonly path: string;
-  readonly type?: "File" | "Directory" | "SymbolicLink" | "Link" | "FIFO";
-  readonly linkpath?: string;
-  readonly content?: string;
-  readonly mode?: number;
-}
-
-const blockBytes = 512;
-
-/** An archive block by block, because tar's own writer refuses to make a hostile one. */
-const archive = (entries: readonly Entry[]): Buffer => {
-  const blocks = entries.flatMap(({ path, type = "File", linkpath, content = "", mode = 0o644 }) => {
-    const head = Buffer.alloc(blockBytes);
-    new Header({
-      path,
-      type,
-      mode,
-      size: content.length,
-      mtime: new Date(0),
-      ...(linkpath ? { linkpath } : {}),
-    }).encode(head);
-    const body = Buffer.alloc(Math.ceil(content.length / blockBytes) * blockBytes);
-    body.write(content);
-    return [head, body];
-  });
-  return gzipSync(Buffer.concat([...blocks, Buffer.alloc(2 * blockBytes)]));
-};
+import { makeArchive } from "../runtime/fixtures/make-archive.ts";
 
 const hashOf = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -69,7 +38,7 @@ describe("bundles", () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  const good = archive([
+  const good = makeArchive([
     { path: "./bin/", type: "Directory", mode: 0o755 },
     { path: "./bin/run.sh", content: "#!/bin/sh\n", mode: 0o4755 },
     { path: "./data.txt", content: "data" },
@@ -119,7 +88,7 @@ describe("bundles", () => {
     });
 
     it("removes what nobody uses, and keeps what is held, because it is about to be used", async () => {
-      const other = archive([{ path: "other", content: "x" }]);
+      const other = makeArchive([{ path: "other", content: "x" }]);
       const store = storeOf(
         new Map([
           [hashOf(good), good],
@@ -140,57 +109,6 @@ describe("bundles", () => {
       expect(later.find(hashOf(other))).to.equal(undefined);
       await Promise.all([removal, later.fetch(hashOf(other))]);
       expect(bundlesIn(folder)).to.deep.equal([hashOf(other)]);
-    });
-  });
-
-  describe("unpackBundle()", () => {
-    const unpack = async (bytes: Buffer, limits?: { maxBytes: number; maxEntries: number }): Promise<void> => {
-      const file = join(folder, "bundle.tar.gz");
-      const inside = join(folder, "inside");
-      writeFileSync(file, bytes);
-      mkdirSync(inside);
-      await unpackBundle(file, inside, limits);
-    };
-    const hostile: readonly (readonly [string, readonly Entry[], string])[] = [
-      ["an absolute path", [{ path: "/tmp/busker-evil", content: "x" }], "absolute path"],
-      ["a path upwards", [{ path: "../evil", content: "x" }], "has .."],
-      ["an absolute link", [{ path: "etc", type: "SymbolicLink", linkpath: "/etc" }], "no relative path"],
-      ["a link upwards", [{ path: "up", type: "SymbolicLink", linkpath: "../evil" }], "leaves the bundle"],
-      ["a hard link upwards", [{ path: "up", type: "Link", linkpath: "../bundle.tar.gz" }], "leaves the bundle"],
-      ["a pipe", [{ path: "pipe", type: "FIFO" }], "FIFO"],
-      [
-        "links that lead out together",
-        [
-          { path: "a/", type: "Directory", mode: 0o755 },
-          { path: "a/here", type: "SymbolicLink", linkpath: "." },
-          { path: "out", type: "SymbolicLink", linkpath: "a/here/../.." },
-        ],
-        "leads out",
-      ],
-    ];
-    for (const [what, entries, says] of hostile)
-      it(`refuses ${what}, because a bundle comes from anybody`, async () => {
-        expect(await codeOf(unpack(archive(entries)))).to.match(new RegExp(`^invalid_request: .*${says}`));
-        expect(existsSync(join(folder, "evil"))).to.equal(false);
-      });
-
-    it("writes nothing through a link of the bundle's own", async () => {
-      const entries: Entry[] = [
-        { path: "a", type: "SymbolicLink", linkpath: "b" },
-        { path: "a/evil", content: "x" },
-      ];
-      await codeOf(unpack(archive(entries)));
-      expect(existsSync(join(folder, "evil"))).to.equal(false);
-    });
-
-    it("refuses what is no archive, half an archive, and a content beyond its limits", async () => {
-      expect(await codeOf(unpack(Buffer.from("not gzip")))).to.match(/^invalid_request/);
-      await rm(join(folder, "inside"), { recursive: true });
-      expect(await codeOf(unpack(good.subarray(0, good.length - 30)))).to.match(/^invalid_request/);
-      await rm(join(folder, "inside"), { recursive: true });
-      expect(await codeOf(unpack(good, { maxBytes: 10, maxEntries: 100 }))).to.match(/more than 10 bytes/);
-      await rm(join(folder, "inside"), { recursive: true });
-      expect(await codeOf(unpack(good, { maxBytes: 1000, maxEntries: 2 }))).to.match(/more than 2 entries/);
     });
   });
 });

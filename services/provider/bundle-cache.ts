@@ -1,13 +1,10 @@
-import { createHash, randomUUID } from "node:crypto";
-import { createWriteStream, existsSync, renameSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { existsSync, renameSync } from "node:fs";
 import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import type { ReadableStream as NodeReadableStream } from "node:stream/web";
-import { BuskerError } from "../../schemas/errors.ts";
 import type { ObjectStore } from "../bus/objects.ts";
-import { unpackBundle } from "./unpack-bundle.ts";
+import { assertStored, downloadBundle } from "./download-bundle.ts";
+import { unpackBundle } from "../runtime/unpack-bundle.ts";
 
 /** Bundles on this machine, unpacked and read-only, by the SHA-256 of their archive. */
 export interface BundleCache {
@@ -23,24 +20,6 @@ export interface BundleCache {
 
 const digestPattern = /^[0-9a-f]{64}$/;
 const draftEnding = ".part";
-
-const download = async (store: ObjectStore, digest: string, file: string): Promise<void> => {
-  const content = await store.get(digest);
-  const hash = createHash("sha256");
-  const measure = new Transform({
-    transform(chunk: Buffer, _encoding, next) {
-      hash.update(chunk);
-      next(null, chunk);
-    },
-  });
-  await pipeline(Readable.fromWeb(content as NodeReadableStream), measure, createWriteStream(file, { mode: 0o600 }));
-  const found = hash.digest("hex");
-  if (found !== digest)
-    throw new BuskerError(
-      "invalid_request",
-      `bundle ${digest} is damaged in the object store: its content has the hash ${found}`,
-    );
-};
 
 // Without write permission nobody but root can empty a folder.
 const removeTree = async (folder: string): Promise<void> => {
@@ -71,11 +50,12 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
   const pending = new Map<string, Promise<string>>();
 
   const unpack = async (digest: string): Promise<string> => {
+    await assertStored(store, digest);
     const folder = join(root, digest);
     const draft = join(root, `${randomUUID()}${draftEnding}`);
     await mkdir(draft, { mode: 0o700 });
     try {
-      await download(store, digest, `${draft}.tar.gz`);
+      await downloadBundle(store, digest, `${draft}.tar.gz`);
       await unpackBundle(`${draft}.tar.gz`, draft);
       await rename(draft, folder);
       await chmod(folder, 0o555);
@@ -96,13 +76,6 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
     renameSync(join(root, digest), aside);
     return aside;
   };
-  const assertStored = async (digest: string): Promise<void> => {
-    if ((await store.size(digest)) !== undefined) return;
-    throw new BuskerError(
-      "invalid_request",
-      `there is no bundle sha256:${digest} in the object store; upload it first`,
-    );
-  };
   return {
     find,
     hold: (digest) => {
@@ -113,9 +86,7 @@ export const openBundleCache = async (root: string, store: ObjectStore): Promise
     fetch: async (digest) => {
       const present = find(digest) ?? pending.get(digest);
       if (present !== undefined) return present;
-      const work = assertStored(digest)
-        .then(() => unpack(digest))
-        .finally(() => pending.delete(digest));
+      const work = unpack(digest).finally(() => pending.delete(digest));
       pending.set(digest, work);
       return work;
     },

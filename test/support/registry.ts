@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type Docker from "dockerode";
 import { eventually } from "./platform.ts";
 
-/** An image registry of one test file, on a free port of the loopback, which engines speak plain HTTP with. */
+/** An image registry of one test file, on a free port, which engines speak plain HTTP with. */
 export interface TestRegistry {
   /** Host and port, as an image reference begins. */
   readonly host: string;
@@ -24,8 +24,8 @@ export const registryUser = { username: "busker", password: "open sesame" } as c
 // bcrypt, the only hash that the registry knows; of the lowest cost, as nothing is protected by it.
 const htpasswd = `${registryUser.username}:$2y$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy\n`;
 
-const findPort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1");
+const findPort = async (address: string): Promise<number> => {
+  const server = createServer().listen(0, address);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   server.close();
@@ -33,22 +33,25 @@ const findPort = async (): Promise<number> => {
   return port;
 };
 
-const configOf = (folder: string, port: number, isGuarded: boolean): string =>
+const configOf = (folder: string, host: string, isGuarded: boolean): string =>
   JSON.stringify({
     version: "0.1",
     log: { accesslog: { disabled: false } },
     storage: { filesystem: { rootdirectory: join(folder, "store") } },
-    http: { addr: `127.0.0.1:${port}` },
+    http: { addr: host },
     ...(isGuarded ? { auth: { htpasswd: { realm: "test", path: join(folder, "htpasswd") } } } : {}),
   });
 
-/** Starts one; needs Debian's `docker-registry`. With `isGuarded` it lets `registryUser` in and nobody else. */
-export const startTestRegistry = async (isGuarded = false): Promise<TestRegistry> => {
+/**
+ * Starts one, on the loopback unless an address of this machine is given, whose engines must be told that it speaks plain
+ * HTTP; needs Debian's `docker-registry`. With `isGuarded` it lets `registryUser` in and nobody else.
+ */
+export const startTestRegistry = async (isGuarded = false, address = "127.0.0.1"): Promise<TestRegistry> => {
   const folder = await mkdtemp(join(tmpdir(), "busker-registry-"));
-  const port = await findPort();
+  const host = `${address}:${await findPort(address)}`;
   await writeFile(join(folder, "htpasswd"), htpasswd);
   // JSON is YAML.
-  await writeFile(join(folder, "config.yml"), configOf(folder, port, isGuarded));
+  await writeFile(join(folder, "config.yml"), configOf(folder, host, isGuarded));
   let log = "";
   let stop = async (): Promise<void> => {};
   const start = async (): Promise<void> => {
@@ -65,7 +68,7 @@ export const startTestRegistry = async (isGuarded = false): Promise<TestRegistry
     };
     await eventually("the registry answers", async () => {
       if (child.exitCode !== null) throw new Error(`docker-registry did not start:\n${log}`);
-      return fetch(`http://127.0.0.1:${port}/v2/`).then(
+      return fetch(`http://${host}/v2/`).then(
         () => true,
         () => undefined,
       );
@@ -73,7 +76,7 @@ export const startTestRegistry = async (isGuarded = false): Promise<TestRegistry
   };
   await start();
   return {
-    host: `127.0.0.1:${port}`,
+    host,
     start,
     stop: () => stop(),
     remove: async () => {

@@ -31,6 +31,8 @@ export interface TestSwarm {
   readonly hostAddress: string;
   /** Puts an image of the first node on the second one. */
   readonly shareImage: (name: string) => Promise<void>;
+  /** A third machine, with images of the first one, which joins; to be asked for once. */
+  readonly addNode: (images: readonly string[]) => Promise<SwarmNode>;
   /** Ends everything and leaves nothing: no process, namespace, bridge, rule, mount or file. */
   readonly stop: () => Promise<void>;
 }
@@ -71,15 +73,29 @@ const makeNamespace = async (net: Net, name: string, number: number): Promise<st
 const startScript = `
 mount --bind "$1/run" /run
 exec dockerd --data-root="$1/data" --exec-root=/run/docker --pidfile=/run/dockerd.pid \\
-  --host="unix://$1/engine.sock" --default-address-pool="base=172.31.0.0/16,size=24" --swarm-default-advertise-addr=eth0
+  --host="unix://$1/engine.sock" --default-address-pool="base=172.31.0.0/16,size=24" --swarm-default-advertise-addr=eth0 \\
+  --insecure-registry="$3"
 `;
 
-const startNodeEngine = async (name: string, folder: string, lines: string[]): Promise<ChildProcess> => {
+const startNodeEngine = async (
+  { name, folder, registries }: { readonly name: string; readonly folder: string; readonly registries: string },
+  lines: string[],
+): Promise<ChildProcess> => {
   await mkdir(join(folder, "run"), { recursive: true });
   const unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"];
   const child = spawn(
     "nsenter",
-    [`--net=/run/netns/${name}`, ...unshare, "sh", "-c", `hostname "$2"\n${startScript}`, "sh", folder, name],
+    [
+      `--net=/run/netns/${name}`,
+      ...unshare,
+      "sh",
+      "-c",
+      `hostname "$2"\n${startScript}`,
+      "sh",
+      folder,
+      name,
+      registries,
+    ],
     {
       stdio: ["ignore", "ignore", "pipe"],
       env: { PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`, HOME: folder },
@@ -128,16 +144,16 @@ const removeFolder = async (folder: string): Promise<void> => {
   await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 };
 
-const joinSwarm = async ([manager, worker]: TestSwarm["nodes"]): Promise<void> => {
-  const settings = (node: SwarmNode) => ({
-    ListenAddr: `${node.address}:2377`,
-    AdvertiseAddr: node.address,
-    DataPathAddr: node.address,
-  });
-  await manager.docker.swarmInit({ ...settings(manager), ForceNewCluster: false });
+const swarmSettings = ({ address }: SwarmNode) => ({
+  ListenAddr: `${address}:2377`,
+  AdvertiseAddr: address,
+  DataPathAddr: address,
+});
+
+const joinSwarm = async (manager: SwarmNode, worker: SwarmNode): Promise<void> => {
   const { JoinTokens } = (await manager.docker.swarmInspect()) as { JoinTokens: { Worker: string } };
   const remote = { RemoteAddrs: [`${manager.address}:2377`], JoinToken: JoinTokens.Worker };
-  await worker.docker.swarmJoin({ ...settings(worker), ...remote });
+  await worker.docker.swarmJoin({ ...swarmSettings(worker), ...remote });
 };
 
 /** Starts one; to be stopped in `after`. Needs root and Debian's `docker.io`, `iproute2` and `iptables`. */
@@ -157,7 +173,7 @@ export const startTestSwarm = async (): Promise<TestSwarm> => {
     const address = await makeNamespace(net, name, number);
     const own = join(folder, `node-${number}`);
     const lines: string[] = [];
-    const child = await startNodeEngine(name, own, lines);
+    const child = await startNodeEngine({ name, folder: own, registries: `${net.prefix}.0/24` }, lines);
     const kill = async (): Promise<void> => {
       await killNow(child);
       // Not gone before the last of its processes: some hold the namespace's network, some its files.
@@ -181,16 +197,28 @@ export const startTestSwarm = async (): Promise<TestSwarm> => {
     undo.push(() => ip("link", "del", net.bridge));
     await execute("iptables", ["-I", ...forwardRule(net)]);
     undo.push(() => execute("iptables", ["-D", ...forwardRule(net)]));
-    const nodes = [await openNode(net, 1), await openNode(net, 2)] as const;
-    await joinSwarm(nodes);
-    const shareImage = async (name: string): Promise<void> => {
+    const opening = [openNode(net, 1), openNode(net, 2)] as const;
+    // Both, before any is undone.
+    await Promise.allSettled(opening);
+    const nodes = await Promise.all(opening);
+    // Three of them missed, and a machine counts as down: 6 s instead of the usual 15.
+    const Spec = { Dispatcher: { HeartbeatPeriod: 2_000_000_000 } };
+    await nodes[0].docker.swarmInit({ ...swarmSettings(nodes[0]), ForceNewCluster: false, Spec });
+    await joinSwarm(...nodes);
+    const shareImage = async (name: string, { docker } = nodes[1]): Promise<void> => {
       const image = await nodes[0].docker.getImage(name).get();
-      const progress = await nodes[1].docker.loadImage(image);
+      const progress = await docker.loadImage(image);
       await new Promise<void>((done, fail) =>
-        nodes[1].docker.modem.followProgress(progress, (error) => (error ? fail(error) : done())),
+        docker.modem.followProgress(progress, (error) => (error ? fail(error) : done())),
       );
     };
-    return { nodes, hostAddress: `${net.prefix}.1`, shareImage, stop };
+    const addNode = async (images: readonly string[]): Promise<SwarmNode> => {
+      const node = await openNode(net, 3);
+      for (const image of images) await shareImage(image, node);
+      await joinSwarm(nodes[0], node);
+      return node;
+    };
+    return { nodes, hostAddress: `${net.prefix}.1`, shareImage, addNode, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -93,7 +93,8 @@ const ownFolders: readonly ArchivePart[] = [
   { kind: "folder", name: "var/tmp", mode: 0o1777 },
   { kind: "folder", name: "root", mode: 0o700 },
   { kind: "folder", name: "home/app", mode: 0o755, owner: appId },
-  { kind: "folder", name: "function", mode: 0o755 },
+  // A file system in memory takes the mode of the folder that it is mounted on (runc 1.1), and a bundle is unpacked there.
+  { kind: "folder", name: "function", mode: 0o1777 },
 ];
 
 const parentsOf = (name: string): readonly string[] => {

@@ -1,5 +1,13 @@
 import { baseImageAnnotation, pullPolicyAnnotation } from "../../../schemas/annotations.ts";
 import { bundleDigest, type FunctionSpec } from "../../../schemas/function.ts";
+import type { ImageConfig } from "./image.ts";
+
+/** Where a bundle is in its container, and where its function starts. */
+export const bundleFolder = "/function";
+
+/** The image's configuration as a function of it sees it: a bundle brings its own command and has a folder of its own. */
+export const functionImage = (config: ImageConfig, isBundle: boolean): ImageConfig =>
+  isBundle ? { ...config, Entrypoint: null, Cmd: null, WorkingDir: bundleFolder } : config;
 
 /** What bundles run in that name no image of their own. */
 export interface BaseImages {

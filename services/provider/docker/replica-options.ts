@@ -5,10 +5,8 @@ import type { ImageConfig } from "../container/image.ts";
 import { containerLabels } from "../container/labels.ts";
 import { secretsLabels } from "../container/replica-secrets.ts";
 import { containerResources, containerSecurity } from "../container/resources.ts";
+import { bundleFolder } from "../container/run-spec.ts";
 import { containerUser } from "../container/user.ts";
-
-/** Where a bundle is in its container, and where its function starts. */
-export const bundleFolder = "/function";
 
 /** What a container of a replica is made of. */
 export interface ReplicaContainer {
@@ -27,10 +25,6 @@ export interface ReplicaContainer {
   /** Processors of the engine's machine. */
   readonly cores: number;
 }
-
-/** The image's configuration as a function of it sees it: a bundle brings its own command and has a folder of its own. */
-export const functionImage = (config: ImageConfig, isBundle: boolean): ImageConfig =>
-  isBundle ? { ...config, Entrypoint: null, Cmd: null, WorkingDir: bundleFolder } : config;
 
 /** What the engine is asked for: the replica's id is the container's name. */
 export const replicaOptions = (replica: ReplicaContainer): ContainerCreateOptions => {

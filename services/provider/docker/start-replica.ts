@@ -8,13 +8,13 @@ import { engineReason, isLimitRefusal } from "../container/engine-error.ts";
 import type { Images } from "../container/images.ts";
 import type { HeldCredentials } from "../container/keep-credentials.ts";
 import type { ReplicaSecrets } from "../container/replica-secrets.ts";
-import { type BaseImages, toRunSpec } from "../container/run-spec.ts";
+import { type BaseImages, functionImage, toRunSpec } from "../container/run-spec.ts";
 import type { Volumes } from "../container/volumes.ts";
 import type { Credentials } from "../replica-credentials.ts";
 import type { NamespaceNetworks } from "./namespace-networks.ts";
 import type { ReadyNetworks } from "./ready-networks.ts";
 import type { ReplicaContainers } from "./replica-containers.ts";
-import { functionImage, type ReplicaContainer, replicaOptions } from "./replica-options.ts";
+import { type ReplicaContainer, replicaOptions } from "./replica-options.ts";
 
 /** What replicas are made of, and where. */
 export interface StarterOptions {

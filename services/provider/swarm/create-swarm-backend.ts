@@ -1,5 +1,8 @@
+import { join } from "node:path";
 import type Docker from "dockerode";
 import { replicaOrderSubject } from "../../../schemas/subjects.ts";
+import { stores } from "../../../schemas/topology.ts";
+import { openStore } from "../../bus/objects.ts";
 import { openReplicaSecretKey } from "../../bus/sealing-keys.ts";
 import { trustPaths } from "../../bus/trust-files.ts";
 import type { ServiceBackend } from "../backend.ts";
@@ -13,6 +16,7 @@ import { createReplicaSecrets } from "../container/replica-secrets.ts";
 import type { BackendParts } from "../create-backend.ts";
 import { connectEngine } from "../docker/connect-engine.ts";
 import { createCredentials } from "../replica-credentials.ts";
+import { openBundleArchives } from "./bundle-archives.ts";
 import type { HealthTimes } from "./service-spec.ts";
 import { openSwarmBackend } from "./swarm-backend.ts";
 
@@ -26,6 +30,7 @@ export type SwarmConfig = Pick<
   | "replicaNatsUrl"
   | "replicaCredentialsTtlMs"
   | "pidsLimit"
+  | "baseImage"
   | "imagePullPolicy"
   | "registryConfigFile"
 >;
@@ -61,6 +66,11 @@ export const createSwarmBackend = async (
     images,
     findCredentials: createRegistryAuth({ configFile: registryConfig, secrets: store }),
     secrets,
+    archives: await openBundleArchives(
+      join(config.dataFolder, "bundle-archives"),
+      await openStore(bus, stores.bundles),
+    ),
+    baseImage: config.baseImage,
     sendOrder,
     pidsLimit: config.pidsLimit,
     network: config.swarmNetwork,

@@ -24,6 +24,8 @@ export interface HeldNetwork {
 export interface NamespaceNetworks {
   /** A namespace's network, which is made when there is none. */
   readonly hold: (namespace: string) => Promise<HeldNetwork>;
+  /** Its network is not there any more, or is about to go: it is looked for anew. */
+  readonly forget: (namespace: string) => void;
   /** Removes those that none of these namespaces has and nobody holds. One that a task is still in stays for the next time. */
   readonly collect: (namespaces: ReadonlySet<string>) => Promise<void>;
 }
@@ -105,6 +107,7 @@ export const openNamespaceNetworks = (
         throw error;
       }
     },
+    forget: (namespace) => void known.delete(given ?? namespace),
     collect: async (namespaces) => {
       const label = [`${platformLabel}=${platform}`, namespaceLabel];
       for (const network of (await docker.listNetworks({ filters: { label } })) as readonly NetworkFacts[]) {

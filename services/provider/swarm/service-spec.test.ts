@@ -18,6 +18,7 @@ const place: ServicePlace = {
   bootstrap: { id: "secret1", name: "busker-enrol" },
   pidsLimit: 100,
   health: { intervalMs: 5000, startIntervalMs: 250 },
+  bundle: undefined,
 };
 const spec: FunctionSpec = { name: "fn", namespace: "ns", image: "app:1" };
 

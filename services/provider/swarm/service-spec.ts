@@ -4,13 +4,16 @@ import { functionTimeoutMs, type FunctionRecord, type FunctionSpec } from "../..
 import type { FunctionName } from "../../../schemas/names.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../../schemas/quantity.ts";
 import { taskVariable } from "../../../schemas/enrolment.ts";
+import type { BundleSize } from "../../runtime/unpack-bundle.ts";
 import { type ImageConfig, imageEnvironment } from "../container/image.ts";
 import { functionLabels } from "../container/labels.ts";
 import { volumeMount } from "../container/container-launch.ts";
 import { secretMounts, secretsLabels } from "../container/replica-secrets.ts";
 import { containerUser } from "../container/user.ts";
 import { mountPoint, watchdogCommand, type WatchdogFolder } from "../container/watchdog-folder.ts";
+import { bundleFolder } from "../container/run-spec.ts";
 import { watchdogFlags } from "../replica-launch.ts";
+import { roomForBundle } from "./service-bundle.ts";
 
 /** What a service is made with besides its function's wish. */
 export interface ServicePlace {
@@ -28,6 +31,8 @@ export interface ServicePlace {
   readonly bootstrap: { readonly id: string; readonly name: string };
   readonly pidsLimit: number;
   readonly health: HealthTimes;
+  /** Of a function's bundle; undefined for an image. */
+  readonly bundle: BundleSize | undefined;
 }
 
 /** How often an engine looks whether a replica serves, in milliseconds. */
@@ -77,12 +82,17 @@ const tmpfs = (Target: string, more: object) => ({
   TmpfsOptions: { Mode: 0o1777, ...more },
 });
 
-const mountsOf = (spec: FunctionSpec, { watchdogVolume }: ServicePlace) => [
+// Engines before API 1.46 do not know the option, and allow no program to be run from there.
+const allowPrograms = { Options: [["exec"]] };
+
+const mountsOf = (spec: FunctionSpec, { watchdogVolume, bundle }: ServicePlace) => [
   volumeMount(watchdogVolume, mountPoint),
+  // In memory and its container's alone: nobody could remove a volume from another machine. It is not set as the folder to
+  // start in, because an engine would make it first, and give the file system that folder's mode instead of ours (runc 1.1).
+  ...(bundle === undefined ? [] : [tmpfs(bundleFolder, { SizeBytes: roomForBundle(bundle), ...allowPrograms })]),
   ...secretMounts(spec),
   tmpfs(stateFolder, { SizeBytes: 64 * 1024 }),
-  // Engines before API 1.46 do not know the option, and allow no program to be run from there.
-  ...(spec.readOnlyRootFilesystem ? [tmpfs("/tmp", { Options: [["exec"]] })] : []),
+  ...(spec.readOnlyRootFilesystem ? [tmpfs("/tmp", allowPrograms)] : []),
 ];
 
 /** The loader checks a link that the watchdog makes once it serves: no other program is sure to be there. */

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import type Docker from "dockerode";
 import type { AuthConfig } from "dockerode";
 import type { Bootstrap } from "../../../schemas/enrolment.ts";
 import { BuskerError } from "../../../schemas/errors.ts";
-import { bundleScheme, type FunctionRecord } from "../../../schemas/function.ts";
+import { bundleDigest, type FunctionRecord, type FunctionSpec } from "../../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../../schemas/launch.ts";
 import type { Bus } from "../../bus/connection.ts";
 import { deriveFromSigner, enrolledKey, mintEnrolledUser, mintEnrolUser, type Signer } from "../../bus/mint.ts";
@@ -20,14 +21,18 @@ import { assertContainerLimits } from "../container/resources.ts";
 import { findServiceImage, pinServiceImage } from "./service-image.ts";
 import { openHeldCredentials, type SendOrder } from "../container/keep-credentials.ts";
 import { platformLabel } from "../container/platform-id.ts";
+import { functionImage } from "../container/run-spec.ts";
 import { makeWatchdogFolder, mountPoint } from "../container/watchdog-folder.ts";
 import type { Credentials } from "../replica-credentials.ts";
 import { createKeyedQueue } from "../keyed-queue.ts";
+import { answerForBundles } from "./bundle-answers.ts";
+import type { BundleArchives } from "./bundle-archives.ts";
 import { engineFault, swarmReason, unlessMissing } from "./engine-calls.ts";
 import { type Enrolments, openEnrolments } from "./enrolments.ts";
 import { watchSwarm } from "./follow-swarm.ts";
 import { openFunctionServices } from "./function-services.ts";
 import { openNamespaceNetworks } from "./namespace-network.ts";
+import { checkBundleFits, launchBundle, toServiceSpec } from "./service-bundle.ts";
 import { type HealthTimes, readyFile } from "./service-spec.ts";
 import { readTask, type SwarmNodeFacts, type SwarmTask } from "./task-view.ts";
 import { createTaskTeller } from "./tell-tasks.ts";
@@ -53,6 +58,9 @@ export interface SwarmBackendOptions {
   readonly images: Images;
   readonly findCredentials: RegistryAuth;
   readonly secrets: ReplicaSecrets;
+  readonly archives: BundleArchives;
+  /** The image that bundles run in; undefined when none is set. */
+  readonly baseImage: string | undefined;
   readonly sendOrder: SendOrder;
   readonly pidsLimit: number;
   /** An overlay network that all namespaces are to use. */
@@ -68,6 +76,8 @@ const usualHealth: HealthTimes = { intervalMs: 30_000, startIntervalMs: 250 };
 const olderHealth: HealthTimes = { intervalMs: 10_000, startIntervalMs: 10_000 };
 const startIntervalApi = 1.44;
 const leastApi = 1.41;
+const networkTries = 40;
+const networkPauseMs = 250;
 
 /** What the engine is; throws `unsupported` when it cannot run services. */
 const examine = async (docker: Docker) => {
@@ -88,6 +98,7 @@ const examine = async (docker: Docker) => {
     );
   return {
     architecture: info.Architecture ?? "",
+    api: Number(ApiVersion),
     health: Number(ApiVersion) < startIntervalApi ? olderHealth : usualHealth,
   };
 };
@@ -98,7 +109,7 @@ const examine = async (docker: Docker) => {
  */
 export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<ServiceBackend> => {
   const { docker, platform, signer, images, secrets, log, natsUrl } = options;
-  const { architecture, health } = await examine(docker);
+  const { architecture, health, api } = await examine(docker);
   const folder = await makeWatchdogFolder(join(options.dataFolder, "watchdog"), options.watchdogFile);
   const { watchdogImage: image } = options;
   const { login } = await options.findCredentials({ namespace: "" }, parseImageReference(image).registry);
@@ -114,6 +125,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
   };
   let listener: ServiceListener | undefined;
   let enrolments: Enrolments | undefined;
+  let stopBundles = (): void => {};
 
   const teller = createTaskTeller((news) => {
     if (news.kind === "replica") hold(news.replica);
@@ -148,6 +160,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
     const place = { folder, natsUrl, credentials, secrets: secrets.launchSecrets(start.id, start.spec) };
     return {
       ...buildContainerLaunch(start, image, place),
+      ...launchBundle(start.spec),
       // An engine tells a manager nothing of it.
       ...(start.spec.limits?.memory === undefined ? {} : { engineMemoryLimit: start.spec.limits.memory }),
       readyLink: { path: readyFile, target: `${mountPoint}/node` },
@@ -162,31 +175,48 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
     return readTask(task, new Map(nodes.map((node) => [node.ID, node])));
   };
 
+  const measureBundle = async (spec: FunctionSpec) => {
+    const digest = bundleDigest(spec.image);
+    return digest === undefined ? undefined : options.archives.measure(digest);
+  };
   const apply = async (record: FunctionRecord): Promise<void> => {
     const { spec } = record;
-    const [image] = await Promise.all([findServiceImage(options, spec, record.revision), watchdog.ready()]);
-    const network = await networks.hold(spec.namespace);
-    try {
+    const find = async () => findServiceImage(options, await toServiceSpec(spec, options.baseImage), record.revision);
+    const [image, bundle] = await Promise.all([find(), measureBundle(spec), watchdog.ready()]);
+    const config = functionImage(image.config, bundle !== undefined);
+    const applyIn = (networkId: string): Promise<void> => {
       const place = {
         platform,
         image: image.reference,
-        config: image.config,
+        config,
+        bundle,
         folder,
         watchdogVolume: watchdog.volume,
         architecture,
-        networkId: network.id,
+        networkId,
         pidsLimit: options.pidsLimit,
         health: options.health ?? health,
       };
-      await services.apply({
+      return services.apply({
         record,
         place,
         natsUrl,
         auth: image.auth,
-        makeBootstrap: () => makeBootstrap(record, image.config),
+        makeBootstrap: () => makeBootstrap(record, config),
       });
-    } finally {
-      network.release();
+    };
+    for (let tries = 1; ; tries += 1) {
+      const network = await networks.hold(spec.namespace);
+      try {
+        return await applyIn(network.id);
+      } catch (error) {
+        if (tries === networkTries || !/network \S+ not found/.test(swarmReason(error))) throw error;
+      } finally {
+        network.release();
+      }
+      // An engine tells of a network that its manager has removed for as long as a container of its own is leaving it.
+      networks.forget(spec.namespace);
+      await pause(networkPauseMs);
     }
   };
 
@@ -206,16 +236,14 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
 
   return {
     prepare: async (spec, tell) => {
-      if (spec.image.startsWith(bundleScheme))
-        throw new BuskerError(
-          "unsupported",
-          `image must be an image reference, because the swarm backend runs no bundles in this version; got ${JSON.stringify(spec.image)}`,
-        );
       assertContainerLimits(spec);
+      const run = await toServiceSpec(spec, options.baseImage);
+      const bundle = await measureBundle(spec);
+      if (bundle) checkBundleFits(spec, bundle);
       await watchdog.ready();
-      return (await images.ensure(spec, tell)).release;
+      return (await images.ensure(run, tell)).release;
     },
-    listUnenforced: listUnenforcedInSwarm,
+    listUnenforced: (spec) => listUnenforcedInSwarm(spec, api),
     renewSecret: secrets.renew,
     apply: (record) => change(record.spec, "the engine refuses the service", () => apply(record)),
     scale: (name, replicas) => change(name, "the engine refuses the count", () => services.scale(name, replicas)),
@@ -224,6 +252,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
       listener = given;
       const { holdBackMs, isServing } = given;
       enrolments = openEnrolments({ bus: options.bus, ticketKey, findTask, holdBackMs, isServing, makeLaunch, log });
+      stopBundles = answerForBundles({ bus: options.bus, ticketKey, archives: options.archives, log });
       const snapshot = await watch.look();
       await Promise.all(snapshot.services.map((service) => pinServiceImage(docker, images, service)));
       for (const { id, namespace, secrets: names } of snapshot.tasks) {
@@ -239,12 +268,14 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
         log.warn("could not remove what no service uses", { error: swarmReason(error) });
       });
       images.collect(inUse);
-      await networks.collect(new Set(inUse.map(({ namespace }) => namespace)));
+      await options.archives.collect(new Set(inUse.flatMap((spec) => bundleDigest(spec.image) ?? [])));
+      await networks.collect(new Set([...inUse, ...teller.all()].map(({ namespace }) => namespace)));
     },
     close: () => {
       watch.close();
       held.close();
       enrolments?.close();
+      stopBundles();
     },
   };
 };

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { chmod, lstat, readdir, realpath } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { list, type ReadEntry, x as extract } from "tar";
@@ -8,6 +9,13 @@ import { refuseEntry } from "./archive-entry.ts";
 export interface BundleLimits {
   readonly maxBytes: number;
   readonly maxEntries: number;
+}
+
+/** What is in a bundle. */
+export interface BundleSize {
+  /** Of all files together. */
+  readonly bytes: number;
+  readonly entries: number;
 }
 
 const defaultLimits: BundleLimits = { maxBytes: 2 * 1024 ** 3, maxEntries: 200_000 };
@@ -33,6 +41,7 @@ const createGuard = (limits: BundleLimits) => {
       fault ??= check(entry);
     },
     fault: () => fault,
+    size: (): BundleSize => ({ bytes, entries }),
   };
 };
 
@@ -40,14 +49,15 @@ const asRefusal = (cause: unknown): never => {
   throw refusal(cause instanceof Error ? cause.message : String(cause), cause);
 };
 
-// The whole archive before anything of it is written: a reader that stops half-way still has writes under way.
-const assertSound = async (archive: string, limits: BundleLimits): Promise<void> => {
+/** Reads a .tar.gz without writing anything, and gives what is in it. Throws as `unpackBundle` does but for links. */
+export const measureBundle = async (archive: string, limits = defaultLimits): Promise<BundleSize> => {
   const guard = createGuard(limits);
   await list({ file: archive, strict: true, onReadEntry: guard.see }).catch((cause: unknown) =>
     asRefusal(guard.fault() ?? cause),
   );
   const fault = guard.fault();
   if (fault !== undefined) throw refusal(fault);
+  return guard.size();
 };
 
 const writableBits = 0o222;
@@ -77,7 +87,46 @@ const sealFolder = async (root: string, folder = root): Promise<void> => {
  * link that reaches outside, anything but files, folders and links, and a content beyond the limits.
  */
 export const unpackBundle = async (archive: string, folder: string, limits = defaultLimits): Promise<void> => {
-  await assertSound(archive, limits);
+  // All of it before anything is written: a reader that stops half-way still has writes under way.
+  await measureBundle(archive, limits);
   await extract({ file: archive, cwd: folder, strict: true, preserveOwner: false }).catch(asRefusal);
+  await sealFolder(await realpath(folder));
+};
+
+/**
+ * Unpacks a .tar.gz while it comes, into an empty folder, read-only. Throws as `unpackBundle` does, and what the content
+ * throws; then the folder holds a part of it, for the caller to throw away.
+ */
+export const unpackBundleStream = async (
+  content: AsyncIterable<Uint8Array>,
+  folder: string,
+  limits = defaultLimits,
+): Promise<void> => {
+  const guard = createGuard(limits);
+  const unpacking = extract({
+    cwd: folder,
+    strict: true,
+    preserveOwner: false,
+    filter: (_path, entry) => {
+      guard.see(entry as ReadEntry);
+      return guard.fault() === undefined;
+    },
+  });
+  const closed = new Promise<void>((resolve, reject) => {
+    unpacking.on("close", resolve);
+    unpacking.on("error", reject);
+  });
+  // Heard below, when all has been written.
+  closed.catch(() => undefined);
+  for await (const chunk of content) {
+    const isFull = !unpacking.write(Buffer.from(chunk));
+    const fault = guard.fault();
+    if (fault !== undefined) throw refusal(fault);
+    if (isFull) await Promise.race([once(unpacking, "drain"), closed.catch(asRefusal)]);
+  }
+  unpacking.end();
+  await closed.catch((cause: unknown) => asRefusal(guard.fault() ?? cause));
+  const fault = guard.fault();
+  if (fault !== undefined) throw refusal(fault);
   await sealFolder(await realpath(folder));
 };
