@@ -95,7 +95,8 @@ describe("images of our own", function () {
         async () => (await inspect("gateway")).State.Health?.Status === "healthy" || undefined,
         60_000,
       ).catch(async (error: unknown) => {
-        throw new Error(`${String(error)}\n${await logs()}`);
+        const { Health } = (await inspect("gateway")).State;
+        throw new Error(`${String(error)}\n${JSON.stringify(Health)}\n${await logs()}`);
       });
     });
 

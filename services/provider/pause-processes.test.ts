@@ -20,6 +20,10 @@ describe("pauseProcesses()", function () {
     return child.pid;
   };
 
+  // A process that runs on another core learns of its signal a moment later.
+  const untilStopped = (pids: readonly number[]): Promise<true> =>
+    eventually("all to be stopped", () => (pids.every((pid) => stateOf(pid) === "T") ? true : undefined), 2000);
+
   afterEach(() => {
     for (const pid of findByEnvironment(line)) signalProcess(pid, "SIGKILL");
   });
@@ -30,7 +34,7 @@ describe("pauseProcesses()", function () {
       await eventually("its first children", () => (findByEnvironment(line).length > 1 ? true : undefined));
       const stopped = pauseProcesses(pidOf(root), line);
       const left = findByEnvironment(line);
-      expect(left.map(stateOf).filter((state) => state !== "T")).to.deep.equal([]);
+      await untilStopped(left);
       const before = left.map(ticksOf);
       continueProcesses(stopped);
       await eventually("it to go on", () =>
@@ -53,7 +57,7 @@ describe("pauseProcesses()", function () {
     const stopped = pauseProcesses(pidOf(root), line);
     continueProcesses(stopped.map((identity) => ({ ...identity, startTime: "1" })));
     killProcesses(stopped.map((identity) => ({ ...identity, startTime: "1" })));
-    expect(stateOf(pidOf(root))).to.equal("T");
+    await untilStopped([pidOf(root)]);
     const exited = once(root, "exit");
     killProcesses(stopped);
     await exited;
