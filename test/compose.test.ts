@@ -90,13 +90,13 @@ describe("images of our own", function () {
         BUSKER_DOCKER_SOCKET: engine.socket,
       };
       await compose("up", "-d");
+      // Not by the engine's own look: an engine in a chroot, as of a test's machine, cannot execute anything in a container.
       await eventually(
-        "the gateway is healthy",
-        async () => (await inspect("gateway")).State.Health?.Status === "healthy" || undefined,
+        "the gateway answers",
+        async () => ((await fetch(`${url}/healthz`).catch(() => undefined))?.ok === true ? true : undefined),
         60_000,
       ).catch(async (error: unknown) => {
-        const { Health } = (await inspect("gateway")).State;
-        throw new Error(`${String(error)}\n${JSON.stringify(Health)}\n${await logs()}`);
+        throw new Error(`${String(error)}\n${await logs()}`);
       });
     });
 
