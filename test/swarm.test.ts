@@ -14,6 +14,7 @@ import { textOf, untilValue } from "../services/provider/fixtures/test-provider.
 import type { Provider } from "../services/provider/provider.ts";
 import { createService, updateService } from "../services/provider/swarm/engine-calls.ts";
 import { openNamespaceNetworks } from "../services/provider/swarm/namespace-network.ts";
+import { canExecute } from "./support/can-execute.ts";
 import { makeImage } from "./support/images.ts";
 import { pushImage, registryUser, startTestRegistry } from "./support/registry.ts";
 import { eventually } from "./support/platform.ts";
@@ -56,10 +57,12 @@ describe("functions on Docker Swarm", function () {
   let rig: SwarmRig;
   let provider: Provider;
   let image: string;
+  let executes: boolean;
 
   before(async () => {
     rig = await startSwarmRig({ baseImage: "answer:1" });
     image = await rig.addImage(answerImage);
+    executes = await canExecute(rig.docker, image);
     provider = await rig.platform.openProvider({ backend: rig.backend });
   });
   after(async () => {
@@ -147,7 +150,9 @@ describe("functions on Docker Swarm", function () {
     await remove("limited");
   });
 
-  it("loses no call in an update of several replicas, one machine after the other", async () => {
+  it("loses no call in an update of several replicas, one machine after the other", async function () {
+    // An update goes on when a replica's health has been looked at.
+    if (!executes) this.skip();
     await deployWell("rolling", "echo", { envVars: { GREETING: "1 ", max_inflight: "8" } });
     await scale("rolling", 3);
     await untilReady("rolling", 3);
