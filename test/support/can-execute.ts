@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { finished } from "node:stream/promises";
 import type Docker from "dockerode";
 
@@ -7,14 +8,20 @@ import type Docker from "dockerode";
  * mount namespace to the file system of the machine around.
  */
 export const canExecute = async (docker: Docker, image: string): Promise<boolean> => {
-  const container = await docker.createContainer({ Image: image, Entrypoint: ["sh", "-c", "sleep 60"], Cmd: [] });
+  // What is executed in the wrong place finds a shell there too, and another name.
+  const name = `probe-${randomUUID()}`;
+  const Entrypoint = ["sh", "-c", "sleep 60"];
+  const container = await docker.createContainer({ Image: image, Hostname: name, Entrypoint, Cmd: [] });
   try {
     await container.start();
-    const run = await container.exec({ Cmd: ["sh", "-c", "exit 7"], AttachStdout: true });
+    const run = await container.exec({
+      Cmd: ["sh", "-c", `test "$(cat /etc/hostname)" = ${name}`],
+      AttachStdout: true,
+    });
     const output = await run.start({});
     output.resume();
     await finished(output).catch(() => undefined);
-    return (await run.inspect()).ExitCode === 7;
+    return (await run.inspect()).ExitCode === 0;
   } catch {
     return false;
   } finally {
