@@ -107,7 +107,10 @@ describe("images of our own", function () {
       // Not by the engine's own look: an engine in a chroot, as of a test's machine, cannot execute anything in a container.
       await eventually(
         "the gateway answers",
-        async () => ((await fetch(`${url}/healthz`).catch(() => undefined))?.ok === true ? true : undefined),
+        async () =>
+          (await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(2000) }).catch(() => undefined))?.ok === true
+            ? true
+            : undefined,
         60_000,
       ).catch(async (error: unknown) => {
         throw new Error(`${String(error)}\n${await logs()}`);
