@@ -1,4 +1,4 @@
-import { type FunctionSpec, resumeAnnotation } from "./function.ts";
+import { type FunctionSpec, parseDurationMs, resumeAnnotation } from "./function.ts";
 
 /** Whom a container's processes run as: `image`, `uid` or `uid:gid`. */
 export const userAnnotation = "com.busker.user";
@@ -15,6 +15,18 @@ export const registrySecretAnnotation = "com.busker.registry-secret";
 /** What becomes of replicas when none is wished for: `stop` or `freeze`. */
 export const zeroAnnotation = "com.busker.zero";
 
+/** How long the record of a durable call is kept after its end, as a duration. */
+export const resultTtlAnnotation = "com.busker.result.ttl";
+
+/** What of synchronous calls is recorded: `calls` or `bodies`. */
+export const recordAnnotation = "com.busker.record";
+
+/** Whom the outcome of a durable call is told that succeeded: a function, `nats:SUBJECT` or a URL. */
+export const onSuccessAnnotation = "com.busker.on-success";
+
+/** Whom the outcome of a durable call is told that ended dead. */
+export const onFailureAnnotation = "com.busker.on-failure";
+
 /** What the names of our own annotations begin with. */
 export const annotationPrefix = "com.busker.";
 
@@ -26,8 +38,23 @@ export const knownAnnotations: readonly string[] = [
   pullPolicyAnnotation,
   registrySecretAnnotation,
   zeroAnnotation,
+  resultTtlAnnotation,
+  recordAnnotation,
+  onSuccessAnnotation,
+  onFailureAnnotation,
 ];
 
 /** Whether replicas of a function at zero are kept frozen, to be thawed for the next call. */
 export const freezesAtZero = (spec: Pick<FunctionSpec, "annotations">): boolean =>
   spec.annotations?.[zeroAnnotation] === "freeze";
+
+/** How long a record is kept where the function says nothing, in milliseconds. */
+export const defaultResultTtlMs = 24 * 3600_000;
+
+/** How long the record of a function's durable call is kept after its end, in milliseconds. */
+export const resultTtlMs = (spec: Pick<FunctionSpec, "annotations">): number =>
+  parseDurationMs(spec.annotations?.[resultTtlAnnotation] ?? "") ?? defaultResultTtlMs;
+
+/** Whether synchronous calls of a function are recorded with their bodies. */
+export const recordsBodies = (spec: Pick<FunctionSpec, "annotations">): boolean =>
+  spec.annotations?.[recordAnnotation] === "bodies";

@@ -73,6 +73,7 @@ describe("asyncapi.yaml", () => {
     const helpers = [
       "parseReplicaSubject",
       "parseFunctionSubject",
+      "parseQueueSubject",
       "isReplySubject",
       "isAnswerSubject",
       "platformAnyFilter",
@@ -113,9 +114,10 @@ describe("asyncapi.yaml", () => {
       expect(addresses).to.include(`busker.secret.${verb}.{namespace}`);
     for (const state of subjects.replicaStates)
       expect(addresses).to.include(`busker.replica.${state}.{namespace}.{function}.{replica}`);
-    expect(document.channels["call"]?.parameters["state"]?.enum).to.deep.equal(
-      subjects.callStates.filter((state) => state !== "done"),
-    );
+    for (const state of subjects.callStates)
+      expect(addresses).to.include(`busker.call.${state}.{namespace}.{function}`);
+    for (const priority of subjects.priorities)
+      expect(addresses).to.include(`busker.queue.{namespace}.{function}.${priority}`);
   });
 
   it("has every stream, bucket and store as topology.ts has them", () => {
@@ -145,11 +147,12 @@ describe("asyncapi.yaml", () => {
   });
 
   it("has every header of the invocation's wire protocol, every head and every code of the catalogue", () => {
-    const { InvocationHeaders, ReplyHeaders, KeptFrameHeaders } = document.components.schemas;
+    const { InvocationHeaders, ReplyHeaders, KeptFrameHeaders, RecordHeaders } = document.components.schemas;
     const properties = {
       ...(InvocationHeaders?.["properties"] as object),
       ...(ReplyHeaders?.["properties"] as object),
       ...(KeptFrameHeaders?.["properties"] as object),
+      ...(RecordHeaders?.["properties"] as object),
     };
     expect(properties).to.include.keys(...Object.values(wireHeaders));
     expect(document.components.schemas).to.include.keys(...Object.keys(wireSchemas));

@@ -30,7 +30,7 @@ const spec = {
     constraints: ["node.labels.disk==ssd"],
     secrets: ["api-key"],
     labels: { "com.openfaas.scale.min": "1" },
-    annotations: { "io.busker.record": "bodies" },
+    annotations: { "com.busker.record": "bodies" },
     limits: { memory: "128Mi", cpu: "500m", "nvidia.com/gpu": "1", "amd.com/gpu": "1", "intel.com/gpu": "1" },
     requests: { memory: "64Mi", cpu: "0.1", "nvidia.com/gpu": "1", "amd.com/gpu": "1", "intel.com/gpu": "1" },
     readOnlyRootFilesystem: true,
@@ -68,6 +68,18 @@ const finished = {
   replica: "resize-1",
   calls: [{ id: wish, status: 200, startedMs: 1_769_860_800_123, durationMs: 12.5 }],
 };
+const bareChange = { id: wish, atMs: 1_769_860_800_123, attempts: 1 };
+const callChanges = {
+  full: {
+    ...bareChange,
+    status: 503,
+    error: { code: "replica_lost", message: "replica resize-1 went away: exit code 1" },
+    waitedMs: 1.5,
+    durationMs: 12.5,
+    nextMs: 1_769_860_810_123,
+  },
+  bare: bareChange,
+} as const;
 
 /** Examples of each type's data; a test holds the JSON Schemas against them. */
 export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> } = {
@@ -98,5 +110,12 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   "io.busker.demand": { full: { waiting: 1 }, bare: { waiting: 1 } },
   "io.busker.metric": { full: { ...sample, finished: { "200": 11, "500": 1 } }, bare: { ...sample, finished: {} } },
   "io.busker.log": { full: { lines: [{ ...line, callId: wish }] }, bare: { lines: [line] } },
+  "io.busker.call.queued": callChanges,
+  "io.busker.call.started": callChanges,
+  "io.busker.call.retrying": callChanges,
+  "io.busker.call.succeeded": callChanges,
+  "io.busker.call.dead": callChanges,
+  "io.busker.call.cancelled": callChanges,
+  "io.busker.cancel": { full: { id: wish }, bare: { id: wish } },
   "io.busker.call.done": { full: finished, bare: finished },
 };

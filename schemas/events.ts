@@ -1,3 +1,4 @@
+import type { CallError } from "./call.ts";
 import type { BundleRequest, EnrolRequest } from "./enrolment.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { FunctionSpec } from "./function.ts";
@@ -6,7 +7,7 @@ import { amount, type JsonSchema, listOf, mapOf, object, string, time, whole } f
 import type { SealedBox } from "./secret.ts";
 import { sealedBoxSchema } from "./secret-schema.ts";
 import {
-  callStates,
+  type DurableCallState,
   outcomeVerbs,
   replicaStates,
   type SecretOutcomeVerb,
@@ -130,6 +131,30 @@ export interface FinishedCalls {
   readonly calls: readonly FinishedCall[];
 }
 
+/** Data of every `busker.call.…` event of a durable call. */
+export interface CallChange {
+  readonly id: string;
+  /** Milliseconds since the epoch. */
+  readonly atMs: number;
+  /** Attempts begun by then. */
+  readonly attempts: number;
+  /** HTTP status of the attempt that ended. */
+  readonly status?: number;
+  /** Why it failed, where no status says so. */
+  readonly error?: CallError;
+  /** Of `started`: how long it was queued, from when it was due, in milliseconds. */
+  readonly waitedMs?: number;
+  /** How long the attempt that ended took, in milliseconds. */
+  readonly durationMs?: number;
+  /** Of `retrying`, and of `queued` for later: when the next attempt is due, milliseconds since the epoch. */
+  readonly nextMs?: number;
+}
+
+/** Data of `cancel`. */
+export interface Cancellation {
+  readonly id: string;
+}
+
 /** What each type of event carries as its data. */
 export interface EventData {
   "io.busker.function.deploy": DeployWish;
@@ -159,7 +184,14 @@ export interface EventData {
   "io.busker.demand": Demand;
   "io.busker.metric": MetricSample;
   "io.busker.log": LogLines;
+  "io.busker.call.queued": CallChange;
+  "io.busker.call.started": CallChange;
+  "io.busker.call.retrying": CallChange;
+  "io.busker.call.succeeded": CallChange;
+  "io.busker.call.dead": CallChange;
+  "io.busker.call.cancelled": CallChange;
   "io.busker.call.done": FinishedCalls;
+  "io.busker.cancel": Cancellation;
 }
 
 /** A type of event whose data is JSON of a known shape. Invocations and replies carry whatever the caller sends. */
@@ -170,6 +202,9 @@ export const invokeType = "io.busker.invoke";
 
 /** The CloudEvents type of the reply to an invocation. */
 export const replyType = "io.busker.reply";
+
+/** The CloudEvents type of a call's record. */
+export const callRecordType = "io.busker.call.record";
 
 const outcome = object({
   wish: string({ description: "ce-id of the wish" }),
@@ -194,6 +229,24 @@ const replica = object(
   {
     reason: string({ description: "Why it exited, where it did not do so on a wish" }),
     order: whole("Of frozen: the number of the order that it followed"),
+  },
+);
+
+const callChange = object(
+  {
+    id: string({ description: "The call id" }),
+    atMs: amount("Milliseconds since the epoch"),
+    attempts: whole("Attempts begun by then"),
+  },
+  {
+    status: whole("HTTP status of the attempt that ended", 100),
+    error: object({
+      code: string({ description: "A code of the error catalogue" }),
+      message: string({ description: "Why it failed" }),
+    }),
+    waitedMs: amount("Of started: how long it was queued, from when it was due, in milliseconds"),
+    durationMs: amount("How long the attempt that ended took, in milliseconds"),
+    nextMs: amount("When the next attempt is due, milliseconds since the epoch"),
   },
 );
 
@@ -258,6 +311,13 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
       ),
     ),
   }),
+  "io.busker.call.queued": callChange,
+  "io.busker.call.started": callChange,
+  "io.busker.call.retrying": callChange,
+  "io.busker.call.succeeded": callChange,
+  "io.busker.call.dead": callChange,
+  "io.busker.call.cancelled": callChange,
+  "io.busker.cancel": object({ id: string({ description: "The call id" }) }),
   "io.busker.call.done": object({
     replica: string(),
     calls: listOf(
@@ -284,5 +344,5 @@ export const secretEventType = <V extends SecretRequestVerb | SecretOutcomeVerb>
 export const replicaEventType = <S extends (typeof replicaStates)[number]>(state: S): `io.busker.replica.${S}` =>
   `io.busker.replica.${state}`;
 
-/** States of `busker.call.…` that a later version fills with durable calls. */
-export const durableCallStates = callStates.filter((state) => state !== "done");
+/** The event type of a durable call's state. */
+export const callEventType = <S extends DurableCallState>(state: S): `io.busker.call.${S}` => `io.busker.call.${state}`;

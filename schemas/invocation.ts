@@ -33,6 +33,14 @@ export const wireHeaders = {
   keep: "Busker-Keep",
   /** In a replica's first frame, and in the HTTP response: the id under which the answer is kept; it has no data here. */
   stream: "Busker-Stream",
+  /** Of an accepted durable invocation: what is known of it besides the request, as JSON. */
+  durable: "Busker-Durable",
+  /** Of a call's record: its state, so that a reader of headers alone knows it. */
+  state: "Busker-State",
+  /** Of a call's record: `<bytes of JSON> <bytes of request body> <bytes of response body>`, which the payload holds in turn. */
+  layout: "Busker-Layout",
+  /** Of an outcome to be told: an `OutcomeTarget` as JSON. */
+  target: "Busker-Target",
   /** In the head of a kept answer: the replica that it comes from. */
   replica: "Busker-Replica",
 } as const;

@@ -56,25 +56,32 @@ const cases: readonly Case[] = [
     gives: `busker.call.${state}.openfaas-fn.fn`,
     foundBy: [
       subjects.callAnyFilter,
+      subjects.callFilter(ns, "fn"),
       ...(state === "done"
         ? [subjects.callDoneFilter]
         : subjects.callStateFilters.filter((each) => each.includes(`.${state}.`))),
     ],
   })),
+  ...subjects.priorities.map((priority) => ({
+    name: "queueSubject" as const,
+    call: (namespace: string, name: string) => subjects.queueSubject(namespace, name, priority),
+    args: [ns, "fn"],
+    gives: `busker.queue.openfaas-fn.fn.${priority}`,
+    foundBy: [subjects.queueFilter(ns, "fn"), subjects.queueAnyFilter],
+  })),
   {
-    name: "resultSubject",
-    call: subjects.resultSubject,
-    args: ["call-1"],
-    tokens: [0],
-    gives: "busker.result.call-1",
-    foundBy: [subjects.resultAnyFilter],
+    name: "outcomeSubject",
+    call: subjects.outcomeSubject,
+    args: [ns, "fn"],
+    gives: "busker.outcome.openfaas-fn.fn",
+    foundBy: [subjects.outcomeAnyFilter],
   },
   {
-    name: "deadSubject",
-    call: subjects.deadSubject,
+    name: "cancelSubject",
+    call: subjects.cancelSubject,
     args: [ns, "fn"],
-    gives: "busker.dead.openfaas-fn.fn",
-    foundBy: [subjects.deadAnyFilter],
+    gives: "busker.cancel.openfaas-fn.fn",
+    foundBy: [subjects.cancelAnyFilter],
   },
   ...[...subjects.wishVerbs, ...subjects.outcomeVerbs].map((verb) => ({
     name: "functionSubject" as const,
@@ -178,6 +185,8 @@ const cases: readonly Case[] = [
     tokens: [0],
     gives: "busker.replica-order.r-1",
   },
+  { name: "callFilter", call: subjects.callFilter, args: [ns, "fn"], gives: "busker.call.*.openfaas-fn.fn" },
+  { name: "queueFilter", call: subjects.queueFilter, args: [ns, "fn"], gives: "busker.queue.openfaas-fn.fn.*" },
   { name: "invokeFilter", call: subjects.invokeFilter, args: [ns, "fn"], gives: "busker.invoke.openfaas-fn.fn.>" },
   {
     name: "replicaOwnFilter",
@@ -207,6 +216,37 @@ const cases: readonly Case[] = [
     gives: "busker.secret.created.*",
   },
 ];
+
+/** Those whose last argument is a call id, which may be any text. */
+const callIdCases: readonly { readonly name: string; readonly call: (id: string) => string; readonly gives: string }[] =
+  [
+    { name: "resultSubject", call: subjects.resultSubject, gives: "busker.result.ID" },
+    { name: "partsSubject", call: (id) => subjects.partsSubject(id, 2), gives: "busker.part.ID.2" },
+    {
+      name: "recordedSubject",
+      call: (id) => subjects.recordedSubject(ns, "fn", id),
+      gives: "busker.recorded.openfaas-fn.fn.ID",
+    },
+    {
+      name: "recordedFilter",
+      call: () => subjects.recordedFilter(ns, "fn"),
+      gives: "busker.recorded.openfaas-fn.fn.*",
+    },
+    { name: "recordedCallFilter", call: subjects.recordedCallFilter, gives: "busker.recorded.*.*.ID" },
+    { name: "deadSubject", call: (id) => subjects.deadSubject(ns, "fn", id), gives: "busker.dead.openfaas-fn.fn.ID" },
+    { name: "deadFilter", call: () => subjects.deadFilter(ns, "fn"), gives: "busker.dead.openfaas-fn.fn.*" },
+    { name: "deadCallFilter", call: subjects.deadCallFilter, gives: "busker.dead.*.*.ID" },
+  ];
+
+/** Call ids, and what they are as one token of a subject. */
+const callIds = [
+  ["0d9c6c2e-5f0e-4b7c", "0d9c6c2e-5f0e-4b7c"],
+  ["urn:uuid:1", "urn=3auuid=3a1"],
+  ["a.b > *", "a=2eb=20=3e=20=2a"],
+  ["a=2eb", "a=3d2eb"],
+  ["é\r\n", "=c3=a9=0d=0a"],
+  ["\ud800", "=ef=bf=bd"],
+] as const;
 
 const replyCases: readonly Case[] = [
   {
@@ -274,13 +314,36 @@ const notTokens = [...hostile, "a".repeat(129)];
 const isChecked = (each: Case): boolean =>
   each.args.length > 0 && !(each.name === "logFilter" && each.args.length === 2);
 
+describe("callToken()", () => {
+  for (const [id, token] of callIds)
+    it(`makes ${JSON.stringify(id)} the one token ${token}, because ids come from anybody`, () => {
+      for (const { call, gives, name } of callIdCases) {
+        const subject = call(id);
+        expect(subject, name).to.equal(gives.replace("ID", token));
+        expect(subject.split(".").length, name).to.equal(gives.split(".").length);
+      }
+    });
+
+  for (const id of ["", "a".repeat(129)])
+    it(`refuses an id of ${id.length} characters`, () =>
+      expect(() => subjects.callToken(id))
+        .to.throw(/1 to 128 characters/)
+        .with.property("code", "invalid_request"));
+});
+
 describe("subjects", () => {
   it("have every subject function of the module in these tables, so that a new one cannot be forgotten", () => {
-    const inTables = new Set<string>(all.map(({ name }) => name));
+    const inTables = new Set<string>([...all, ...callIdCases].map(({ name }) => name));
     const functions = Object.entries(subjects).filter(
       ([name, value]) => typeof value === "function" && /(Subject|Filter|Prefix)$/.test(name),
     );
-    const others = ["parseReplicaSubject", "parseFunctionSubject", "isReplySubject", "isAnswerSubject"];
+    const others = [
+      "parseReplicaSubject",
+      "parseQueueSubject",
+      "parseFunctionSubject",
+      "isReplySubject",
+      "isAnswerSubject",
+    ];
     expect(
       functions.map(([name]) => name).filter((name) => !inTables.has(name) && !others.includes(name)),
     ).to.deep.equal([]);

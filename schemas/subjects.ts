@@ -1,3 +1,4 @@
+import { BuskerError } from "./errors.ts";
 import { checkName, checkToken } from "./names.ts";
 
 /*
@@ -37,15 +38,44 @@ export const invokeFilter = (namespace: string, name: string): string => `${invo
 /** Every invocation of every function: what the invoke-only credentials may publish to. */
 export const invokeAnyFilter = `${prefix}.invoke.>`;
 
-/** One durable invocation, kept by stream INVOCATIONS. */
+/** One durable invocation from anybody, kept by stream DOOR until a queue-worker has taken it in. */
 export const asyncSubject = (namespace: string, name: string): string => ofFunction("async", namespace, name);
 
-/** Every durable invocation. */
+/** Every durable invocation from anybody. */
 export const asyncAnyFilter = `${prefix}.async.*.*`;
 
-/** States of a durable invocation, and `done`: a batch of finished synchronous ones. */
-export const callStates = ["started", "retrying", "succeeded", "failed", "dead", "cancelled", "done"] as const;
+/** How urgent a durable invocation is among those of its function. */
+export const priorities = ["high", "normal", "low"] as const;
+export type Priority = (typeof priorities)[number];
+
+/** One durable invocation that was accepted, kept by stream INVOCATIONS until it is over. */
+export const queueSubject = (namespace: string, name: string, priority: Priority): string =>
+  `${ofFunction("queue", namespace, name)}.${priority}`;
+
+/** Every durable invocation of one function that is not over. */
+export const queueFilter = (namespace: string, name: string): string => `${ofFunction("queue", namespace, name)}.*`;
+
+/** Every durable invocation that is not over. */
+export const queueAnyFilter = `${prefix}.queue.*.*.*`;
+
+/** The parts of a queue subject; undefined when it is none. */
+export const parseQueueSubject = (
+  subject: string,
+): { readonly namespace: string; readonly name: string; readonly priority: Priority } | undefined => {
+  const [head, what, namespace, name, last] = subject.split(".");
+  const priority = priorities.find((known) => known === last);
+  return head === prefix && what === "queue" && namespace && name && priority
+    ? { namespace, name, priority }
+    : undefined;
+};
+
+/** What a durable invocation may become, and `done`: a batch of finished synchronous ones. */
+export const callStates = ["queued", "started", "retrying", "succeeded", "dead", "cancelled", "done"] as const;
 export type CallState = (typeof callStates)[number];
+
+/** What a durable invocation may become. */
+export const durableCallStates = callStates.filter((state) => state !== "done");
+export type DurableCallState = Exclude<CallState, "done">;
 
 /** An invocation changed its state, kept by stream CALLS; a batch of finished ones (`done`), kept by stream RECORD. */
 export const callSubject = (state: CallState, namespace: string, name: string): string =>
@@ -54,25 +84,79 @@ export const callSubject = (state: CallState, namespace: string, name: string): 
 /** Every change of every call. */
 export const callAnyFilter = `${prefix}.call.*.*.*`;
 
+/** Every change of every call of one function. */
+export const callFilter = (namespace: string, name: string): string => ofFunction("call.*", namespace, name);
+
 /** Every batch of finished synchronous calls, written by replicas. */
 export const callDoneFilter = `${prefix}.call.done.*.*`;
 
 /** Every change of every durable call, written by services. */
-export const callStateFilters: readonly string[] = callStates
-  .filter((state) => state !== "done")
-  .map((state) => `${prefix}.call.${state}.*.*`);
+export const callStateFilters: readonly string[] = durableCallStates.map((state) => `${prefix}.call.${state}.*.*`);
 
-/** The response of a durable invocation, kept by stream RESULTS. */
-export const resultSubject = (callId: string): string => `${prefix}.result.${checkToken("call id", callId)}`;
+/**
+ * A call id as one token: ids come from anybody and may be any text, so that every other character is written as `=` and
+ * the two hexadecimal digits of each of its bytes. Throws `invalid_request` when it is empty or longer than 128 characters.
+ */
+export const callToken = (id: string): string => {
+  if (id === "" || id.length > 128)
+    throw new BuskerError("invalid_request", `a call id must have 1 to 128 characters; got ${id.length}`);
+  // Encoded as bytes: half a surrogate pair, too, becomes something.
+  return id.replaceAll(/[^A-Za-z0-9_-]+/g, (text) =>
+    [...new TextEncoder().encode(text)].map((byte) => `=${byte.toString(16).padStart(2, "0")}`).join(""),
+  );
+};
 
-/** Every result. */
+/** The record of one durable invocation: its state, and at its end its response; the newest is kept by stream RESULTS. */
+export const resultSubject = (callId: string): string => `${prefix}.result.${callToken(callId)}`;
+
+/** Every record. */
 export const resultAnyFilter = `${prefix}.result.*`;
 
+/** The parts of a response that is large or is being written, of one attempt; kept by stream PARTS. */
+export const partsSubject = (callId: string, attempt: number): string =>
+  `${prefix}.part.${callToken(callId)}.${attempt}`;
+
+/** Every part of every response. */
+export const partsAnyFilter = `${prefix}.part.*.*`;
+
+/** A synchronous call with its bodies, told by a replica whose function records them; kept by stream RECORD. */
+export const recordedSubject = (namespace: string, name: string, callId: string): string =>
+  `${ofFunction("recorded", namespace, name)}.${callToken(callId)}`;
+
+/** Every synchronous call of one function with its bodies. */
+export const recordedFilter = (namespace: string, name: string): string =>
+  `${ofFunction("recorded", namespace, name)}.*`;
+
+/** Every synchronous call with its bodies. */
+export const recordedAnyFilter = `${prefix}.recorded.*.*.*`;
+
+/** The synchronous call of this id with its bodies, whatever its function. */
+export const recordedCallFilter = (callId: string): string => `${prefix}.recorded.*.*.${callToken(callId)}`;
+
 /** An invocation that ran out of attempts, kept by stream DEAD. */
-export const deadSubject = (namespace: string, name: string): string => ofFunction("dead", namespace, name);
+export const deadSubject = (namespace: string, name: string, callId: string): string =>
+  `${ofFunction("dead", namespace, name)}.${callToken(callId)}`;
+
+/** Every dead letter of one function. */
+export const deadFilter = (namespace: string, name: string): string => `${ofFunction("dead", namespace, name)}.*`;
+
+/** The dead letter of this id, whatever its function. */
+export const deadCallFilter = (callId: string): string => `${prefix}.dead.*.*.${callToken(callId)}`;
 
 /** Every dead letter. */
-export const deadAnyFilter = `${prefix}.dead.*.*`;
+export const deadAnyFilter = `${prefix}.dead.*.*.*`;
+
+/** The outcome of a durable invocation that somebody is to be told, kept by stream OUTCOMES until it is. */
+export const outcomeSubject = (namespace: string, name: string): string => ofFunction("outcome", namespace, name);
+
+/** Every outcome that is to be told. */
+export const outcomeAnyFilter = `${prefix}.outcome.*.*`;
+
+/** To all queue-workers: a durable invocation was cancelled; who runs it stops it. */
+export const cancelSubject = (namespace: string, name: string): string => ofFunction("cancel", namespace, name);
+
+/** Every cancellation. */
+export const cancelAnyFilter = `${prefix}.cancel.*.*`;
 
 /** What may be wished of a function. */
 export const wishVerbs = ["deploy", "update", "remove", "scale"] as const;

@@ -8,17 +8,24 @@ import {
   keptPartsAnyFilter,
   logAnyFilter,
   metricAnyFilter,
+  outcomeAnyFilter,
+  partsAnyFilter,
+  queueAnyFilter,
+  recordedAnyFilter,
   replicaAnyFilter,
   resultAnyFilter,
   secretOutcomeFilters,
 } from "./subjects.ts";
 
-/** A stream as Busker makes it. Ages in milliseconds, sizes in bytes; all use limits retention (design §2). */
+/** A stream as Busker makes it. Ages in milliseconds, sizes in bytes. */
 export interface StreamDefinition {
   readonly name: string;
   readonly description: string;
   readonly subjects: readonly string[];
+  /** When a message goes: by age and size, or when it is acknowledged; absent: `limits`. */
+  readonly retention?: "limits" | "workqueue";
   readonly storage: "file" | "memory";
+  /** 0: any. */
   readonly maxAgeMs: number;
   readonly maxBytes: number;
   /** Newest messages kept per subject; absent: all. */
@@ -38,20 +45,43 @@ export interface StreamDefinition {
 const minute = 60_000;
 const hour = 60 * minute;
 const day = 24 * hour;
+
+/** The longest that the record of a durable call is kept after its last change, in milliseconds. */
+export const maxResultAgeMs = 7 * day;
+
 const mebibyte = 1024 * 1024;
 
 /**
- * The streams. INVOCATIONS and DEAD refuse new messages at their limit, because dropping an old one would lose work
- * that was accepted; the others are records and drop the oldest.
+ * The streams. Those that hold work that was accepted refuse new messages at their limit, because dropping an old one would
+ * lose it; the others are records and drop the oldest.
+ *
+ * DOOR, INVOCATIONS and OUTCOMES are work queues: a message is gone when it is acknowledged, so that the stream itself
+ * says what is still to be done. Consumers of them hold nothing that is not there, and may go and be made again; under
+ * limits retention they would hold the only knowledge of what is over, and a week of finished calls would fill the stream
+ * and have it refuse new ones.
  */
 export const streams = {
+  DOOR: {
+    name: "DOOR",
+    description: "Durable invocations published by anybody, until a queue-worker has taken them in",
+    subjects: [asyncAnyFilter],
+    retention: "workqueue",
+    storage: "file",
+    maxAgeMs: 0,
+    maxBytes: 256 * mebibyte,
+    duplicateWindowMs: 10 * minute,
+    discard: "new",
+    // A queue-worker answers in its stead, when the call is accepted.
+    noAck: true,
+  },
   INVOCATIONS: {
     name: "INVOCATIONS",
-    description: "Durable invocations as they were asked for",
-    subjects: [asyncAnyFilter],
+    description: "Durable invocations that were accepted, until they are over",
+    subjects: [queueAnyFilter],
+    retention: "workqueue",
     storage: "file",
-    maxAgeMs: 7 * day,
-    maxBytes: 4096 * mebibyte,
+    maxAgeMs: 0,
+    maxBytes: 2048 * mebibyte,
     duplicateWindowMs: 10 * minute,
     discard: "new",
   },
@@ -67,8 +97,9 @@ export const streams = {
   },
   RECORD: {
     name: "RECORD",
-    description: "Synchronous calls that replicas have finished, in batches",
-    subjects: [callDoneFilter],
+    description:
+      "Synchronous calls that replicas have finished, in batches, and whole ones of functions that record them",
+    subjects: [callDoneFilter, recordedAnyFilter],
     storage: "file",
     maxAgeMs: 2 * day,
     maxBytes: 512 * mebibyte,
@@ -78,13 +109,23 @@ export const streams = {
   },
   RESULTS: {
     name: "RESULTS",
-    description: "Responses of durable invocations, the newest of each call",
+    description: "The record of each durable invocation, the newest: its state, and at its end its response",
     subjects: [resultAnyFilter],
     storage: "file",
-    maxAgeMs: day,
+    maxAgeMs: maxResultAgeMs,
     maxBytes: 1024 * mebibyte,
     maxPerSubject: 1,
-    duplicateWindowMs: 10 * minute,
+    duplicateWindowMs: 10_000,
+    discard: "old",
+  },
+  PARTS: {
+    name: "PARTS",
+    description: "Responses of durable invocations that are large or being written",
+    subjects: [partsAnyFilter],
+    storage: "file",
+    maxAgeMs: maxResultAgeMs,
+    maxBytes: 1024 * mebibyte,
+    duplicateWindowMs: 10_000,
     discard: "old",
   },
   DEAD: {
@@ -94,6 +135,18 @@ export const streams = {
     storage: "file",
     maxAgeMs: 30 * day,
     maxBytes: 1024 * mebibyte,
+    maxPerSubject: 1,
+    duplicateWindowMs: 10 * minute,
+    discard: "new",
+  },
+  OUTCOMES: {
+    name: "OUTCOMES",
+    description: "Outcomes of durable invocations that somebody is still to be told",
+    subjects: [outcomeAnyFilter],
+    retention: "workqueue",
+    storage: "file",
+    maxAgeMs: 0,
+    maxBytes: 512 * mebibyte,
     duplicateWindowMs: 10 * minute,
     discard: "new",
   },

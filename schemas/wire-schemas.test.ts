@@ -15,6 +15,32 @@ const secret = { ...eventExamples["io.busker.secret.create"].full, namespace: "o
 const stored = { ...secret, createdAt: at, updatedAt: at };
 const request = { method: "GET", path: "/a?b=c", headers: ["Accept", "text/html"] };
 const response = { status: 200, headers: ["Content-Type", "text/html"] };
+const bareRecord = {
+  id: "c1",
+  function: { namespace: "openfaas-fn", name: "resize" },
+  state: "succeeded",
+  priority: "high",
+  queuedMs: 1,
+  attempts: [],
+} as const;
+const callError = { code: "replica_lost", message: "it went away" } as const;
+const links = { callbackUrl: "https://example.com/", parent: "c0", replayOf: "c2" };
+const kept = { bytes: 3, place: "payload", name: "c1" } as const;
+const wholeRecord = {
+  ...bareRecord,
+  ...links,
+  runAtMs: 2,
+  nextMs: 3,
+  endedMs: 4,
+  expiresMs: 5,
+  attempts: [{ number: 1, startedMs: 2, endedMs: 3, status: 200, error: callError, isFree: true }],
+  error: callError,
+  traceparent: "00-1-2-01",
+  request: { head: { ...request, upgrade: "websocket" }, contentType: "text/plain", body: kept },
+  response: { ...response, body: kept },
+  isSynchronous: true,
+} as const;
+const target = { url: "https://example.com/", function: bareRecord.function, subject: "orders.done" };
 const load = { replica: "fn-1", inFlight: 1, slots: 4 };
 
 const examples: {
@@ -37,6 +63,9 @@ const examples: {
     full: { part: "H4sI", size: 3, error: { code: "unauthorized", message: "the ticket is not of this function" } },
     bare: {},
   },
+  CallRecord: { full: wholeRecord, bare: bareRecord },
+  DurableFacts: { full: { queuedMs: 1, runAtMs: 2, ...links, payload: kept }, bare: { queuedMs: 1 } },
+  OutcomeTarget: { full: { kind: "url", ...target }, bare: { kind: "url" } },
   SecretAnswer: { full: { names: ["api-key"], error: { code: "secret_exists", message: "it exists" } }, bare: {} },
 };
 

@@ -1,11 +1,13 @@
+import { type CallRecord, type DurableFacts, type OutcomeTarget, recordStates } from "./call.ts";
 import type { BundleAnswer, EnrolAnswer } from "./enrolment.ts";
 import type { FunctionRecord, FunctionStatusRecord } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
 import type { ReplicaControl, ReplicaLoad, ReplicaOrder, RequestHead, ResponseHead } from "./invocation.ts";
-import { type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
+import { amount, type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
+import type { FunctionName } from "./names.ts";
 import type { SecretAnswer, SecretRecord } from "./secret.ts";
 import { sealedBoxSchema } from "./secret-schema.ts";
-import { replicaStates } from "./subjects.ts";
+import { priorities, replicaStates } from "./subjects.ts";
 
 /*
  * JSON Schemas of what is JSON on the bus and no event's data: heads in headers, control messages, values of buckets.
@@ -22,6 +24,17 @@ export interface WireData {
   readonly SecretAnswer: SecretAnswer;
   readonly EnrolAnswer: EnrolAnswer;
   readonly BundleAnswer: BundleAnswer;
+  readonly CallRecord: CallRecord;
+  readonly DurableFacts: DurableFacts;
+  readonly OutcomeTarget: Fields<OutcomeTarget>;
+}
+
+/** Of several kinds: all that any of them has. */
+interface Fields<T extends { readonly kind: string }> {
+  readonly kind: T["kind"];
+  readonly url?: string;
+  readonly function?: FunctionName;
+  readonly subject?: string;
 }
 
 const headers = { ...listOf(string()), description: "Names and values in turn, in the order sent" };
@@ -49,6 +62,31 @@ const warnings = {
 };
 
 const error = object({ code: string({ description: "A code of the error catalogue" }), message: string() });
+
+const functionName = object({ namespace: string(), name: string() });
+
+const keptBody = object(
+  { bytes: whole("Length"), place: { enum: ["here", "payload", "parts", "none"] } },
+  { name: string({ description: "Of a payload: its name; of parts: the attempt's number" }) },
+);
+
+const moment = (description: string): JsonSchema => amount(`${description}, milliseconds since the epoch`);
+
+const attempt = object(
+  { number: whole("1, 2, 3 …", 1), startedMs: moment("When it began") },
+  {
+    endedMs: moment("When it ended"),
+    status: whole("What the function answered", 100),
+    error,
+    isFree: { type: "boolean", description: "The function was never reached: it does not count" },
+  },
+);
+
+const links = {
+  callbackUrl: string(),
+  parent: string({ description: "The call whose outcome this one was made from" }),
+  replayOf: string({ description: "The call that this one runs again" }),
+};
 
 /** The JSON Schema of each. */
 export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
@@ -92,6 +130,42 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
       waitMs: whole("The function has failed of late: ask again after so many milliseconds"),
       error,
     },
+  ),
+  CallRecord: object(
+    {
+      id: string(),
+      function: functionName,
+      state: { enum: [...recordStates] },
+      priority: { enum: [...priorities] },
+      queuedMs: moment("When it was accepted"),
+      attempts: listOf(attempt),
+    },
+    {
+      runAtMs: moment("When it is due for the first time"),
+      nextMs: moment("Of retrying: when the next attempt is due"),
+      endedMs: moment("When it ended"),
+      expiresMs: moment("When this record may go"),
+      error,
+      ...links,
+      traceparent: string(),
+      request: object(
+        {
+          head: object({ method: string(), path: string(), headers }, { upgrade: { const: "websocket" } }),
+          body: keptBody,
+        },
+        { contentType: string() },
+      ),
+      response: object({ status: whole("HTTP status", 100), headers, body: keptBody }),
+      isSynchronous: { const: true },
+    },
+  ),
+  DurableFacts: object(
+    { queuedMs: moment("When it was accepted") },
+    { runAtMs: moment("Not before then"), ...links, payload: keptBody },
+  ),
+  OutcomeTarget: object(
+    { kind: { enum: ["url", "function", "subject"] } },
+    { url: string(), function: functionName, subject: string() },
   ),
   BundleAnswer: object(
     {},

@@ -1,4 +1,10 @@
-import { type EventType, functionEventType, replicaEventType, secretEventType } from "../../schemas/events.ts";
+import {
+  callEventType,
+  type EventType,
+  functionEventType,
+  replicaEventType,
+  secretEventType,
+} from "../../schemas/events.ts";
 import * as subjects from "../../schemas/subjects.ts";
 
 /*
@@ -116,7 +122,7 @@ const invoking: Readonly<Record<string, Channel>> = {
   plainReply: {
     subject: "_INBOX.{token}",
     description: "Where NATS' own clients take replies when nobody tells them otherwise",
-    messages: ["reply", "secretAnswer"],
+    messages: ["reply", "secretAnswer", "jetStreamAnswer"],
     code: { plainInboxFilter: subjects.plainInboxFilter },
   },
   replicaControl: {
@@ -147,35 +153,97 @@ const invoking: Readonly<Record<string, Channel>> = {
 const durable: Readonly<Record<string, Channel>> = {
   async: {
     subject: subjects.asyncSubject(namespace, name),
-    description: "One durable invocation. Its message id, where given, swallows repeats",
+    description:
+      "One durable invocation, from anybody: a payload without any header is a valid one. Who names a reply subject is " +
+      "answered there, as JetStream does, when it is accepted; its ce-id swallows repeats",
     messages: ["invocation"],
-    reply: { channel: "userReply", messages: ["jetStreamAnswer"] },
+    reply: { channel: "plainReply", messages: ["jetStreamAnswer"] },
     code: { asyncSubject: subjects.asyncSubject(namespace, name), asyncAnyFilter: subjects.asyncAnyFilter },
   },
-  call: {
-    subject: subjects.callSubject("started", namespace, name).replace(".started.", ".{state}."),
-    description: "A durable invocation changed its state",
-    messages: ["callState"],
-    states: subjects.callStates.filter((state) => state !== "done"),
-    code: { callStateFilters: subjects.callStateFilters, callAnyFilter: subjects.callAnyFilter },
-  },
+  ...Object.fromEntries(
+    subjects.priorities.map((priority) => [
+      `queue.${priority}`,
+      {
+        subject: subjects.queueSubject(namespace, name, priority),
+        description: `A durable invocation that was accepted and is not over, of ${priority} priority`,
+        messages: ["invocation"],
+        reply: { channel: "userReply", messages: ["jetStreamAnswer"] },
+        code: {
+          queueSubject: subjects.queueSubject(namespace, name, priority),
+          queueFilter: subjects.queueFilter(namespace, name),
+          queueAnyFilter: subjects.queueAnyFilter,
+        },
+      },
+    ]),
+  ),
+  ...eventChannels(subjects.durableCallStates, (state) => ({
+    type: callEventType(state),
+    subject: subjects.callSubject(state, namespace, name),
+    description: `A durable invocation is ${state}`,
+    code: {
+      callSubject: subjects.callSubject(state, namespace, name),
+      callFilter: subjects.callFilter(namespace, name),
+      callStateFilters: subjects.callStateFilters,
+      callAnyFilter: subjects.callAnyFilter,
+    },
+  })),
   "call.done": {
     subject: subjects.callSubject("done", namespace, name),
     description: "Synchronous invocations that a replica has finished, in batches of a quarter of a second",
     messages: ["io.busker.call.done"],
     code: { callSubject: subjects.callSubject("done", namespace, name), callDoneFilter: subjects.callDoneFilter },
   },
+  recorded: {
+    subject: subjects.recordedSubject(namespace, name, callId),
+    description: "A synchronous invocation with its bodies, of a function that records them",
+    messages: ["callRecord"],
+    code: {
+      recordedSubject: subjects.recordedSubject(namespace, name, callId),
+      recordedFilter: subjects.recordedFilter(namespace, name),
+      recordedCallFilter: subjects.recordedCallFilter(callId),
+      recordedAnyFilter: subjects.recordedAnyFilter,
+    },
+  },
   result: {
     subject: subjects.resultSubject(callId),
-    description: "The response of a durable invocation",
-    messages: ["reply"],
+    description: "The record of a durable invocation: its state, and at its end its response",
+    messages: ["callRecord"],
     code: { resultSubject: subjects.resultSubject(callId), resultAnyFilter: subjects.resultAnyFilter },
   },
+  part: {
+    subject: subjects.partsSubject(callId, 1).replace(/1$/, "{token}"),
+    description: "A response that is large or is being written, in parts; the last token is the attempt's number",
+    messages: ["keptFrame"],
+    code: {
+      partsSubject: subjects.partsSubject(callId, 1).replace(/1$/, "{token}"),
+      partsAnyFilter: subjects.partsAnyFilter,
+    },
+  },
   dead: {
-    subject: subjects.deadSubject(namespace, name),
-    description: "An invocation that ran out of attempts, whole, with the last error",
-    messages: ["invocation"],
-    code: { deadSubject: subjects.deadSubject(namespace, name), deadAnyFilter: subjects.deadAnyFilter },
+    subject: subjects.deadSubject(namespace, name, callId),
+    description: "An invocation that ran out of attempts, whole, with all of them",
+    messages: ["callRecord"],
+    code: {
+      deadSubject: subjects.deadSubject(namespace, name, callId),
+      deadFilter: subjects.deadFilter(namespace, name),
+      deadCallFilter: subjects.deadCallFilter(callId),
+      deadAnyFilter: subjects.deadAnyFilter,
+    },
+  },
+  outcome: {
+    subject: subjects.outcomeSubject(namespace, name),
+    description: "The outcome of a durable invocation that somebody is still to be told",
+    messages: ["callRecord"],
+    code: {
+      outcomeSubject: subjects.outcomeSubject(namespace, name),
+      outcomeAnyFilter: subjects.outcomeAnyFilter,
+    },
+  },
+  cancel: {
+    subject: subjects.cancelSubject(namespace, name),
+    description: "To all queue-workers: a durable invocation was cancelled",
+    messages: ["io.busker.cancel"],
+    code: { cancelSubject: subjects.cancelSubject(namespace, name), cancelAnyFilter: subjects.cancelAnyFilter },
   },
 };
 

@@ -1,6 +1,7 @@
+import { recordStates } from "../../schemas/call.ts";
 import { errorCatalogue } from "../../schemas/errors.ts";
 import { eventExamples } from "../../schemas/event-examples.ts";
-import { type EventType, eventSchemas, invokeType, replyType } from "../../schemas/events.ts";
+import { type EventType, eventSchemas, callRecordType, invokeType, replyType } from "../../schemas/events.ts";
 import { frameKinds, maxEventBytes, maxFrameBytes, wireHeaders } from "../../schemas/invocation.ts";
 import type { JsonSchema } from "../../schemas/json-schema.ts";
 import { maxBodyBytes } from "../../schemas/topology.ts";
@@ -51,6 +52,7 @@ const callHeaders = {
   [wireHeaders.body]: attribute("The payload is only the beginning of the body; the rest comes in frames", {
     const: "stream",
   }),
+  [wireHeaders.durable]: jsonText("Of an accepted durable call: what is known of it besides", "DurableFacts"),
   [wireHeaders.keep]: attribute("A stream of events in the answer shall be kept, so that its readers may come back", {
     const: "events",
   }),
@@ -101,6 +103,19 @@ export const headerSchemas: Readonly<Record<string, JsonSchema>> = {
       "ce-type": attribute("The event's type", { const: replyType }),
       [wireHeaders.http]: jsonText("The HTTP head of the response", "ResponseHead"),
       ...replyHeaders,
+    },
+  },
+  RecordHeaders: {
+    type: "object",
+    required: [wireHeaders.state, wireHeaders.layout],
+    properties: {
+      ...attributes,
+      "ce-type": attribute("The event's type", { const: callRecordType }),
+      [wireHeaders.state]: attribute("The call's state", { enum: [...recordStates] }),
+      [wireHeaders.layout]: attribute("<bytes of JSON> <bytes of request body> <bytes of response body>", {
+        pattern: "^\\d+ \\d+ \\d+$",
+      }),
+      [wireHeaders.target]: jsonText("Of an outcome: whom to tell it", "OutcomeTarget"),
     },
   },
   FrameHeaders: {
@@ -186,11 +201,13 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     headers: ref("KeptFrameHeaders"),
     payload: { description: `At most ${maxEventBytes} bytes and the event's id`, type: "string", format: "binary" },
   },
-  callState: {
-    name: "io.busker.call",
-    summary: "A durable invocation changed its state; ce-id is the call's",
-    contentType: "application/json",
-    headers: ref("CloudEventHeaders"),
+  callRecord: {
+    name: callRecordType,
+    summary:
+      "What is known of one call: JSON, then its request's body and its response's, as the header Busker-Layout says",
+    contentType: "application/octet-stream",
+    headers: ref("RecordHeaders"),
+    payload: ref("CallRecord"),
   },
   replicaLoad: {
     name: "replicaLoad",

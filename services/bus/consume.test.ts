@@ -1,6 +1,6 @@
 import { jetstream, jetstreamManager, type JsMsg } from "@nats-io/jetstream";
 import { expect } from "chai";
-import { asyncAnyFilter, asyncSubject, functionSubject, functionVerbFilter } from "../../schemas/subjects.ts";
+import { callSubject, functionSubject, functionVerbFilter } from "../../schemas/subjects.ts";
 import { streams } from "../../schemas/topology.ts";
 import { collect, openGate, within } from "../../test/support/collector.ts";
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
@@ -21,9 +21,9 @@ describe("consumeDurably()", () => {
   /** Options of a consumer of its own function, so that no test sees another's messages. */
   const own = (more: Partial<ConsumerOptions> = {}): ConsumerOptions & { readonly subject: string } => {
     names += 1;
-    const subject = asyncSubject("openfaas-fn", `fn${names}`);
+    const subject = callSubject("queued", "openfaas-fn", `fn${names}`);
     return {
-      stream: streams.INVOCATIONS,
+      stream: streams.CALLS,
       durable: `c${names}`,
       filters: [subject],
       concurrency: 4,
@@ -291,7 +291,7 @@ describe("consumeDurably()", () => {
   });
 
   it("rejects as bus_unavailable when there is no such stream, naming it", async () => {
-    const options = { ...own(), stream: { ...streams.INVOCATIONS, name: "NOWHERE" } };
+    const options = { ...own(), stream: { ...streams.CALLS, name: "NOWHERE" } };
     const error = await consumeDurably(bus, options, async () => done).then(
       () => undefined,
       (reason: unknown) => reason,
@@ -301,13 +301,15 @@ describe("consumeDurably()", () => {
   });
 
   it("loses nothing and handles nothing at the same time twice under load by two processes", async () => {
-    const options = own({ concurrency: 5, filters: [asyncAnyFilter.replace("*.*", "openfaas-fn.load")] });
+    const options = own({ concurrency: 5, filters: [callSubject("queued", "openfaas-fn", "load")] });
     const second = await open("second");
     const got = collect<string>();
     const bodies = Array.from({ length: 400 }, (_, n) => String(n));
     const handler = async (message: JsMsg): Promise<Disposition> => (got.push(message.string()), done);
     const both = [await consumeDurably(bus, options, handler), await consumeDurably(second, options, handler)];
-    await Promise.all(bodies.map((body) => jetstream(bus.nc).publish(asyncSubject("openfaas-fn", "load"), body)));
+    await Promise.all(
+      bodies.map((body) => jetstream(bus.nc).publish(callSubject("queued", "openfaas-fn", "load"), body)),
+    );
     await got.reach(400);
     await untilSettled(options);
     expect([...got.all].toSorted()).to.deep.equal([...bodies].toSorted());

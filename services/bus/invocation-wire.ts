@@ -14,13 +14,16 @@ export interface RequestParts {
   readonly head: RequestHead;
   readonly contentType?: string | undefined;
   readonly traceparent?: string | undefined;
-  readonly deadlineMs: number;
+  /** Absent: the function's own timeout alone. */
+  readonly deadlineMs?: number | undefined;
   /** First credit for a streamed answer, in bytes; absent: the answer must be whole. */
   readonly windowBytes?: number | undefined;
   /** The body goes on in frames. */
   readonly isStreamed?: boolean;
   /** A streamed answer that is one of events shall be kept. */
   readonly keepsEvents?: boolean;
+  /** Further lines of the block, each ended by CRLF. */
+  readonly more?: string;
 }
 
 /** What a replica reads. */
@@ -51,7 +54,8 @@ export const encodeRequest = (parts: RequestParts): MsgHdrs => {
   if (parts.windowBytes !== undefined) lines += `${wireHeaders.window}: ${parts.windowBytes}\r\n`;
   if (parts.isStreamed) lines += `${wireHeaders.body}: stream\r\n`;
   if (parts.keepsEvents) lines += `${wireHeaders.keep}: events\r\n`;
-  lines += `${wireHeaders.deadline}: ${parts.deadlineMs}\r\n${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n`;
+  if (parts.deadlineMs !== undefined) lines += `${wireHeaders.deadline}: ${parts.deadlineMs}\r\n`;
+  lines += `${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n${parts.more ?? ""}`;
   return HeaderBlock.of(lines);
 };
 

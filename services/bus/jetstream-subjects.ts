@@ -40,6 +40,12 @@ export const consumeStream = (stream: string): readonly string[] => [
   `$JS.ACK.${stream}.>`,
 ];
 
+/** Take messages out of a stream, by subject or by number. */
+export const purgeStream = (stream: string): readonly string[] => [
+  `$JS.API.STREAM.PURGE.${stream}`,
+  `$JS.API.STREAM.MSG.DELETE.${stream}`,
+];
+
 /** See how much waits in a stream and its consumers, without reading it. */
 export const observeConsumers = (stream: string): readonly string[] => [
   `$JS.API.STREAM.INFO.${stream}`,

@@ -27,10 +27,19 @@ const readWish: readonly string[] = [
   ...js.readBucket(buckets.namespaces.name),
 ];
 
+/** What accepting a durable call takes, from whoever it comes: the call, its record, and that it is queued. */
+const acceptCalls: readonly string[] = [
+  subjects.queueAnyFilter,
+  subjects.resultAnyFilter,
+  ...subjects.callStateFilters,
+  ...js.readStream(streams.RESULTS.name),
+];
+
 const gateway: Permissions = {
   publish: [
     ...callFunctions,
-    subjects.asyncAnyFilter,
+    ...acceptCalls,
+    subjects.cancelAnyFilter,
     ...subjects.wishVerbs.map(subjects.functionVerbFilter),
     ...subjects.secretRequestVerbs.map(subjects.secretVerbFilter),
     ...readWish,
@@ -39,11 +48,14 @@ const gateway: Permissions = {
       streams.REPLICAS,
       streams.CALLS,
       streams.RECORD,
-      streams.RESULTS,
+      streams.PARTS,
+      streams.DEAD,
       streams.LOGS,
       streams.METRICS,
       streams.STREAMS,
     ].flatMap((stream) => js.readStream(stream.name)),
+    ...js.purgeStream(streams.DEAD.name),
+    ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeStore(stores.bundles.name),
     ...js.writeStore(stores.payloads.name),
   ],
@@ -71,19 +83,26 @@ const provider: Permissions = {
 const queueWorker: Permissions = {
   publish: [
     ...callFunctions,
-    ...subjects.callStateFilters,
-    subjects.resultAnyFilter,
+    ...acceptCalls,
+    subjects.partsAnyFilter,
     subjects.deadAnyFilter,
+    subjects.outcomeAnyFilter,
+    // Who publishes a call to the door is answered when it is accepted.
+    subjects.plainInboxFilter,
+    subjects.callReplyAnyFilter,
     ...readWish,
-    ...js.consumeStream(streams.INVOCATIONS.name),
-    ...[streams.CALLS, streams.RESULTS, streams.DEAD].flatMap((stream) => js.readStream(stream.name)),
+    ...[streams.DOOR, streams.INVOCATIONS, streams.OUTCOMES].flatMap((stream) => js.consumeStream(stream.name)),
+    ...[streams.CALLS, streams.PARTS, streams.DEAD].flatMap((stream) => js.readStream(stream.name)),
+    ...[streams.RESULTS, streams.PARTS].flatMap((stream) => js.purgeStream(stream.name)),
     ...js.writeStore(stores.payloads.name),
+    ...js.writeBucket(buckets.leases.name),
   ],
   subscribe: [
     subjects.inboxFilter("queue-worker"),
     subjects.replicaAnyFilter,
     subjects.functionAnyFilter,
     subjects.callAnyFilter,
+    subjects.cancelAnyFilter,
   ],
 };
 
@@ -105,7 +124,7 @@ const scaler: Permissions = {
 };
 
 const triggers: Permissions = {
-  publish: [...callFunctions, subjects.asyncAnyFilter, ...readWish, ...js.writeBucket(buckets.leases.name)],
+  publish: [...callFunctions, ...acceptCalls, ...readWish, ...js.writeBucket(buckets.leases.name)],
   subscribe: [subjects.inboxFilter("triggers"), subjects.replicaAnyFilter, subjects.functionAnyFilter],
 };
 
@@ -120,7 +139,7 @@ export const platformPermissions: Readonly<Record<PlatformUser, Permissions>> = 
   // For any program: a plain NATS client with NATS' own inbox, or the client module. Its holders can read each other's
   // replies.
   invoke: {
-    publish: callFunctions,
+    publish: [...callFunctions, subjects.asyncAnyFilter],
     subscribe: [subjects.inboxFilter("invoke"), subjects.plainInboxFilter, subjects.replicaAnyFilter],
   },
 };
@@ -159,6 +178,7 @@ export const replicaPermissions = ({ namespace, name, replica }: ReplicaName): P
     subjects.logSubject(namespace, name, replica),
     subjects.replicaOwnFilter(namespace, name, replica),
     subjects.callSubject("done", namespace, name),
+    subjects.recordedFilter(namespace, name),
     subjects.keptFilter(namespace, name),
   ],
   subscribe: [

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { asyncSubject } from "../../schemas/subjects.ts";
+import { queueSubject } from "../../schemas/subjects.ts";
 import { buckets, maxPayloadBytes, stores, streams } from "../../schemas/topology.ts";
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
 import { type Bus, openBus } from "./connection.ts";
@@ -79,7 +79,7 @@ describe("ensureTopology()", () => {
   it("corrects what somebody has changed, and keeps the messages", async () => {
     await ensureTopology(bus);
     const { INVOCATIONS } = streams;
-    await jetstream(bus.nc).publish(asyncSubject("openfaas-fn", "fn"), "kept");
+    await jetstream(bus.nc).publish(queueSubject("openfaas-fn", "fn", "normal"), "kept");
     await (await manager()).streams.update("INVOCATIONS", { max_age: 3600e9, max_bytes: 1_000_000, discard: "old" });
     await (await manager()).streams.update("KV_functions", { max_msgs_per_subject: 1 });
     await (await manager()).streams.update("OBJ_bundles", { description: "changed" });

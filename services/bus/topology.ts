@@ -18,7 +18,7 @@ const streamConfig = (definition: StreamDefinition, replicas: number): Partial<S
   description: definition.description,
   subjects: [...definition.subjects],
   storage: definition.storage === "file" ? StorageType.File : StorageType.Memory,
-  retention: RetentionPolicy.Limits,
+  retention: definition.retention === "workqueue" ? RetentionPolicy.Workqueue : RetentionPolicy.Limits,
   discard: definition.discard === "new" ? DiscardPolicy.New : DiscardPolicy.Old,
   max_age: nanos(definition.maxAgeMs),
   max_bytes: definition.maxBytes,

@@ -95,6 +95,8 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
     },
   });
   const stopSecrets = openSecretRequests({ bus, store: secrets, namespaces, inUse, log });
+  // From here on requests find somebody: the server knows the subscriptions.
+  await bus.nc.flush();
   const timer = setInterval(reconciler.reconcileAll, reconcileEveryMs);
 
   const endWork = async (): Promise<void> => {
