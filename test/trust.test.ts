@@ -79,6 +79,12 @@ const attempts: readonly Attempt[] = [
   publishing("an outcome of a wish", "busker.function.deployed.openfaas-fn.mine"),
   publishing("a call of another function", "busker.invoke.openfaas-fn.other"),
   publishing("a durable call", "busker.async.openfaas-fn.other"),
+  publishing("a call that was accepted", "busker.queue.openfaas-fn.other.normal"),
+  publishing("a call's record", "busker.result.c1"),
+  publishing("a dead letter", "busker.dead.openfaas-fn.other.c1"),
+  publishing("an outcome to be told", "busker.outcome.openfaas-fn.other"),
+  publishing("a cancellation", "busker.cancel.openfaas-fn.other"),
+  publishing("another function's recorded calls", "busker.recorded.openfaas-fn.other.c1"),
   publishing("control of another replica", "busker.replica-control.other-1"),
   publishing("an order to another replica", "busker.replica-order.other-1"),
   publishing("an order to itself", "busker.replica-order.mine-1"),
@@ -116,7 +122,7 @@ const replicaOnly: readonly Attempt[] = [
 
 /** What calling functions takes: the calls, a demand where nobody is ready, and words to the replica that has a call. */
 const invokes = (attempt: Attempt): boolean =>
-  /^publish busker\.(invoke|demand|replica-control)\./.test(attempt.refused);
+  /^publish busker\.(invoke|demand|replica-control|async)\./.test(attempt.refused);
 
 describe("operator mode", () => {
   let nats: TestNats;

@@ -49,7 +49,7 @@ describe("ensureTopology()", () => {
       expect(config, definition.name).to.deep.include({
         subjects: [...definition.subjects],
         storage: definition.storage,
-        retention: "limits",
+        retention: "retention" in definition ? definition.retention : "limits",
         discard: definition.discard,
         max_age: definition.maxAgeMs * 1e6,
         max_bytes: definition.maxBytes,
