@@ -74,6 +74,7 @@ describe("asyncapi.yaml", () => {
       "parseReplicaSubject",
       "parseFunctionSubject",
       "parseQueueSubject",
+      "parseMetricSubject",
       "isReplySubject",
       "isAnswerSubject",
       "platformAnyFilter",

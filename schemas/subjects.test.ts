@@ -143,7 +143,7 @@ const cases: readonly Case[] = [
     args: [ns, "fn", "r-1"],
     tokens: [2],
     gives: "busker.metric.openfaas-fn.fn.r-1",
-    foundBy: [subjects.metricAnyFilter],
+    foundBy: [subjects.metricFilter(ns, "fn"), subjects.metricAnyFilter],
   },
   {
     name: "logSubject",
@@ -195,6 +195,7 @@ const cases: readonly Case[] = [
     tokens: [2],
     gives: "busker.replica.*.openfaas-fn.fn.r-1",
   },
+  { name: "metricFilter", call: subjects.metricFilter, args: [ns, "fn"], gives: "busker.metric.openfaas-fn.fn.*" },
   { name: "logFilter", call: subjects.logFilter, args: [ns, "fn"], gives: "busker.log.openfaas-fn.fn.*" },
   {
     name: "logFilter",
@@ -340,6 +341,7 @@ describe("subjects", () => {
     const others = [
       "parseReplicaSubject",
       "parseQueueSubject",
+      "parseMetricSubject",
       "parseFunctionSubject",
       "isReplySubject",
       "isAnswerSubject",
@@ -435,6 +437,18 @@ describe("parseReplicaSubject()", () => {
   ])
     it(`gives undefined for ${JSON.stringify(subject)}, because it is none`, () =>
       expect(subjects.parseReplicaSubject(subject)).to.equal(undefined));
+});
+
+describe("parseMetricSubject()", () => {
+  it("gives the function and the source of what metricSubject() made", () =>
+    expect(subjects.parseMetricSubject(subjects.metricSubject(ns, "fn", "gateway-1"))).to.deep.equal({
+      namespace: ns,
+      name: "fn",
+      source: "gateway-1",
+    }));
+  for (const subject of ["", "busker.metric", "busker.metric.ns.fn", "busker.log.ns.fn.r", "other.metric.ns.fn.r"])
+    it(`gives undefined for ${JSON.stringify(subject)}, because it is none`, () =>
+      expect(subjects.parseMetricSubject(subject)).to.equal(undefined));
 });
 
 describe("parseFunctionSubject()", () => {

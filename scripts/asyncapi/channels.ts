@@ -5,6 +5,7 @@ import {
   replicaEventType,
   secretEventType,
 } from "../../schemas/events.ts";
+import { sampleSchemas } from "../../schemas/sample.ts";
 import * as subjects from "../../schemas/subjects.ts";
 
 /*
@@ -332,10 +333,13 @@ const telling: Readonly<Record<string, Channel>> = {
   })),
   metric: {
     subject: subjects.metricSubject(namespace, name, replica),
-    description: "One sample per replica and second",
-    messages: ["io.busker.metric"],
+    description:
+      "What one source measures of one function: a replica, or as `gateway-<id>` and `queue-worker-<id>` a caller; a " +
+      "sample a second. By the provider, that the function was deployed anew",
+    messages: Object.keys(sampleSchemas),
     code: {
       metricSubject: subjects.metricSubject(namespace, name, replica),
+      metricFilter: subjects.metricFilter(namespace, name),
       metricAnyFilter: subjects.metricAnyFilter,
     },
   },

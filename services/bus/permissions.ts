@@ -39,6 +39,7 @@ const gateway: Permissions = {
   publish: [
     ...callFunctions,
     ...acceptCalls,
+    subjects.metricAnyFilter,
     subjects.cancelAnyFilter,
     ...subjects.wishVerbs.map(subjects.functionVerbFilter),
     ...subjects.secretRequestVerbs.map(subjects.secretVerbFilter),
@@ -51,13 +52,15 @@ const gateway: Permissions = {
       streams.PARTS,
       streams.DEAD,
       streams.LOGS,
-      streams.METRICS,
+      streams.SAMPLES,
       streams.STREAMS,
     ].flatMap((stream) => js.readStream(stream.name)),
     ...js.purgeStream(streams.DEAD.name),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeStore(stores.bundles.name),
     ...js.writeStore(stores.payloads.name),
+    ...js.writeBucket(buckets.totals.name),
+    ...js.writeBucket(buckets.leases.name),
   ],
   subscribe: [
     subjects.inboxFilter("gateway"),
@@ -84,6 +87,7 @@ const queueWorker: Permissions = {
   publish: [
     ...callFunctions,
     ...acceptCalls,
+    subjects.metricAnyFilter,
     subjects.partsAnyFilter,
     subjects.deadAnyFilter,
     subjects.outcomeAnyFilter,
@@ -110,7 +114,7 @@ const scaler: Permissions = {
   publish: [
     subjects.functionVerbFilter("scale"),
     ...readWish,
-    ...js.readStream(streams.METRICS.name),
+    ...js.readStream(streams.SAMPLES.name),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeBucket(buckets.leases.name),
   ],
