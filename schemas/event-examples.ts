@@ -100,7 +100,11 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   "io.busker.function.deploy": deploy,
   "io.busker.function.update": deploy,
   "io.busker.function.remove": { full: {}, bare: {} },
-  "io.busker.function.scale": { full: { replicas: 3 }, bare: { replicas: 0 } },
+  "io.busker.function.scale": {
+    full: { replicas: 3, from: 2, reason: "up: the load asks for more" },
+    bare: { replicas: 0 },
+  },
+  "io.busker.scaler.explain": { full: {}, bare: {} },
   "io.busker.function.deployed": outcomes,
   "io.busker.function.updated": outcomes,
   "io.busker.function.removed": outcomes,

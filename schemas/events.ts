@@ -25,6 +25,10 @@ export interface DeployWish {
 /** Data of `scale`. */
 export interface ScaleWish {
   readonly replicas: number;
+  /** Only if as many replicas are wished for until then: what was decided by another count is refused as a conflict. */
+  readonly from?: number;
+  /** Why, where the scaler wishes it: such a count it changes again, one that somebody else has set it leaves for a while. */
+  readonly reason?: string;
 }
 
 /** Data of `remove`: nothing but the subject's names. */
@@ -170,6 +174,7 @@ export interface EventData extends SampleData {
   "io.busker.replica.frozen": ReplicaEvent;
   "io.busker.replica.exited": ReplicaEvent;
   "io.busker.demand": Demand;
+  "io.busker.scaler.explain": Readonly<Record<string, never>>;
   "io.busker.log": LogLines;
   "io.busker.call.queued": CallChange;
   "io.busker.call.started": CallChange;
@@ -242,7 +247,13 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.function.deploy": deployWish,
   "io.busker.function.update": deployWish,
   "io.busker.function.remove": object({}),
-  "io.busker.function.scale": object({ replicas: whole("Replicas wished for") }),
+  "io.busker.function.scale": object(
+    { replicas: whole("Replicas wished for") },
+    {
+      from: whole("Only if as many are wished for until then"),
+      reason: string({ description: "Why, where the scaler wishes it" }),
+    },
+  ),
   "io.busker.function.deployed": outcome,
   "io.busker.function.updated": outcome,
   "io.busker.function.removed": outcome,
@@ -280,6 +291,7 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.replica.draining": replica,
   "io.busker.replica.frozen": replica,
   "io.busker.replica.exited": replica,
+  "io.busker.scaler.explain": object({}),
   "io.busker.demand": object({ waiting: whole("Calls that wait at this caller", 1) }),
   ...sampleSchemas,
   "io.busker.log": object({

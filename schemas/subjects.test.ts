@@ -117,6 +117,13 @@ const cases: readonly Case[] = [
     foundBy: [subjects.replicaAnyFilter, subjects.replicaOwnFilter(ns, "fn", "r-1")],
   })),
   {
+    name: "explainSubject",
+    call: subjects.explainSubject,
+    args: [ns, "fn"],
+    gives: "busker.scaler.explain.openfaas-fn.fn",
+    foundBy: [subjects.explainAnyFilter],
+  },
+  {
     name: "enrolSubject",
     call: subjects.enrolSubject,
     args: [ns, "fn"],

@@ -248,6 +248,16 @@ export const demandSubject = (namespace: string, name: string): string => ofFunc
 /** Every demand. */
 export const demandAnyFilter = `${prefix}.demand.*.*`;
 
+/** Why has this function as many replicas as it has? Answered by the active scaler. */
+export const explainSubject = (namespace: string, name: string): string =>
+  ofFunction("scaler.explain", namespace, name);
+
+/** The same of every function. */
+export const explainAnyFilter = `${prefix}.scaler.explain.*.*`;
+
+/** The queue group of scalers: the active one answers. */
+export const scalerQueueGroup = "scalers";
+
 /** Samples of one function by one source (a replica, a gateway, a queue-worker), kept by stream SAMPLES. */
 export const metricSubject = (namespace: string, name: string, source: string): string =>
   `${ofFunction("metric", namespace, name)}.${checkToken("source", source)}`;

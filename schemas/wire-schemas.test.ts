@@ -41,6 +41,7 @@ const wholeRecord = {
   isSynchronous: true,
 } as const;
 const target = { url: "https://example.com/", function: bareRecord.function, subject: "orders.done" };
+const scaled = { at, from: 1, replicas: 3, rule: "up", because: "the load asks for more", numbers: { rps: 130.5 } };
 const load = { replica: "fn-1", inFlight: 1, slots: 4 };
 
 const examples: {
@@ -49,7 +50,14 @@ const examples: {
   RequestHead: { full: { ...request, upgrade: "websocket" }, bare: request },
   ResponseHead: { full: response, bare: response },
   ReplicaLoad: { full: load, bare: load },
-  FunctionRecord: { full: { ...record, spec: deploy.full.spec }, bare: { ...record, spec: deploy.bare.spec } },
+  ScaleExplanation: {
+    full: { latest: scaled, lastChange: scaled, error: { code: "function_not_found", message: "there is none" } },
+    bare: {},
+  },
+  FunctionRecord: {
+    full: { ...record, spec: deploy.full.spec, scaledBecause: scaled.because },
+    bare: { ...record, spec: deploy.bare.spec },
+  },
   FunctionStatusRecord: {
     full: { replicas: [placed], warnings: ["limits.cpu 1 is not enforced"], problem: { ...problem, nextTryAt: at } },
     bare: { replicas: [replica] },

@@ -113,8 +113,8 @@ const invoking: Readonly<Record<string, Channel>> = {
   answer: {
     subject: `${subjects.inboxPrefix(user)}.answer.{token}`,
     description:
-      "Answers of the provider to one user of the platform, or to a replica that enrols; no function may publish there",
-    messages: ["secretAnswer", "enrolAnswer", "bundleAnswer"],
+      "Answers of the provider and the scaler to one user of the platform, or to a replica that enrols; no function may publish there",
+    messages: ["secretAnswer", "enrolAnswer", "bundleAnswer", "scaleExplanation"],
     code: {
       answerSubject: subjects.answerSubject(user, "token").replace(/token$/, "{token}"),
       answerAnyFilter: subjects.answerAnyFilter,
@@ -271,6 +271,21 @@ const secrets: Readonly<Record<string, Channel>> = {
   })),
 };
 
+const scaling: Readonly<Record<string, Channel>> = {
+  explain: {
+    subject: subjects.explainSubject(namespace, name),
+    description: "Why has this function as many replicas as it has? Answered by the active scaler",
+    messages: ["io.busker.scaler.explain"],
+    queue: subjects.scalerQueueGroup,
+    reply: { channel: "answer", messages: ["scaleExplanation"] },
+    code: {
+      explainSubject: subjects.explainSubject(namespace, name),
+      explainAnyFilter: subjects.explainAnyFilter,
+      scalerQueueGroup: subjects.scalerQueueGroup,
+    },
+  },
+};
+
 const enrolling: Readonly<Record<string, Channel>> = {
   enrol: {
     subject: subjects.enrolSubject(namespace, name),
@@ -384,5 +399,6 @@ export const channels: Readonly<Record<string, Channel>> = {
   ...telling,
   ...secrets,
   ...enrolling,
+  ...scaling,
   ...keeping,
 };

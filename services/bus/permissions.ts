@@ -41,6 +41,7 @@ const gateway: Permissions = {
     ...acceptCalls,
     subjects.metricAnyFilter,
     subjects.cancelAnyFilter,
+    subjects.explainAnyFilter,
     ...subjects.wishVerbs.map(subjects.functionVerbFilter),
     ...subjects.secretRequestVerbs.map(subjects.secretVerbFilter),
     ...readWish,
@@ -113,18 +114,15 @@ const queueWorker: Permissions = {
 const scaler: Permissions = {
   publish: [
     subjects.functionVerbFilter("scale"),
+    // Who asks why a function has as many replicas as it has.
+    subjects.answerAnyFilter,
+    subjects.plainInboxFilter,
     ...readWish,
     ...js.readStream(streams.SAMPLES.name),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeBucket(buckets.leases.name),
   ],
-  subscribe: [
-    subjects.inboxFilter("scaler"),
-    subjects.metricAnyFilter,
-    subjects.demandAnyFilter,
-    subjects.replicaAnyFilter,
-    subjects.functionAnyFilter,
-  ],
+  subscribe: [subjects.inboxFilter("scaler"), subjects.metricAnyFilter, subjects.explainAnyFilter],
 };
 
 const triggers: Permissions = {

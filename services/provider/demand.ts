@@ -18,7 +18,7 @@ export interface DemandParts {
   readonly log: Log;
 }
 
-const wake = (record: FunctionRecord): FunctionRecord | undefined =>
+const wake = ({ scaledBecause: _, ...record }: FunctionRecord): FunctionRecord | undefined =>
   record.replicas > 0
     ? undefined
     : { ...record, replicas: leastAwake(record.spec), updatedAt: new Date().toISOString() };
