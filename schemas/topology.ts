@@ -231,7 +231,8 @@ export const buckets = {
   namespaces: { name: "namespaces", description: "One namespace per key", history: 1, ttlMs: 0 },
   secrets: { name: "secrets", description: "Sealed secrets: one secret per key", history: 1, ttlMs: 0 },
   totals: { name: "totals", description: "What was counted of each function: a snapshot a key", history: 1, ttlMs: 0 },
-  leases: { name: "leases", description: "Who is the one holder of a role", history: 1, ttlMs: 10_000 },
+  // Another takes a role over within this time when its holder is gone without a word; it is renewed five times in it.
+  leases: { name: "leases", description: "Who is the one holder of a role", history: 1, ttlMs: 5000 },
 } as const satisfies Record<string, BucketDefinition>;
 
 /** An object store as Busker makes it. */

@@ -18,10 +18,11 @@ export interface DemandParts {
   readonly log: Log;
 }
 
-const wake = ({ scaledBecause: _, ...record }: FunctionRecord): FunctionRecord | undefined =>
-  record.replicas > 0
-    ? undefined
-    : { ...record, replicas: leastAwake(record.spec), updatedAt: new Date().toISOString() };
+const wake = (record: FunctionRecord): FunctionRecord | undefined => {
+  if (record.replicas > 0) return undefined;
+  const { scaledBecause: _because, ...rest } = record;
+  return { ...rest, replicas: leastAwake(record.spec), updatedAt: new Date().toISOString() };
+};
 
 const noSuchFunction = HeaderBlock.of(`${wireHeaders.error}: function_not_found\r\n`);
 

@@ -28,6 +28,7 @@ const leastEvidenceMs = ({ types }: ScaleRules): number => (types.includes("cpu"
 
 /** Follows one function: its wish, its replicas and its load. Times are of the reader's own steady clock. */
 export class Follower {
+  readonly #sinceMs: number;
   readonly #load: FunctionLoad;
   readonly #highest = new HighestWindow();
   #record: FunctionRecord;
@@ -39,6 +40,7 @@ export class Follower {
   #manual: { recommended: number | undefined } | undefined;
 
   constructor(record: FunctionRecord, nowMs: number) {
+    this.#sinceMs = nowMs;
     this.#load = new FunctionLoad(nowMs);
     this.#record = record;
     this.#rules = readScaleRules(record.spec);
@@ -98,15 +100,15 @@ export class Follower {
     const load = this.#load.read(this.#ready, nowMs);
     const isHeard = this.#load.isHeard(this.#ready, nowMs);
     const recommendation = recommend({ rules, slots, ready, load });
+    const isManual = this.#isManual(recommendation.replicas, nowMs - this.#sinceMs >= leastEvidenceMs(rules));
     // What was not heard or was lost may have been load: a count is not lowered by that, nor soon after it.
-    const isCertain = isHeard && !this.#load.hasLost;
+    const mayLower = isHeard && !this.#load.hasLost && !isManual;
     this.#load.hasLost = false;
-    const atLeast = isCertain ? recommendation.replicas : Math.max(recommendation.replicas, wished);
+    const atLeast = mayLower ? recommendation.replicas : Math.max(recommendation.replicas, wished);
     this.#highest.push(nowMs, atLeast, rules.downWindowMs);
     const highest = this.#highest.highest(nowMs, rules.downWindowMs, leastEvidenceMs(rules));
     const canSleep = rules.zero && !keepsAtZero(spec);
     const idleMs = nowMs - this.#load.activeMs;
-    const isManual = this.#isManual(recommendation.replicas, highest !== undefined);
     const known = { rules, wished, ready, failures: this.#failures, recommendation, highest, idleMs, canSleep };
     return { ...known, slots, load, ...decide({ ...known, isHeard, isManual }) };
   }

@@ -73,14 +73,22 @@ export class PeakWindow {
   }
 }
 
-/** The highest value that was pushed within a time, to be asked for any such time up to a bound. */
+// Values are pushed once a second.
+const longestPauseMs = 5000;
+
+/** The highest value that was pushed within a time, once values have come without a pause for that long. */
 export class HighestWindow {
   // Falling from first to last: what is behind a higher one that came later can never be the highest again.
   #falling: { readonly atMs: number; readonly value: number }[] = [];
   #sinceMs: number | undefined;
 
   push(nowMs: number, value: number, keptMs: number): void {
-    this.#sinceMs ??= nowMs;
+    const lastMs = this.#falling.at(-1)?.atMs;
+    // Whoever was stopped for a while has seen nothing of it.
+    if (lastMs === undefined || nowMs - lastMs > longestPauseMs) {
+      this.#sinceMs = nowMs;
+      this.#falling = [];
+    }
     const last = this.#falling.findLastIndex((entry) => entry.value > value);
     this.#falling.length = last + 1;
     this.#falling.push({ atMs: nowMs, value });

@@ -42,7 +42,7 @@ export interface PlatformStart {
 }
 
 // The provider ends its replicas, which may finish what they are at; the gateway only has to close connections.
-const graceMs = { provider: 12_000, gateway: 5000 } as const;
+const graceMs = { provider: 12_000, gateway: 5000, scaler: 5000 } as const;
 const healthyMs = 30_000;
 // The services of a platform that was killed notice it by themselves, and let go of their ports.
 const leftOverMs = 5000;
@@ -66,14 +66,15 @@ const startServices = (
   where: { dataFolder: string; natsUrl: string; trust: Trust; backend: string },
 ): readonly Supervised[] => {
   const { BUSKER_PASSWORD: _secret, ...inherited } = env;
-  return (["provider", "gateway"] as const).map((name) => {
+  return (["provider", "gateway", "scaler"] as const).map((name) => {
     const serviceEnv = {
       ...inherited,
       BUSKER_DATA: where.dataFolder,
       BUSKER_NATS_URL: where.natsUrl,
       BUSKER_CREDENTIALS: where.trust.credentialsFile(name),
       BUSKER_PORT: String(ports.port),
-      BUSKER_METRICS_PORT: String(ports.metricsPort),
+      // The gateway's metrics are those that people ask for; the scaler's are on any port, which its log names.
+      BUSKER_METRICS_PORT: String(name === "scaler" ? 0 : ports.metricsPort),
       BUSKER_BACKEND: where.backend,
     };
     const service = supervise({ name, file: serviceFile(name), env: serviceEnv }, report);
@@ -110,7 +111,7 @@ const replicasOf = (backend: string, dataFolder: string, engine: EngineProgram):
 };
 
 /**
- * Starts everything in order: data folder, ports, keys, engine, nats-server, provider, gateway; resolves when the gateway
+ * Starts everything in order: data folder, ports, keys, engine, nats-server, provider, gateway, scaler; resolves when the gateway
  * answers. Each part is put on the stop list as soon as it is there, so that a failure half-way leaves nothing behind.
  */
 export const startPlatform = async (start: PlatformStart): Promise<Platform> => {
