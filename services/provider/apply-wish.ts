@@ -2,9 +2,10 @@ import { BuskerError } from "../../schemas/errors.ts";
 import type { Outcome } from "../../schemas/events.ts";
 import { type FunctionRecord, type FunctionSpec, maxReplicas } from "../../schemas/function.ts";
 import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
+import { minReplicas, scaleLabels } from "../../schemas/scale-labels.ts";
 import type { WishVerb } from "../../schemas/subjects.ts";
 import type { Entry } from "../bus/kv.ts";
-import { checkSpec, minLabel, minReplicas } from "./check-spec.ts";
+import { checkSpec } from "./check-spec.ts";
 import { awaitFirstReady } from "./first-ready.ts";
 import { orAborted } from "./or-aborted.ts";
 import type { FunctionStore } from "./function-store.ts";
@@ -120,7 +121,7 @@ const deploy = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
   return settleStart(parts, wish, () => removeIfOwn(parts, key, wish.id));
 };
 
-const minOf = (spec: FunctionSpec): string | undefined => spec.labels?.[minLabel];
+const minOf = (spec: FunctionSpec): string | undefined => spec.labels?.[scaleLabels.min];
 
 /** The record after an update: the replica count stays, unless the least one was changed. */
 const updateRecord = (record: FunctionRecord, spec: FunctionSpec, revision: string): FunctionRecord => {

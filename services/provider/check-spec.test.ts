@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { checkSpec, minReplicas } from "./check-spec.ts";
+import { checkSpec } from "./check-spec.ts";
 
 const name = { namespace: "openfaas-fn", name: "f" };
 const good = { ...name, image: "bundle:sha256:0", envProcess: "cat" };
@@ -77,16 +77,4 @@ describe("checkSpec()", () => {
     const spec = { ...good, envVars: { mode: "magic", pool_size: "x" }, limits: { cpu: "x" } };
     expect(() => checkSpec(spec, name)).to.throw(/mode.*pool_size.*limits\.cpu/);
   });
-});
-
-describe("minReplicas()", () => {
-  for (const [labels, least] of [
-    [undefined, 1],
-    [{}, 1],
-    [{ "com.openfaas.scale.min": "3" }, 3],
-    [{ "com.openfaas.scale.min": "0" }, 0],
-  ] as const)
-    it(`is ${least} for labels ${JSON.stringify(labels)}`, () => {
-      expect(minReplicas(labels ? { labels } : {})).to.equal(least);
-    });
 });

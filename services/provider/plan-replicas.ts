@@ -1,7 +1,7 @@
 import { freezesAtZero } from "../../schemas/annotations.ts";
 import type { FunctionRecord, ReplicaRecord } from "../../schemas/function.ts";
+import { leastAwake } from "../../schemas/scale-labels.ts";
 import type { BackOff } from "./back-off.ts";
-import { leastAwake } from "./check-spec.ts";
 
 /** A replica as the plan sees it. */
 export interface PlannedReplica extends Pick<ReplicaRecord, "id" | "revision" | "state"> {
