@@ -9,7 +9,7 @@ import { decodeFrame, type Frame, isFrame } from "./frames.ts";
 import { headerStatus, headerText, headerValue } from "./headers.ts";
 import type { ReceivedReply } from "./invocation-wire.ts";
 import { Line } from "./line.ts";
-import type { CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
+import type { CallCounts, CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
 import { Reservations } from "./reservations.ts";
 import { freeSlots, type ReplicaSlots, SlotTable } from "./slot-table.ts";
 
@@ -64,6 +64,14 @@ export class FunctionCalls {
     return this.#table.list.length;
   }
 
+  /** All of these, and how long the first in line has waited. */
+  counts(): CallCounts {
+    const { waiting, inFlight, readyReplicas } = this;
+    const { first } = this.#line;
+    const oldestWaitMs = first ? Math.max(0, this.#transport.nowMs() - first.sinceMs) : 0;
+    return { waiting, oldestWaitMs, inFlight, readyReplicas };
+  }
+
   /** Nothing is known and nothing is asked: this object may be dropped. */
   get isIdle(): boolean {
     return this.#line.length === 0 && this.#bound.size === 0 && this.#table.list.length === 0;
@@ -77,6 +85,7 @@ export class FunctionCalls {
       return call.done({ kind: "failed", error: this.#lineFull() });
     call.place = this.#line.push(call);
     this.#lineBytes += call.body.length;
+    this.#transport.parked(this.#line.length);
     this.#askForSlots();
   }
 

@@ -3,13 +3,24 @@ import type { StreamDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
 import { followerJetStream, openPatiently } from "./follow-jetstream.ts";
 import { asBusError } from "./jetstream-errors.ts";
+import { headerText } from "./headers.ts";
 import { keepRunning } from "./keep-running.ts";
 import { reportFault } from "./report-fault.ts";
+
+/** A place in a stream. */
+export interface StreamPosition {
+  /** When the stream was made: another one of the same name counts from 1 again. Empty where nobody asked for it. */
+  readonly created: string;
+  readonly seq: number;
+}
 
 /** One message read from a stream. */
 export interface StreamMessage {
   readonly subject: string;
   readonly data: Uint8Array;
+  /** Its headers as text. */
+  readonly headers: () => string;
+  readonly position: StreamPosition;
   /** Milliseconds since the epoch: when the stream took it. */
   readonly atMs: number;
   /** Messages that match and come after it. */
@@ -21,6 +32,8 @@ export interface ReadOptions {
   readonly stream: StreamDefinition;
   readonly filter: string;
   readonly since: Date;
+  /** Read from behind this place instead, and after `since` only when the stream is another one by now. */
+  readonly after?: StreamPosition;
 }
 
 // Asked for at a time; read as fast as they come.
@@ -43,9 +56,19 @@ const openConsumer = (bus: Bus, options: ReadOptions, lastSeq: number): Promise<
       : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: options.since.toISOString() }),
   });
 
-const toStreamMessage = (message: JsMsg): StreamMessage => ({
+/** Where to go on in the stream as it is now, which may be another one, or have lost its end with its machine. */
+const findPlace = async (bus: Bus, { stream, after }: ReadOptions, last: StreamPosition): Promise<StreamPosition> => {
+  if (!after) return last;
+  const manager = await followerJetStream(bus).jetstreamManager();
+  const { created, state } = await manager.streams.info(stream.name);
+  return { created, seq: created === last.created ? Math.min(last.seq, state.last_seq) : 0 };
+};
+
+const toStreamMessage = (message: JsMsg, created: string): StreamMessage => ({
   subject: message.subject,
   data: message.data,
+  position: { created, seq: message.seq },
+  headers: () => headerText(message),
   atMs: message.info.timestampNanos / 1e6,
   pending: message.info.pending,
 });
@@ -63,19 +86,18 @@ export const readStream = async (
 ): Promise<() => void> => {
   bus.assertConnected();
   const stopping = new AbortController();
-  const open = async (lastSeq: number) => {
-    const consumer = await openConsumer(bus, options, lastSeq);
+  let last = options.after ?? { created: "", seq: 0 };
+  const open = async () => {
+    last = await findPlace(bus, options, last);
+    const consumer = await openConsumer(bus, options, last.seq);
     return { consumer, waiting: (await consumer.info(true)).num_pending };
   };
-  let lastSeq = 0;
-  let told = 0;
+  let count = 0;
   let caughtUp = false;
   let messages: ConsumerMessages | undefined;
-  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, () => open(0)).catch(
-    (cause: unknown) => {
-      throw asBusError(`could not read stream ${options.stream.name}`, cause);
-    },
-  );
+  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, open).catch((cause: unknown) => {
+    throw asBusError(`could not read stream ${options.stream.name}`, cause);
+  });
   // By their number and not by whether more waits: where lines come as fast as they are read, more always does.
   const present = next.waiting;
   const guard = (tell: () => void): void => {
@@ -91,14 +113,15 @@ export const readStream = async (
     guard(onCaughtUp);
   };
   const tell = (message: JsMsg): void => {
-    lastSeq = message.seq;
-    told += 1;
-    guard(() => onMessage(toStreamMessage(message)));
+    const told = toStreamMessage(message, last.created);
+    last = told.position;
+    count += 1;
+    guard(() => onMessage(told));
     // The stream may have dropped some of them meanwhile.
-    if (told >= present || message.info.pending === 0) catchUp();
+    if (count >= present || message.info.pending === 0) catchUp();
   };
   const round = async (): Promise<void> => {
-    const { consumer, waiting } = next ?? (await open(lastSeq));
+    const { consumer, waiting } = next ?? (await open());
     next = undefined;
     if (waiting === 0) catchUp();
     messages = await consumer.consume({ max_messages: batchSize, idle_heartbeat: heartbeatMs });
