@@ -20,6 +20,7 @@ import { createInvokeRoute } from "./invoke-route.ts";
 import { createLogsRoute } from "./logs-route.ts";
 import { createPlatformRoute } from "./platform-route.ts";
 import { openSecrets } from "./secrets.ts";
+import { createScalerRoute } from "./scaler-route.ts";
 import { createSecretsRoute } from "./secrets-route.ts";
 import { serveHttp } from "./server.ts";
 import { openWishes } from "./wishes.ts";
@@ -57,6 +58,7 @@ await runService("gateway", async (scope) => {
     createSecretsRoute(openSecrets(bus, seal, secretTimeoutMs)),
     createBundlesRoute(bundles, config.maxBundleBytes),
     createLogsRoute(bus, directory),
+    createScalerRoute(bus),
     createPlatformRoute({ bus, directory, backend: config.backend }),
   ]).callback();
   const metricsServer = await serveMetrics(metrics.registry, config.host, config.metricsPort);

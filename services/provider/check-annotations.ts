@@ -4,10 +4,11 @@ import {
   knownAnnotations,
   pullPolicyAnnotation,
   registrySecretAnnotation,
+  stopAfterAnnotation,
   userAnnotation,
   zeroAnnotation,
 } from "../../schemas/annotations.ts";
-import { bundleScheme, type FunctionSpec, resumeAnnotation } from "../../schemas/function.ts";
+import { bundleScheme, type FunctionSpec, parseDurationMs, resumeAnnotation } from "../../schemas/function.ts";
 import { isSecretName } from "../../schemas/secret.ts";
 import { userFault } from "./container/user.ts";
 
@@ -23,7 +24,11 @@ const oneOf =
 
 const checks: Readonly<Record<string, Check>> = {
   [resumeAnnotation]: oneOf(resumeAnnotation, ["true", "false"]),
-  [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze"]),
+  [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze", "keep"]),
+  [stopAfterAnnotation]: (value) =>
+    (parseDurationMs(value) ?? 0) > 0
+      ? undefined
+      : `annotation ${stopAfterAnnotation} must be a duration above 0 such as 24h; got ${JSON.stringify(value)}`,
   [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),
   [userAnnotation]: userFault,
   [registrySecretAnnotation]: (value) =>

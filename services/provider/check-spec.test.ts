@@ -15,6 +15,7 @@ describe("checkSpec()", () => {
     { annotations: { "com.busker.stream.resume": "true" } },
     { annotations: { "com.busker.stream.resume": "false", any: "other" } },
     { annotations: { "com.busker.user": "image", "com.busker.zero": "freeze" } },
+    { annotations: { "com.busker.zero": "keep", "com.busker.zero.stop-after": "36h" } },
     { annotations: { "com.busker.user": "1000:0", "com.busker.image-pull-policy": "IfNotPresent" } },
     { limits: { "nvidia.com/gpu": "1" } },
   ];
@@ -52,7 +53,12 @@ describe("checkSpec()", () => {
     ],
     [{ ...good, annotations: { "com.busker.usr": "0" } }, "annotation com.busker.usr is unknown; those of Busker are"],
     [{ ...good, annotations: { "com.busker.user": "root" } }, "annotation com.busker.user must be image, or ids"],
-    [{ ...good, annotations: { "com.busker.zero": "sleep" } }, "com.busker.zero must be stop or freeze"],
+    [{ ...good, annotations: { "com.busker.zero": "sleep" } }, "com.busker.zero must be stop, freeze or keep"],
+    [{ ...good, annotations: { "com.busker.zero.stop-after": "0s" } }, "com.busker.zero.stop-after must be a duration"],
+    [
+      { ...good, labels: { "com.openfaas.scale.target": "0" } },
+      "label com.openfaas.scale.target must be a number above 0",
+    ],
     [
       { ...good, annotations: { "com.busker.image-pull-policy": "always" } },
       'com.busker.image-pull-policy must be Always, IfNotPresent or Never; got "always"',

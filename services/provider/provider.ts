@@ -6,6 +6,7 @@ import type { Log } from "../runtime/log.ts";
 import type { Backend, ServiceBackend } from "./backend.ts";
 import { createBundleCollector } from "./bundle-collector.ts";
 import { openDemand } from "./demand.ts";
+import { relieveMemory } from "./evict-frozen.ts";
 import type { FunctionState } from "./function-state.ts";
 import { createFunctionStore } from "./function-store.ts";
 import { assertNamedThings, ensureDefaultNamespace, type NamespaceRecord } from "./named-things.ts";
@@ -97,7 +98,12 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   const stopSecrets = openSecretRequests({ bus, store: secrets, namespaces, inUse, log });
   // From here on requests find somebody: the server knows the subscriptions.
   await bus.nc.flush();
-  const timer = setInterval(reconciler.reconcileAll, reconcileEveryMs);
+  const timer = setInterval(() => {
+    reconciler.reconcileAll();
+    void relieveMemory(reconciler).then((state) => {
+      if (state) log.warn("memory is short: a frozen replica is stopped", { function: state.key });
+    });
+  }, reconcileEveryMs);
 
   const endWork = async (): Promise<void> => {
     ending.abort();
