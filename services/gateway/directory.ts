@@ -51,11 +51,18 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
   const statuses = new Map<string, FunctionStatusRecord>();
   const namespaces = new Set<string>();
   const removedListeners = new Set<(name: FunctionName) => void>();
+  const tellRemoved = (key: string): void => {
+    const gone = functions.get(key);
+    functions.delete(key);
+    if (gone) for (const listener of removedListeners) listener(gone.function);
+  };
   const stops = [
     await mirror<FunctionRecord>(
       await openBucket(bus, buckets.functions),
       (key, record) => {
         const { namespace, name } = record.spec;
+        // Removed and deployed again while nobody was there to hear of it.
+        if (functions.get(key)?.record.createdAt !== record.createdAt) tellRemoved(key);
         functions.set(key, {
           function: { namespace, name },
           record,
@@ -63,11 +70,7 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
           keepsEvents: keepsEvents(record.spec),
         });
       },
-      (key) => {
-        const gone = functions.get(key);
-        functions.delete(key);
-        if (gone) for (const listener of removedListeners) listener(gone.function);
-      },
+      tellRemoved,
     ),
     await mirror<FunctionStatusRecord>(
       await openBucket(bus, buckets.status),

@@ -9,6 +9,7 @@ import { openDemand } from "./demand.ts";
 import { relieveMemory } from "./evict-frozen.ts";
 import type { FunctionState } from "./function-state.ts";
 import { createFunctionStore } from "./function-store.ts";
+import { markDeployed } from "./mark-deployed.ts";
 import { assertNamedThings, ensureDefaultNamespace, type NamespaceRecord } from "./named-things.ts";
 import { createReconciler, type Reconciler } from "./reconciler.ts";
 import { askWhoIsReady, followReplicas } from "./replica-events.ts";
@@ -80,7 +81,7 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   const stopWatch = await followWish(functions, reconciler);
   reconciler.start();
   collector.start();
-  const store = createFunctionStore(functions, reconciler);
+  const store = createFunctionStore(functions, reconciler, (record) => markDeployed(bus, record));
   const stopDemand = openDemand({ bus, store, find: reconciler.find, reconcile: reconciler.reconcile, log });
   const stopWishes = await openWishes({
     bus,
