@@ -159,6 +159,19 @@ describe("Follower", () => {
     expect(verdict(story.run(1, 0))).to.deep.equal([2, "window"]);
   });
 
+  it("takes a short call for one that is met in two replicas, where its caller says so", () => {
+    const story = new Story(recordOf("f", { type: "capacity", target: "1", "target-proportion": "1" }, scaled));
+    let n = 0;
+    const { load } = story.pass(20, () => {
+      story.ready.forEach((id) => story.say(id, { started: 10, inFlight: 1 }));
+      n += 1;
+      story.call(callerSample(n, { started: 20, inFlight: 1 }));
+    });
+    expect([load.inFlight, load.peakCalls]).to.deep.equal([1, 1]);
+    // Nobody has told of the callers of these.
+    expect(story.run(20, 10, 1).load.inFlight).to.equal(2);
+  });
+
   it("counts calls that wait at once, and forgets those of a caller that is gone", () => {
     const story = new Story(recordOf("f", {}, { ...scaled, envVars: { max_inflight: "1" } }));
     story.run(5, 0);

@@ -20,6 +20,8 @@ const silentIdleMs = 25_000;
 const queueFreshMs = 60_000;
 // Averages hide a step for seconds; one by half again is no chance.
 const stepFactor = 1.5;
+// Where this much of what replicas begin is what callers tell of, callers know best how many calls there are at a time.
+const knownShare = 0.9;
 // What no replica says for this long is forgotten, if it is not a ready one.
 const forgetMs = 60_000;
 
@@ -31,6 +33,8 @@ export class FunctionLoad {
   readonly #callers = new Map<string, Heard<CallerSample>>();
   #queue: { readonly atMs: number; readonly depth: number } | undefined;
   readonly #started = new RateWindow(10);
+  /** Of those, what callers say of theirs. */
+  readonly #called = new RateWindow(10);
   readonly #cpu = new RateWindow(30);
   readonly #ended = new RateWindow(30);
   readonly #durations = new RateWindow(30);
@@ -55,6 +59,7 @@ export class FunctionLoad {
 
   takeCaller(id: string, sample: CallerSample, nowMs: number): void {
     if (!this.#hear(this.#callers, id, sample, nowMs)) return;
+    this.#called.add(nowMs, sample.started, sample.seconds);
     if (sample.waiting > 0 || sample.inFlight > 0 || sample.started > 0) this.activeMs = nowMs;
   }
 
@@ -80,18 +85,14 @@ export class FunctionLoad {
 
   /** The load now. Of a replica that is silent its last word counts; of one that is not ready, only what it has begun. */
   read(ready: ReadonlyMap<string, number>, nowMs: number): Load {
-    let inFlight = 0;
-    let latest = 0;
-    for (const [id, { sample, atMs }] of this.#replicas) {
-      if (ready.has(id)) inFlight += sample.inFlight;
-      else if (nowMs - atMs > forgetMs) this.#replicas.delete(id);
-      if (nowMs - atMs < freshMs) latest += startedRate(sample);
-    }
-    const { parked, oldestWaitMs } = this.#readCallers(nowMs);
+    const { parked, oldestWaitMs, calling } = this.#readCallers(nowMs);
+    const { held, long, latest } = this.#readReplicas(ready, nowMs);
+    const average = this.#started.rate(nowMs);
+    const areCallersKnown = this.#called.rate(nowMs) >= average * knownShare;
+    const inFlight = Math.max(calling, areCallersKnown ? long : held);
     const queued = this.#queue && nowMs - this.#queue.atMs < queueFreshMs ? this.#queue.depth : 0;
     this.#calls.see(nowMs, inFlight + parked);
     if (inFlight + parked + queued > 0) this.activeMs = nowMs;
-    const average = this.#started.rate(nowMs);
     const ended = this.#ended.rate(nowMs);
     return {
       rps: latest > average * stepFactor ? latest : average,
@@ -105,15 +106,39 @@ export class FunctionLoad {
     };
   }
 
-  #readCallers(nowMs: number): { readonly parked: number; readonly oldestWaitMs: number } {
+  /**
+   * What replicas hold, each at the moment of its last word: a short call may be met in one after the other, so that the sum
+   * can be twice what there is. Those that are `long` were there all the time since the word before, and are certain; of one that is silent all are taken for such.
+   */
+  #readReplicas(
+    ready: ReadonlyMap<string, number>,
+    nowMs: number,
+  ): { readonly held: number; readonly long: number; readonly latest: number } {
+    let held = 0;
+    let long = 0;
+    let latest = 0;
+    for (const [id, { sample, atMs }] of this.#replicas) {
+      const isFresh = nowMs - atMs < freshMs;
+      if (ready.has(id)) {
+        held += sample.inFlight;
+        long += isFresh ? Math.max(0, sample.inFlight - sample.started) : sample.inFlight;
+      } else if (nowMs - atMs > forgetMs) this.#replicas.delete(id);
+      if (isFresh) latest += startedRate(sample);
+    }
+    return { held, long, latest };
+  }
+
+  #readCallers(nowMs: number): { readonly parked: number; readonly oldestWaitMs: number; readonly calling: number } {
     let parked = 0;
+    let calling = 0;
     let oldestWaitMs = 0;
     for (const [id, { sample, atMs }] of this.#callers)
       if (nowMs - atMs < freshMs) {
         parked += sample.waiting;
+        calling += sample.inFlight;
         oldestWaitMs = Math.max(oldestWaitMs, sample.oldestWaitMs);
       } else if (nowMs - atMs > forgetMs) this.#callers.delete(id);
-    return { parked, oldestWaitMs };
+    return { parked, oldestWaitMs, calling };
   }
 
   /** Keeps the newest sample of a source. False for one that is not new; a number left out is noted. */
