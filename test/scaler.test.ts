@@ -27,7 +27,10 @@ createServer((request, response) => setTimeout(() => response.end("ok"), 500)).l
 
 const crashesInCalls = `
 import { createServer } from "node:http";
-createServer(() => process.exit(1)).listen(Number(process.env.PORT), "127.0.0.1");
+createServer((request, response) => {
+  if (request.url.includes("crash")) process.exit(1);
+  response.end("ok");
+}).listen(Number(process.env.PORT), "127.0.0.1");
 `;
 
 describe("replicas that follow the load", function () {
@@ -190,7 +193,7 @@ describe("replicas that follow the load", function () {
 
   it("are not started to the most of a function that crashes in every call", async () => {
     await deploy("crashes", {}, { code: crashesInCalls, envVars: { max_inflight: "1" } });
-    const flood = load("crashes", 30);
+    const flood = load("crashes?crash", 30);
     await untilRule("crashes", "failing");
     expect(await countOf("crashes", "replicas")).to.be.at.most(9);
     await platform.api("DELETE", "/system/functions", { functionName: "crashes" });

@@ -21,8 +21,11 @@ class Ring {
     slot.value = change(slot.value);
   }
 
-  between(first: number, last: number): readonly number[] {
-    return this.#slots.filter(({ second }) => second >= first && second <= last).map(({ value }) => value);
+  /** Folds the values of these seconds, in any order. */
+  fold(first: number, last: number, add: (so: number, value: number) => number): number {
+    let result = 0;
+    for (const { second, value } of this.#slots) if (second >= first && second <= last) result = add(result, value);
+    return result;
   }
 }
 
@@ -47,9 +50,7 @@ export class RateWindow {
 
   rate(nowMs: number): number {
     const second = Math.floor(nowMs / secondMs);
-    let sum = 0;
-    for (const value of this.#ring.between(second - this.#seconds, second - 1)) sum += value;
-    return sum / this.#seconds;
+    return this.#ring.fold(second - this.#seconds, second - 1, (sum, value) => sum + value) / this.#seconds;
   }
 }
 
@@ -69,7 +70,7 @@ export class PeakWindow {
 
   peak(nowMs: number): number {
     const second = Math.floor(nowMs / secondMs);
-    return Math.max(0, ...this.#ring.between(second - this.#seconds + 1, second));
+    return this.#ring.fold(second - this.#seconds + 1, second, Math.max);
   }
 }
 
