@@ -35,6 +35,7 @@ describe("busker keys", () => {
       "secrets/basic-auth-user",
       "trust/sealing.pub",
     ]);
+    expect(filesIn(at("out/scaler"))).to.deep.equal(["creds/scaler.creds"]);
     expect(filesIn(at("out"))).to.not.include("stack.env");
     for (const file of filesIn(at("out"))) expect(statSync(at("out", file)).mode & 0o777, file).to.equal(0o600);
   });

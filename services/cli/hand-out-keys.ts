@@ -7,7 +7,7 @@ import { passwordFile } from "./find-credentials.ts";
 import { projectFolder } from "./paths.ts";
 
 /** Who gets a folder of its own with what it needs of the keys, and nothing else. */
-export const keyHolders = ["nats", "provider", "gateway", "admin"] as const;
+export const keyHolders = ["nats", "provider", "gateway", "scaler", "admin"] as const;
 export type KeyHolder = (typeof keyHolders)[number];
 
 /** What is handed out, and where to. */
@@ -32,6 +32,7 @@ const holdings = ({ dataFolder, trust: { paths } }: HandOut): Readonly<Record<Ke
     nats: [paths.operatorJwt, paths.accounts],
     provider: [paths.signer, paths.sealingKey, credentials("provider")],
     gateway: [paths.sealingPublic, ...admin, credentials("gateway")],
+    scaler: [credentials("scaler")],
     admin: [...admin, credentials("admin"), credentials("invoke")],
   };
 };
@@ -93,7 +94,7 @@ const versionOf = async (folder: string): Promise<string> => {
         .update(await readFile(path));
     else for (const file of inside.toSorted()) await add(file);
   };
-  for (const holder of ["nats", "provider", "gateway"]) await add(join(folder, holder));
+  for (const holder of ["nats", "provider", "gateway", "scaler"]) await add(join(folder, holder));
   for (const path of serverConfigs) hash.update(await present(join(projectFolder, path)));
   return hash.digest("hex").slice(0, 12);
 };
