@@ -58,7 +58,13 @@ describe("what happens when something dies", function () {
     const http = { code: { "server.mjs": slowServer }, envVars: { fprocess: "node server.mjs", mode: "http" } };
     const deployments = [
       { name: "slow", ...http },
-      { name: "single", ...http, envVars: { ...http.envVars, max_inflight: "1" } },
+      {
+        name: "single",
+        ...http,
+        envVars: { ...http.envVars, max_inflight: "1" },
+        // Its calls are to wait, and not to be given more replicas.
+        more: { labels: { "com.openfaas.scale.max": "1" } },
+      },
       { name: "short", ...http, envVars: { ...http.envVars, exec_timeout: "1s" } },
       {
         name: "sleeper",

@@ -78,6 +78,15 @@ describe("a function that freezes at zero", function () {
     expect(files.idsOf("sleepy")).to.deep.equal([id]);
   });
 
+  it("ends one that has slept for as long as its function says, because nobody misses it by then", async () => {
+    const stopAfter = { ...annotations, "com.busker.zero.stop-after": "100ms" };
+    const id = await deploy("tired", { annotations: stopAfter });
+    await platform.wish("scale", "tired", { replicas: 0 });
+    await platform.events.until("its end", isExitOf(id), 20_000);
+    await untilValue(platform.status, "tired", (value) => value?.replicas.length === 0);
+    expect(await say("tired", "a")).to.match(/^a \d+$/);
+  });
+
   it("takes no processor time, its children and those that lost their parent included, because it costs nothing to keep", async () => {
     const id = await deploy("busy", { image: await platform.addBundle({ "handler.mjs": spawnsLoops }) });
     await eventually("its processes", () => (processStates(files, id).length === 3 ? true : undefined));
