@@ -54,6 +54,7 @@ export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, re
         id: call.id,
         atMs: call.queuedMs,
         attempts: 0,
+        priority: call.priority,
         ...(call.runAtMs === undefined ? {} : { nextMs: call.runAtMs }),
       },
     });
