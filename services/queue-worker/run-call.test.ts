@@ -10,6 +10,7 @@ import { startTestNats, type TestNats } from "../../test/support/nats.ts";
 import { openTestReplica, type TestReplica } from "../../test/support/replicas.ts";
 import { eventually } from "../../test/support/platform.ts";
 import type { Answer, Call, Mode } from "../../watchdog/mode.ts";
+import { inOwnName } from "../bus/call-ids.ts";
 import { withoutBodies } from "../bus/call-record-wire.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
 import type { DurableCall } from "../bus/durable-call.ts";
@@ -328,6 +329,18 @@ describe("createRunner()", function () {
     expect((await worker.record(poison.id))?.error?.message).to.equal(
       "the queue-worker that ran the call was lost in the last of 2 attempts",
     );
+  });
+
+  it("runs a call under an id of its own where another function has taken its id", async () => {
+    const { fn, calls } = await deploy((_call, finish) => finish(ok()));
+    const other = await deploy((_call, finish) => finish(ok()));
+    const call = durableCall(fn);
+    await worker.run(durableCall(other.fn, { id: call.id }));
+    expect(await worker.run(call)).to.deep.equal({ kind: "done" });
+    expect(calls).to.have.length(0);
+    const own = inOwnName(call);
+    expect(await worker.record(own.id)).to.include({ state: "queued", parent: call.id });
+    expect((await worker.record(call.id))?.function).to.deep.equal(other.fn);
   });
 
   it("writes an attempt down before it begins, where the call was handed out before", async () => {

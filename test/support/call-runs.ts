@@ -61,8 +61,10 @@ export const openTestWorker = async (
   const invoker = openInvoker(bus);
   const cancellations = openCancellations(bus);
   const outcomes: WholeRecord[] = [];
+  const acceptor = createAcceptor(bus, acknowledged, records);
   const runner = createRunner({
     bus,
+    acceptor,
     acknowledged,
     records,
     invoker,
@@ -89,7 +91,7 @@ export const openTestWorker = async (
     records,
     acknowledged,
     outcomes,
-    acceptor: createAcceptor(bus, acknowledged, records),
+    acceptor,
     run: (call, delivery = {}, signal = new AbortController().signal) =>
       runner({ call, deliveryCount: 1, seq: 1, release: () => {}, ...delivery }, signal),
     record: async (id) => (await records.read(id))?.record,
