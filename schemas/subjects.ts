@@ -93,6 +93,9 @@ export const callDoneFilter = `${prefix}.call.done.*.*`;
 /** Every change of every durable call, written by services. */
 export const callStateFilters: readonly string[] = durableCallStates.map((state) => `${prefix}.call.${state}.*.*`);
 
+/** Every durable call that was accepted, as it is. */
+export const callQueuedFilter = `${prefix}.call.queued.*.*`;
+
 /**
  * A call id as one token: ids come from anybody and may be any text, so that every other character is written as `=` and
  * the two hexadecimal digits of each of its bytes. Throws `invalid_request` when it is empty or longer than 128 characters.
