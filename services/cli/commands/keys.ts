@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { BuskerError } from "../../../schemas/errors.ts";
+import { ensureCallbackKey } from "../../bus/callback-key.ts";
 import { openTrust } from "../../bus/trust.ts";
 import { dataFolderOf, passwordFile } from "../find-credentials.ts";
 import { handOutKeys, type KeyHolder, keyHolders } from "../hand-out-keys.ts";
@@ -41,6 +42,7 @@ const keys = async ({ out, owner, cluster, password }: KeysOptions, terminal: Te
   const dataFolder = prepareDataFolder(dataFolderOf(terminal.env));
   const trust = await openTrust(dataFolder);
   ensurePassword(dataFolder);
+  await ensureCallbackKey(dataFolder);
   printLine(terminal, `the keys are in ${dataFolder}, the password of admin in ${passwordFile(dataFolder)}`);
   if (out === undefined) return;
   await handOutKeys({ dataFolder, trust, out: resolve(out), owners: owner, cluster });
