@@ -1,9 +1,12 @@
+import { jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
+import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { CallRecord, OutcomeTarget } from "../../../schemas/call.ts";
-import { stores } from "../../../schemas/topology.ts";
+import { stores, streams } from "../../../schemas/topology.ts";
 import { collect, within } from "../../../test/support/collector.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import { type AcknowledgedPublisher, openAcknowledged } from "../../bus/acknowledged.ts";
@@ -12,7 +15,8 @@ import { ensureCallbackKey } from "../../bus/callback-key.ts";
 import { type Bus, openBus } from "../../bus/connection.ts";
 import { decodeDurable } from "../../bus/durable-call.ts";
 import { openStore } from "../../bus/objects.ts";
-import { tellAgain } from "../../bus/outcomes.ts";
+import { putOutcome, tellAgain } from "../../bus/outcomes.ts";
+import { retryUntilReady } from "../../bus/retry.ts";
 import { ensureTopology } from "../../bus/topology.ts";
 import { startReceiver } from "./fixtures/receiver.ts";
 import { startTeller, type TellerOptions } from "./fixtures/teller.ts";
@@ -57,13 +61,14 @@ describe("startOutcomes()", () => {
       count: (_name, result) => counts.push(result),
       ...more,
     });
-    cleanUps.push(teller.stop);
+    // Before the receivers: one that goes away would be told again in the next test.
+    cleanUps.unshift(teller.stop);
     return { counts, stop: teller.stop };
   };
 
   const receive = async (...args: Parameters<typeof startReceiver>) => {
     const receiver = await startReceiver(...args);
-    cleanUps.unshift(receiver.stop);
+    cleanUps.push(receiver.stop);
     return receiver;
   };
 
@@ -90,6 +95,7 @@ describe("startOutcomes()", () => {
 
   afterEach(async () => {
     for (const clean of cleanUps.splice(0)) await clean();
+    await (await jetstreamManager(bus.nc)).streams.purge(streams.OUTCOMES.name);
   });
 
   after(async () => {
@@ -193,6 +199,7 @@ describe("startOutcomes()", () => {
     const whole = outcome({ callbackUrl, parent: "before" });
     await publish(whole, url(callbackUrl));
     const [letter] = await dead.reach(1);
+    await counts.reach(2);
     expect(counts.all).to.deep.equal(["retried", "dead"]);
     expect(letter?.record).to.include({ id: `${whole.record.id}.callback`, state: "dead", parent: whole.record.id });
     expect(letter?.record.error?.code).to.equal("outcome_not_told");
@@ -278,13 +285,16 @@ describe("startOutcomes()", () => {
   });
 
   it("makes a function's outcome a durable call of the next, once however often it is told", async () => {
-    await start();
+    const { counts } = await start();
     const calls = await listen("busker.queue.>", decodeDurable);
     const whole = outcome();
     const target: OutcomeTarget = { kind: "function", function: { namespace: "images", name: "next" } };
     await publish(whole, target);
     await calls.reach(1);
-    await publishOutcomes(acknowledged, "/test", whole, [url("http://gateway:8080/function/then/a?b=c"), target]);
+    // As after a crash between the call and its acknowledgement.
+    await putOutcome(acknowledged, "/test", { whole, target, tries: 0, dueMs: 0 }, "again");
+    await counts.reach(2);
+    await publish(whole, url("http://gateway:8080/function/then/a?b=c"));
     await calls.reach(2);
     const [next, then] = calls.all;
     expect(next?.function).to.deep.equal(target.function);
@@ -366,19 +376,36 @@ describe("startOutcomes()", () => {
     const first = await start();
     await publish(outcome(), url(receiver.url));
     await receiver.received.reach(1);
+    cleanUps.shift();
     await within(first.stop(), "stopped");
-    cleanUps.pop();
     const { counts } = await start();
     await counts.reach(1);
     expect(counts.all).to.deep.equal(["told"]);
   });
 
+  it("tells again, under the same webhook-id, what a process that was killed was telling", async () => {
+    const receiver = await receive((response, number) => (number > 1 ? response.end() : undefined));
+    const script = fileURLToPath(new URL("fixtures/teller-process.ts", import.meta.url));
+    const options = [script, nats.url, nats.credsFile("queue-worker"), nats.dataFolder];
+    const worker = spawn(process.execPath, ["--import=tsx", ...options], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await publish(outcome(), url(receiver.url));
+      await receiver.received.reach(1, 20_000);
+    } finally {
+      worker.kill("SIGKILL");
+    }
+    const { counts } = await start();
+    // Its lease runs for 10 s.
+    const got = await receiver.received.reach(2, 20_000);
+    expect(new Set(got.map(({ headers }) => headers["webhook-id"])).size).to.equal(1);
+    await counts.until((all) => all.includes("told"), "told");
+  }).timeout(45_000);
+
   it("keeps what it has to tell over a restart of nats-server", async () => {
     const receiver = await receive((response) => response.end());
     const { counts } = await start();
     await nats.restart();
-    await within(bus.nc.flush(), "back");
-    await publish(outcome(), url(receiver.url));
+    await retryUntilReady(() => publish(outcome({ id: "over-a-restart" }), url(receiver.url)));
     await counts.reach(1);
     expect(counts.all).to.deep.equal(["told"]);
   });

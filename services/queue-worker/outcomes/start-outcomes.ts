@@ -42,7 +42,8 @@ export interface OutcomesOptions {
 }
 
 const limits = { all: 100, perHost: 8, perSilentHost: 1, bytes: 64 * 1024 * 1024 };
-const leaseMs = 30_000;
+// So long after a process was killed another tells what it was telling.
+const leaseMs = 10_000;
 
 interface Tellers {
   readonly url: UrlTeller;
