@@ -64,10 +64,16 @@ describe("HostGate", () => {
     expect(other.entry?.kind).to.equal("in");
   });
 
-  it("keeps no more bytes waiting than it may", async () => {
+  it("holds no more bytes than it may, but for one that is larger by itself", async () => {
     const gate = new HostGate(limits);
     await Promise.all([1, 2, 3].map(() => gate.enter("slow", 30)));
     expect((await gate.enter("slow", 30)).kind).to.equal("later");
+    expect((await gate.enter("other", 30)).kind).to.equal("later");
+    const empty = new HostGate(limits);
+    const large = placeOf(await empty.enter("other", 1000));
+    expect((await empty.enter("other", 1)).kind).to.equal("later");
+    large.leave(true);
+    expect((await empty.enter("other", 1)).kind).to.equal("in");
   });
 
   it("sends away for longer the more are away", async () => {
