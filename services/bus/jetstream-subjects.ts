@@ -49,6 +49,10 @@ export const readStream = (stream: string): readonly string[] => [
   `$JS.FC.${stream}.>`,
 ];
 
+/** Where a pull consumer is asked for messages. */
+export const nextSubject = (stream: string, consumer: string): string =>
+  `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+
 /** Read a stream by durable consumers, and acknowledge. */
 export const consumeStream = (stream: string): readonly string[] => [
   ...readStream(stream),

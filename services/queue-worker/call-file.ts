@@ -1,5 +1,6 @@
 import { type CallRecord, isFinal } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
+import { formatFunctionName } from "../../schemas/names.ts";
 import { queuedRecord } from "../bus/accept-calls.ts";
 import { type WholeRecord, withoutBodies } from "../bus/call-record-wire.ts";
 import type { CallRecords } from "../bus/call-records.ts";
@@ -10,11 +11,13 @@ export interface CallFile {
   /** As it was last read or written. */
   readonly whole: () => WholeRecord;
   readonly record: () => CallRecord;
+  /** The record under this id is another function's: two were called under one id at the same time. */
+  readonly isOthers: () => boolean;
   /** Reads it again. */
   readonly refresh: () => Promise<void>;
   /**
    * Writes what `make` makes of the record, and again of what somebody else has made of it meanwhile. False when the call
-   * is over, or `make` gives nothing: then `record()` is what there is instead. One after the other, in the order asked.
+   * is over or another function's, or `make` gives nothing: then `record()` is what there is instead. One after the other, in the order asked.
    */
   readonly change: (make: (record: CallRecord) => WholeRecord | undefined) => Promise<boolean>;
 }
@@ -33,9 +36,10 @@ export const openCallFile = async (
     if (found) whole = found;
     seq = found?.seq ?? 0;
   };
+  const isOthers = (): boolean => formatFunctionName(whole.record.function) !== formatFunctionName(call.function);
   const change = async (make: (record: CallRecord) => WholeRecord | undefined): Promise<boolean> => {
     for (;;) {
-      const next = isFinal(whole.record.state) ? undefined : make(whole.record);
+      const next = isFinal(whole.record.state) || isOthers() ? undefined : make(whole.record);
       if (!next) return false;
       try {
         seq = await records.write(next, seq);
@@ -58,6 +62,7 @@ export const openCallFile = async (
   return {
     whole: () => whole,
     record: () => whole.record,
+    isOthers,
     refresh: () => inTurn(read),
     change: (make) => inTurn(() => change(make)),
   };

@@ -3,6 +3,7 @@ import { type CallChange, callEventType } from "../../schemas/events.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import type { RetryPolicy } from "../../schemas/retry-policy.ts";
 import { callSubject } from "../../schemas/subjects.ts";
+import type { CallAcceptor } from "../bus/accept-calls.ts";
 import type { CallRecords } from "../bus/call-records.ts";
 import { publishEvent } from "../bus/events.ts";
 import type { CallFile } from "./call-file.ts";
@@ -25,6 +26,7 @@ export interface CallCounter {
 
 /** What running calls needs. */
 export interface RunParts extends FinishParts, AttemptParts {
+  readonly acceptor: CallAcceptor;
   readonly records: Pick<CallRecords, "read" | "write">;
   readonly functions: Pick<Functions, "find">;
   readonly cancellations: Cancellations;

@@ -34,9 +34,11 @@ export const endCall = async (
   const isWritten = await untilTaken(stopping, () => file.change(make));
   const { state, endedMs: writtenMs } = file.record();
   // A write that nobody acknowledged may have been done nevertheless: then what is there is what was to be.
-  const isOurs = isWritten || (state === how.state && writtenMs === endedMs);
+  const isOurs = isWritten || (state === how.state && writtenMs === endedMs && !file.isOthers());
   if (isOurs) parts.counter.ended(delivery.call.function, how.state);
-  return isOurs || state === "cancelled" ? leaveQueue(run) : { kind: "retry", delayMs: lostRaceMs };
+  return isOurs || (state === "cancelled" && !file.isOthers())
+    ? leaveQueue(run)
+    : { kind: "retry", delayMs: lostRaceMs };
 };
 
 /** Writes the call down as waiting for its next attempt. */
@@ -52,7 +54,7 @@ export const waitForNext = async (run: Run, attempt: Attempt, delayMs: number): 
   );
   const { state } = file.record();
   if (!isWritten) {
-    if (state === "cancelled") return leaveQueue(run);
+    if (state === "cancelled" && !file.isOthers()) return leaveQueue(run);
     return isFinal(state) ? { kind: "retry", delayMs: lostRaceMs } : leaveToOther;
   }
   return { kind: "retry", delayMs: Math.max(0, nextMs - Date.now()) };

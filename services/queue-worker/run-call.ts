@@ -1,6 +1,7 @@
 import { resultTtlMs } from "../../schemas/annotations.ts";
 import { type Attempt, type CallError, type CallRecord, isFinal } from "../../schemas/call.ts";
 import { readRetryPolicy } from "../../schemas/retry-policy.ts";
+import { inOwnName } from "../bus/call-ids.ts";
 import { lastFreeWaitMs, nextNumber, reasonToStop } from "./attempts.ts";
 import { noteRunning, openTelling } from "./attempt-telling.ts";
 import { openCallFile } from "./call-file.ts";
@@ -90,6 +91,10 @@ export const createRunner =
   async (delivery, stopping) => {
     const { call } = delivery;
     const file = await openCallFile(parts.records, call);
+    if (file.isOthers()) {
+      await parts.acceptor.accept(inOwnName(call));
+      return { kind: "done" };
+    }
     const record = file.record();
     const spec = parts.functions.find(call.function)?.spec ?? {};
     const policy = readRetryPolicy(spec, parts.policy);
