@@ -18,7 +18,7 @@ interface KeysOptions {
 }
 
 const collectOwner = (text: string, owners: ReadonlyMap<KeyHolder, number>): ReadonlyMap<KeyHolder, number> => {
-  const [, name, id] = /^([a-z]+)=(\d{1,9})$/.exec(text) ?? [];
+  const [, name, id] = /^([a-z-]+)=(\d{1,9})$/.exec(text) ?? [];
   const holder = keyHolders.find((known) => known === name);
   if (holder === undefined) throw new InvalidArgumentError(`it must be one of ${keyHolders.join(", ")}, then =UID.`);
   return new Map([...owners, [holder, Number(id)]]);

@@ -23,9 +23,13 @@ describe("HostGate", () => {
     const entries = Array.from({ length: 12 }, () => watch(gate.enter("slow", 1)));
     await turn();
     expect(entries.map(({ entry }) => entry?.kind)).to.deep.equal([
-      ...["in", "in", "in"],
+      "in",
+      "in",
+      "in",
       ...Array.from({ length: 6 }, () => undefined),
-      ...["later", "later", "later"],
+      "later",
+      "later",
+      "later",
     ]);
     const first = entries[0]?.entry;
     if (first) placeOf(first).leave(true);

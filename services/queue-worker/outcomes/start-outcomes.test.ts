@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CallRecord, OutcomeTarget } from "../../../schemas/call.ts";
+import { partsSubject } from "../../../schemas/subjects.ts";
 import { stores, streams } from "../../../schemas/topology.ts";
 import { collect, within } from "../../../test/support/collector.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
@@ -17,6 +18,7 @@ import { decodeDurable } from "../../bus/durable-call.ts";
 import { openStore } from "../../bus/objects.ts";
 import { putOutcome, tellAgain } from "../../bus/outcomes.ts";
 import { retryUntilReady } from "../../bus/retry.ts";
+import { PartsWriter } from "../../bus/parts-writer.ts";
 import { ensureTopology } from "../../bus/topology.ts";
 import { startReceiver } from "./fixtures/receiver.ts";
 import { startTeller, type TellerOptions } from "./fixtures/teller.ts";
@@ -163,6 +165,46 @@ describe("startOutcomes()", () => {
     const [got] = await receiver.received.reach(1);
     expect(got?.body.equals(body)).to.equal(true);
     expect(got?.headers["content-length"]).to.equal(String(body.length));
+  });
+
+  it("sends on a response that is kept in parts", async () => {
+    const receiver = await receive((response) => response.end());
+    await start();
+    const chunks = Array.from({ length: 40 }, (_, at) => Buffer.alloc(64 * 1024, `${at} `));
+    const bytes = 40 * 64 * 1024;
+    const whole = outcome({
+      response: { status: 200, headers: ["Content-Type", "text/csv"], body: { bytes, place: "parts", name: "1" } },
+    });
+    const { id } = whole.record;
+    const writer = new PartsWriter({
+      acknowledged,
+      subject: partsSubject(id, 1),
+      head: { status: 200, headers: [] },
+      maxBytes: 2 * bytes,
+      onKept: () => {},
+      onGivenUp: () => {},
+    });
+    await writer.open();
+    for (const chunk of chunks) writer.onData(chunk);
+    writer.onEnd();
+    await writer.ended;
+    await publish({ ...whole, response: Buffer.alloc(0) }, url(receiver.url));
+    const [got] = await receiver.received.reach(1);
+    expect(got?.body.equals(Buffer.concat(chunks))).to.equal(true);
+    expect(got?.headers["content-type"]).to.equal("text/csv");
+  });
+
+  it("ends at once, and says so, when the response is not kept any more", async () => {
+    const receiver = await receive((response) => response.end());
+    const { counts } = await start();
+    const dead = await letters();
+    const body = { bytes: 5_000_000, place: "parts", name: "1" } as const;
+    await publish(outcome({ response: { status: 200, headers: [], body } }), url(receiver.url));
+    const [letter] = await dead.reach(1);
+    await counts.reach(1);
+    expect(counts.all).to.deep.equal(["dead"]);
+    expect(letter?.record.error?.code).to.equal("stream_gone");
+    expect(receiver.received.all).to.deep.equal([]);
   });
 
   it("tells again one that answers 500, under the same webhook-id, until it answers 200", async () => {
