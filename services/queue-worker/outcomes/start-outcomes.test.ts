@@ -1,4 +1,3 @@
-import { jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
@@ -10,6 +9,7 @@ import { partsSubject } from "../../../schemas/subjects.ts";
 import { stores, streams } from "../../../schemas/topology.ts";
 import { collect, within } from "../../../test/support/collector.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
+import { purgeStream } from "../../../test/support/purge.ts";
 import { type AcknowledgedPublisher, openAcknowledged } from "../../bus/acknowledged.ts";
 import { decodeRecord, type WholeRecord } from "../../bus/call-record-wire.ts";
 import { ensureCallbackKey } from "../../bus/callback-key.ts";
@@ -97,7 +97,7 @@ describe("startOutcomes()", () => {
 
   afterEach(async () => {
     for (const clean of cleanUps.splice(0)) await clean();
-    await (await jetstreamManager(bus.nc)).streams.purge(streams.OUTCOMES.name);
+    await purgeStream(bus, streams.OUTCOMES.name);
   });
 
   after(async () => {
