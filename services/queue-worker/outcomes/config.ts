@@ -19,14 +19,14 @@ export interface OutcomesConfig {
   readonly callbackAllow: AllowList;
   /** The gateway's port on this machine. */
   readonly gatewayPort: number;
-  /** Where functions are called from outside. */
+  /** Where functions are called from outside; empty: nowhere else. */
   readonly gatewayUrl: string;
 }
 
-const urlField = (key: string, fallback: string): Field<string> => ({
+const optionalUrlField = (key: string): Field<string> => ({
   key,
-  read: (text = fallback) => {
-    if (URL.canParse(text) && /^https?:/i.test(text)) return text;
+  read: (text = "") => {
+    if (text === "" || (URL.canParse(text) && /^https?:/i.test(text))) return text;
     throw new RangeError("must be an http or https URL");
   },
 });
@@ -40,7 +40,7 @@ export const outcomesFields: { readonly [K in keyof OutcomesConfig]: Field<Outco
   callbackAttempts: integerField("BUSKER_CALLBACK_ATTEMPTS", { min: 1, max: 1000 }, 12),
   callbackAllow: { key: "BUSKER_CALLBACK_ALLOW", read: (text = "") => parseAllowList(text) },
   gatewayPort: portField("BUSKER_PORT", 8080),
-  gatewayUrl: urlField("BUSKER_GATEWAY_URL", "http://127.0.0.1:8080"),
+  gatewayUrl: optionalUrlField("BUSKER_GATEWAY_URL"),
 };
 
 /** The file of the key that callbacks are signed with. */

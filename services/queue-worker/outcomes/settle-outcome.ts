@@ -8,7 +8,8 @@ import { nextTryMs } from "./next-try.ts";
 import type { TellResult } from "./tell-result.ts";
 
 /** How tries to tell outcomes may end, as they are counted. */
-export type TellCount = "told" | "retried" | "dead" | "refused";
+export const tellCounts = ["told", "retried", "dead", "refused"] as const;
+export type TellCount = (typeof tellCounts)[number];
 
 /** What settling outcomes needs. */
 export interface SettleParts {
