@@ -1,3 +1,4 @@
+import { readRetryPolicy } from "../../schemas/retry-policy.ts";
 import { stores } from "../../schemas/topology.ts";
 import { createAcceptor } from "../bus/accept-calls.ts";
 import { openAcknowledged } from "../bus/acknowledged.ts";
@@ -5,6 +6,7 @@ import { openCallRecords } from "../bus/call-records.ts";
 import { openBus } from "../bus/connection.ts";
 import { openInvoker } from "../bus/invoker.ts";
 import { openStore } from "../bus/objects.ts";
+import { openPartsReader } from "../bus/parts-reader.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { serveMetrics } from "../runtime/metrics.ts";
@@ -14,7 +16,9 @@ import { openDoor } from "./door/open-door.ts";
 import { openFunctions } from "./functions.ts";
 import { openLanes } from "./lanes/open-lanes.ts";
 import { outcomeTargets } from "./outcomes/outcome-targets.ts";
+import { openOutcomesBus } from "./outcomes/open-outcomes-bus.ts";
 import { publishOutcomes } from "./outcomes/publish-outcomes.ts";
+import { startOutcomes } from "./outcomes/start-outcomes.ts";
 import { createQueueMetrics } from "./queue-metrics.ts";
 import { createRunner } from "./run-call.ts";
 
@@ -62,6 +66,25 @@ await runService("queue-worker", async (scope) => {
   );
   scope.onStop("calls in hand", lanes.stop);
   scope.onStop("the door", await retryUntilReady(() => openDoor(parts)));
+  const outcomesBus = await openOutcomesBus(config, config);
+  scope.onStop("the bus of outcomes", outcomesBus.close);
+  const partsReader = openPartsReader(bus, records);
+  scope.onStop("the reader of responses", partsReader.close);
+  const stopOutcomes = await retryUntilReady(() =>
+    startOutcomes({
+      ...parts,
+      outcomesBus,
+      parts: partsReader,
+      config,
+      log: scope.log,
+      retriesMax: (name) => {
+        const spec = functions.find(name)?.spec;
+        return spec && readRetryPolicy(spec, config.retry).attempts - 1;
+      },
+      count: metrics.told,
+    }),
+  );
+  scope.onStop("outcomes", stopOutcomes);
   metrics.observe(lanes.depths);
   const server = await serveMetrics(metrics.registry, config.host, config.metricsPort);
   scope.onStop("metrics", server.stop);

@@ -3,6 +3,7 @@ import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { Counter, Gauge, Histogram, Registry } from "../runtime/metrics.ts";
 import type { CallCounter } from "./call-run.ts";
 import type { RunDelivery } from "./delivery.ts";
+import { type TellCount, tellCounts } from "./outcomes/settle-outcome.ts";
 import type { Decision } from "./retry-decision.ts";
 
 /** How many calls of a function wait. */
@@ -19,6 +20,8 @@ export interface QueueMetrics extends CallCounter {
   readonly observe: (depths: () => ReadonlyMap<string, QueueDepth>) => void;
   /** The same, and counted while it has a call in hand. */
   readonly counted: (run: RunDelivery) => RunDelivery;
+  /** Counts a try to tell an outcome of a function's call, by how it ended. */
+  readonly told: (name: FunctionName, result: TellCount) => void;
   /** Drops a removed function's series. */
   readonly forget: (name: FunctionName) => void;
 }
@@ -48,8 +51,15 @@ export const createQueueMetrics = (): QueueMetrics => {
     dead: counter("busker_queue_dead_total", "Calls that were given up"),
     cancelled: counter("busker_queue_cancelled_total", "Calls that were cancelled"),
   };
+  const tries = new Counter({
+    name: "busker_queue_outcomes_total",
+    help: "Tries to tell outcomes (callbacks, on-success, on-failure), by how they ended",
+    labelNames: [...labelNames, "result"] as const,
+    registers,
+  });
   return {
     registry,
+    told: (name, result) => tries.inc({ function_name: formatFunctionName(name), result }),
     bound: (name, waitedMs) => waits.observe({ function_name: formatFunctionName(name) }, waitedMs / 1000),
     attempted: (name, decision: Decision["kind"]) => {
       const labels = { function_name: formatFunctionName(name) };
@@ -81,6 +91,7 @@ export const createQueueMetrics = (): QueueMetrics => {
     forget: (name) => {
       const label = formatFunctionName(name);
       for (const metric of [waits, attempts, retries, ...Object.values(ended)]) metric.remove(label);
+      for (const result of tellCounts) tries.remove({ function_name: label, result });
     },
   };
 };

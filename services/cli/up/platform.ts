@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BuskerError } from "../../../schemas/errors.ts";
+import { ensureCallbackKey } from "../../bus/callback-key.ts";
 import { openTrust, type Trust } from "../../bus/trust.ts";
 import type { Environment } from "../../runtime/config.ts";
 import type { UpConfig } from "../config.ts";
@@ -135,6 +136,7 @@ export const startPlatform = async (start: PlatformStart): Promise<Platform> => 
   parts.add(replicas);
   signal.throwIfAborted();
   const { password, isNew } = ensurePassword(dataFolder);
+  await ensureCallbackKey(dataFolder);
   const services = startServices(
     start,
     { port, metricsPort, queueMetricsPort },
