@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { jetstreamManager } from "@nats-io/jetstream";
 import type { FunctionName } from "../../schemas/names.ts";
 import { type Priority, queueSubject } from "../../schemas/subjects.ts";
 import { createAcceptor } from "../../services/bus/accept-calls.ts";
@@ -42,6 +43,9 @@ export interface TestQueue {
   /** Resolves when the stream has no call any more. */
   readonly untilEmpty: (withinMs?: number) => Promise<void>;
   readonly queue: WorkQueue;
+  readonly consumers: () => Promise<readonly string[]>;
+  readonly deleteConsumer: (name: string) => Promise<unknown>;
+  readonly purge: () => Promise<unknown>;
   readonly close: () => Promise<void>;
 }
 
@@ -51,6 +55,8 @@ export const openTestQueue = async (nats: TestNats): Promise<TestQueue> => {
   const acknowledged = openAcknowledged(bus);
   const acceptor = createAcceptor(bus, acknowledged, await openCallRecords(bus, acknowledged));
   const queue = await openWorkQueue(bus, streams.INVOCATIONS);
+  const manager = await jetstreamManager(bus.nc);
+  const stream = streams.INVOCATIONS.name;
   const isEmpty = async (): Promise<boolean> => {
     try {
       return (await queue.countBySubject()).size === 0;
@@ -78,6 +84,13 @@ export const openTestQueue = async (nats: TestNats): Promise<TestQueue> => {
     },
     untilEmpty: (withinMs) => within(empty(), "an empty queue", withinMs),
     queue,
+    consumers: async () => {
+      const names: string[] = [];
+      for await (const { name } of manager.consumers.list(stream)) names.push(name);
+      return names;
+    },
+    deleteConsumer: (name) => manager.consumers.delete(stream, name),
+    purge: () => manager.streams.purge(stream),
     close: async () => {
       acknowledged.close();
       await bus.close();

@@ -1,4 +1,3 @@
-import { jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import type { FunctionName } from "../../../schemas/names.ts";
 import type { Priority } from "../../../schemas/subjects.ts";
@@ -45,7 +44,7 @@ describe("openLanes()", () => {
   });
   afterEach(async () => {
     await Promise.all(workers.splice(0).map((worker) => worker.stop()));
-    await (await jetstreamManager(admin.nc)).streams.purge("INVOCATIONS");
+    await queue.purge();
   });
   after(async () => {
     await queue.close();
@@ -322,8 +321,8 @@ describe("openLanes()", () => {
     });
     await queue.accept(callOf(name, "before"));
     await taken.reach(1);
-    const manager = await jetstreamManager(admin.nc);
-    await manager.consumers.delete("INVOCATIONS", `openfaas-fn_${name.name}_normal`);
+    await queue.untilEmpty();
+    await queue.deleteConsumer(`openfaas-fn_${name.name}_normal`);
     await queue.accept(callOf(name, "after"));
     expect(await taken.reach(2)).to.deep.equal(["before", "after"]);
     await queue.untilEmpty();
@@ -338,9 +337,7 @@ describe("openLanes()", () => {
     });
     await queue.accept(callOf(name, "x", { priority: "low" }));
     await taken.reach(1);
-    const made: string[] = [];
-    for await (const { name: consumer } of (await jetstreamManager(admin.nc)).consumers.list("INVOCATIONS"))
-      if (consumer.includes(name.name)) made.push(consumer);
+    const made = (await queue.consumers()).filter((consumer) => consumer.includes(`_${name.name}_`));
     expect(made).to.deep.equal([`openfaas-fn_${name.name}_low`]);
   });
 
