@@ -110,11 +110,11 @@ export interface TestWorker {
 export const openTestWorker = async (
   nats: TestNats,
   runWith: (invoker: Invoker) => RunDelivery,
-  options: Partial<Omit<LanesOptions, "run" | "invoker">> = {},
+  options: Partial<Omit<LanesOptions, "run">> = {},
 ): Promise<TestWorker> => {
   const bus = await openBusOf(nats, "queue-worker");
   const invoker = openInvoker(bus);
-  const lanes = await openLanes(bus, { leaseMs: 2000, graceMs: 1000, ...options, invoker, run: runWith(invoker) });
+  const lanes = await openLanes(bus, { leaseMs: 2000, graceMs: 1000, invoker, ...options, run: runWith(invoker) });
   return {
     bus,
     invoker,

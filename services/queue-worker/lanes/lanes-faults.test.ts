@@ -160,12 +160,18 @@ describe("lanes under faults", () => {
     let most = 0;
     let mostInHand = 0;
     const ended = collect<number>();
-    const worker = await openTestWorker(nats, () => async ({ release }) => {
-      release();
-      await new Promise((resolve) => setImmediate(resolve));
-      ended.push(1);
-      return done;
-    });
+    const capacity = { free: 50, inFlight: 0, waiting: 0, readyReplicas: 1 };
+    const worker = await openTestWorker(
+      nats,
+      () =>
+        async ({ release }) => {
+          release();
+          await new Promise((resolve) => setImmediate(resolve));
+          ended.push(1);
+          return done;
+        },
+      { invoker: { capacity: () => capacity, onCapacity: () => {} } },
+    );
     const watch = setInterval(() => {
       mostInHand = Math.max(mostInHand, worker.lanes.inHand());
       most = Math.max(most, process.memoryUsage().rss);
