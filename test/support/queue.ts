@@ -127,6 +127,12 @@ export const openTestWorker = async (
   };
 };
 
+/** Stands for an invocation client: every function has room for fifty more, whatever runs. */
+export const roomy: LanesOptions["invoker"] = {
+  capacity: () => ({ free: 50, inFlight: 0, waiting: 0, readyReplicas: 1 }),
+  onCapacity: () => {},
+};
+
 /** Runs a call by calling its function once; what the function never saw comes again soon. */
 export const callOnce =
   (invoker: Invoker, onDone: (delivery: Delivery) => void = () => {}): RunDelivery =>
