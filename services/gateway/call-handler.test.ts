@@ -107,6 +107,16 @@ describe("createCallHandler()", function () {
       expect(await (await get(id)).json()).to.not.have.property("request");
     });
 
+    it("shows one whose id came as an event's and is no header", async () => {
+      const id = `€ ${nextId()}`;
+      await write(answered(id, "hello"), "hello");
+      const response = await get(id);
+      expect(response.headers.get("x-call-id")).to.equal(encodeURIComponent(id));
+      const { response: answer } = (await response.json()) as { response: { url: string } };
+      expect(await (await fetch(`${gateway.url}${answer.url}`)).text()).to.equal("hello");
+      expect((await get(`€ ${nextId()}`, "/response")).status).to.equal(404);
+    });
+
     it("says that there is no function and no call of this name", async () => {
       const response = await get("nobody");
       expect(response.status).to.equal(404);
@@ -310,11 +320,12 @@ describe("createCallHandler()", function () {
             ),
             cancel(id),
           ]);
-          return { won, status: response.status, state: (await records.read(id))?.record.state };
+          const code = response.headers.get("x-busker-error");
+          return { won, status: response.status, code, state: (await records.read(id))?.record.state };
         }),
       );
-      for (const { won, status, state } of ends) {
-        expect(status).to.equal(won ? 409 : 202);
+      for (const { won, status, code, state } of ends) {
+        expect([status, code]).to.deep.equal(won ? [409, "call_over"] : [202, null]);
         expect(state).to.equal(won ? "succeeded" : "cancelled");
       }
     });
