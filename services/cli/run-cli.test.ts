@@ -66,7 +66,7 @@ describe("runCli()", () => {
       { args: ["secret", "create", "a", "--from-literal", "x", "--from-file", "y"], says: "exclude each other" },
       { args: ["secret", "update", "a", "--from-literal", " \n"], says: "the value is empty" },
       { args: ["secret", "remove"], says: "missing required argument 'name'" },
-      { args: ["keys", "--owner", "nobody=1"], says: "one of nats, provider, gateway, admin" },
+      { args: ["keys", "--owner", "nobody=1"], says: "one of nats, provider, gateway, queue-worker, admin" },
       { args: ["keys", "--cluster", "a b"], says: "host names" },
       { args: ["list", "-g", "ftp://x"], says: "http:// or https://" },
     ];
