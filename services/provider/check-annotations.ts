@@ -2,6 +2,8 @@ import {
   annotationPrefix,
   baseImageAnnotation,
   knownAnnotations,
+  onFailureAnnotation,
+  onSuccessAnnotation,
   pullPolicyAnnotation,
   recordAnnotation,
   registrySecretAnnotation,
@@ -10,6 +12,7 @@ import {
   zeroAnnotation,
 } from "../../schemas/annotations.ts";
 import { bundleScheme, type FunctionSpec, parseDurationMs, resumeAnnotation } from "../../schemas/function.ts";
+import { parseOutcomeTarget } from "../../schemas/outcome-target.ts";
 import { checkRetryAnnotations } from "../../schemas/retry-policy.ts";
 import { isSecretName } from "../../schemas/secret.ts";
 import { maxResultAgeMs } from "../../schemas/topology.ts";
@@ -25,6 +28,18 @@ const oneOf =
       ? undefined
       : `annotation ${annotation} must be ${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}; got ${JSON.stringify(value)}`;
 
+const outcomeTarget =
+  (annotation: string): Check =>
+  (value) => {
+    try {
+      parseOutcomeTarget(value);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return `annotation ${annotation} must be ${error.message}; got ${JSON.stringify(value)}`;
+    }
+  };
+
 const resultTtlFault: Check = (value) => {
   const ttlMs = parseDurationMs(value);
   return ttlMs !== undefined && ttlMs > 0 && ttlMs <= maxResultAgeMs
@@ -39,6 +54,8 @@ const checks: Readonly<Record<string, Check>> = {
   [resultTtlAnnotation]: resultTtlFault,
   [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),
   [userAnnotation]: userFault,
+  [onSuccessAnnotation]: outcomeTarget(onSuccessAnnotation),
+  [onFailureAnnotation]: outcomeTarget(onFailureAnnotation),
   [registrySecretAnnotation]: (value) =>
     isSecretName(value)
       ? undefined
