@@ -7,9 +7,11 @@ import type { CallRecords } from "../bus/call-records.ts";
 import type { DurableCall } from "../bus/durable-call.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import { reportFault } from "../bus/report-fault.ts";
+import { createAcceptGate } from "./accept-gate.ts";
 import type { CallHandler } from "./call-handler.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { type DurableBody, takeDurableBody } from "./durable-body.ts";
+import { callIdHeader } from "./call-view.ts";
 import { sendError, toBuskerError } from "./error-reply.ts";
 import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { readCallHead } from "./http-head.ts";
@@ -28,6 +30,9 @@ export interface AcceptParts {
   readonly calls: CallHandler;
   readonly maxBodyBytes: number;
 }
+
+/** Most bytes of bodies that wait for the queue. */
+const maxHeldBytes = 256 * 1024 * 1024;
 
 interface Exchange {
   readonly request: IncomingMessage;
@@ -52,7 +57,7 @@ const sendAccepted = ({ request, response }: Exchange, id: string, startNs: stri
   // A repeat's body is not read by anybody.
   request.resume();
   response.writeHead(202, {
-    "X-Call-Id": id,
+    "X-Call-Id": callIdHeader(id),
     "X-Start-Time": startNs,
     "X-Served-By": servedBy,
     "Content-Length": "0",
@@ -63,6 +68,7 @@ const sendAccepted = ({ request, response }: Exchange, id: string, startNs: stri
 /** Creates the route that accepts calls: 202 when the stream has one, and only then. */
 export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
   const { directory, acceptor, records, payloads, metrics, calls, maxBodyBytes } = parts;
+  const gate = createAcceptGate(maxHeldBytes);
   const room = { payloads, maxBytes: maxBodyBytes };
 
   const release = async ({ payload }: DurableBody): Promise<void> => {
@@ -75,7 +81,7 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
   /** Gives the id that counts. A body that is in the store already goes when it is certain that nobody will ask for it. */
   const hand = async (call: DurableCall, body: DurableBody): Promise<string> => {
     try {
-      const { id, isDuplicate } = await acceptor.accept({ ...call, body: body.bytes, ...body });
+      const { id, isDuplicate } = await gate.pass(body.bytes.length, () => acceptor.accept(call));
       if (isDuplicate) await release(body);
       return id;
     } catch (error) {
@@ -104,6 +110,7 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
         function: entry.function,
         queuedMs: startMs,
         body: body.bytes,
+        ...(body.payload === undefined ? {} : { payload: body.payload }),
       };
       sendAccepted(exchange, await hand(withIdentity(call, identity), body), startNs);
     } catch (error) {
