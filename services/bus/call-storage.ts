@@ -24,8 +24,8 @@ export interface CallStorage {
   readonly payloads: StoreKeeper;
 }
 
-// Asked for together: the server does one after the other.
-const removalsAtATime = 64;
+// Asked for together: few, so that calls that are accepted meanwhile hardly wait.
+const removalsAtATime = 16;
 
 const messageDeleteFailed = 10_057;
 const isGone = (cause: unknown): boolean =>
