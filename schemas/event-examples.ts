@@ -77,6 +77,7 @@ const callChanges = {
     waitedMs: 1.5,
     durationMs: 12.5,
     nextMs: 1_769_860_810_123,
+    priority: "normal",
   },
   bare: bareChange,
 } as const;

@@ -9,6 +9,8 @@ import { sealedBoxSchema } from "./secret-schema.ts";
 import {
   type DurableCallState,
   outcomeVerbs,
+  priorities,
+  type Priority,
   replicaStates,
   type SecretOutcomeVerb,
   type SecretRequestVerb,
@@ -148,6 +150,8 @@ export interface CallChange {
   readonly durationMs?: number;
   /** Of `retrying`, and of `queued` for later: when the next attempt is due, milliseconds since the epoch. */
   readonly nextMs?: number;
+  /** Of `queued`: among which of its function's calls. */
+  readonly priority?: Priority;
 }
 
 /** Data of `cancel`. */
@@ -247,6 +251,7 @@ const callChange = object(
     waitedMs: amount("Of started: how long it was queued, from when it was due, in milliseconds"),
     durationMs: amount("How long the attempt that ended took, in milliseconds"),
     nextMs: amount("When the next attempt is due, milliseconds since the epoch"),
+    priority: { enum: [...priorities], description: "Of queued: among which of its function's calls" },
   },
 );
 
