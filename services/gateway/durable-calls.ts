@@ -3,6 +3,7 @@ import { openAcknowledged } from "../bus/acknowledged.ts";
 import { type CallRecords, openCallRecords } from "../bus/call-records.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { ObjectStore } from "../bus/objects.ts";
+import { openPartsReader } from "../bus/parts-reader.ts";
 import { openEndWatch } from "../bus/watch-ends.ts";
 import { type AcceptParts, type AcceptRoute, createAcceptRoute } from "./accept-route.ts";
 import { type CallHandler, createCallHandler } from "./call-handler.ts";
@@ -17,6 +18,8 @@ export interface DurableCalls {
   readonly records: CallRecords;
   /** Requests that wait for the end of a call. */
   readonly waiting: () => number;
+  /** Responses in parts that are being read. */
+  readonly reading: () => number;
   readonly close: () => void;
 }
 
@@ -31,16 +34,19 @@ export const openDurableCalls = async (bus: Bus, parts: DurableParts): Promise<D
   const acknowledged = openAcknowledged(bus);
   const records = await openCallRecords(bus, acknowledged);
   const ends = openEndWatch(bus, records);
+  const partsReader = openPartsReader(bus, records);
   const cancel = createCancelCall(bus, records, directory);
-  const calls = createCallHandler({ ends, bodies: { payloads }, cancel });
+  const calls = createCallHandler({ ends, bodies: { payloads, parts: partsReader }, cancel });
   const acceptor = createAcceptor(bus, acknowledged, records);
   return {
     accept: createAcceptRoute({ ...parts, acceptor, records, calls }),
     calls,
     records,
     waiting: ends.count,
+    reading: partsReader.count,
     close: () => {
       ends.close();
+      partsReader.close();
       acknowledged.close();
     },
   };

@@ -1,5 +1,5 @@
 import type { CallChange } from "../../../schemas/events.ts";
-import { callQueuedFilter, parseFunctionSubject } from "../../../schemas/subjects.ts";
+import { callStateFilter, parseFunctionSubject } from "../../../schemas/subjects.ts";
 import { streams } from "../../../schemas/topology.ts";
 import type { Bus, BusMessage } from "../../bus/connection.ts";
 import type { Invoker } from "../../bus/invoker.ts";
@@ -61,6 +61,7 @@ export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes>
     leaseMs,
     capacity: invoker.capacity,
     ensureConsumer: queue.ensureConsumer,
+    dropAcknowledged: queue.dropAcknowledged,
     pull: (request) => puller.pull(request),
     isConnected: bus.isConnected,
     enter: (lane) => turnstile.enter(lane),
@@ -71,7 +72,7 @@ export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes>
     const from = book.queueAt(message.subject);
     if (from) hand.take(from, message, handout);
   });
-  const events = bus.nc.subscribe(callQueuedFilter, {
+  const events = bus.nc.subscribe(callStateFilter("queued"), {
     callback: (error, message) => {
       if (!error) onQueued(book, message);
     },
@@ -93,6 +94,8 @@ export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes>
       await endDiscovery();
       await hand.empty(graceMs);
       puller.close();
+      // The last verdicts are said when this resolves.
+      if (bus.isConnected()) await bus.nc.flush();
     },
   };
 };
