@@ -31,6 +31,8 @@ export const wireHeaders = {
   inbox: "Busker-Inbox",
   /** In a request, always `events`: an answer that is a stream of events shall be kept, so that its readers may come back. */
   keep: "Busker-Keep",
+  /** In a request, always `elsewhere`: its caller keeps a record of the call, so that the replica puts it on none. */
+  recorded: "Busker-Recorded",
   /** In a replica's first frame, and in the HTTP response: the id under which the answer is kept; it has no data here. */
   stream: "Busker-Stream",
   /** Of an accepted durable invocation: what is known of it besides the request, as JSON. */
