@@ -81,6 +81,11 @@ export interface CallRecord {
   readonly response?: ResponseHead & { readonly body: KeptBody };
   /** A synchronous call, told by its replica. */
   readonly isSynchronous?: true;
+  /** Of a dead letter that is about an outcome: who was not told, and the call as it ended. */
+  readonly untold?: {
+    readonly target: OutcomeTarget;
+    readonly call: Pick<CallRecord, "id" | "state" | "error" | "parent">;
+  };
 }
 
 /** Attempts that a record keeps. */

@@ -43,6 +43,8 @@ export const wireHeaders = {
   layout: "Busker-Layout",
   /** Of an outcome to be told: an `OutcomeTarget` as JSON. */
   target: "Busker-Target",
+  /** Of an outcome that was tried to be told: `<tries> <milliseconds since the epoch when the next is due>`. */
+  tries: "Busker-Tries",
   /** In the head of a kept answer: the replica that it comes from. */
   replica: "Busker-Replica",
 } as const;

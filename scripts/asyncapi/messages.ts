@@ -116,6 +116,10 @@ export const headerSchemas: Readonly<Record<string, JsonSchema>> = {
         pattern: "^\\d+ \\d+ \\d+$",
       }),
       [wireHeaders.target]: jsonText("Of an outcome: whom to tell it", "OutcomeTarget"),
+      [wireHeaders.tries]: attribute(
+        "Of an outcome that was tried to be told: <tries> <milliseconds since the epoch when the next is due>",
+        { pattern: "^\\d+ \\d+$" },
+      ),
     },
   },
   FrameHeaders: {

@@ -8,9 +8,10 @@ import type { Bus } from "./connection.ts";
 import { headerStatus, headerText } from "./headers.ts";
 import { asBusError } from "./jetstream-errors.ts";
 import { decodeKeptHead, decodeKeptPart, type KeptHead, type KeptPart } from "./kept-answer.ts";
-import { type KeptListener, KeptView } from "./kept-view.ts";
+import { type KeptListener, openKeptView } from "./kept-view.ts";
 import { openReplyInbox } from "./reply-inbox.ts";
 import { retryUntilReady } from "./retry.ts";
+import type { StreamView } from "./stream-view.ts";
 
 /** A kept answer and a place in it from which it can be read on. */
 export interface KeptPlace extends KeptHead {
@@ -38,7 +39,7 @@ export interface KeptReader {
   /** Finds the beginning of an answer whose replica has just named it. */
   readonly findNew: (name: FunctionName, stream: string) => Promise<KeptPlace>;
   /** Reads on from there. */
-  readonly read: (place: KeptPlace, listener: KeptListener) => Pick<KeptView, "resume" | "stop">;
+  readonly read: (place: KeptPlace, listener: KeptListener) => Pick<StreamView, "resume" | "stop">;
   /** Readers of one function's answers. */
   readonly count: (name: FunctionName) => number;
   readonly close: () => void;
@@ -148,12 +149,12 @@ const lostReplica = (replica: string): BuskerError =>
 /** Asks the replicas of answers that are being read whether they are still there: who dies leaves no end behind. */
 const createReplicaWatch = (bus: Bus) => {
   const inbox = openReplyInbox(bus);
-  const watched = new Map<string, { readonly views: Set<KeptView>; readonly forget: () => void; ask: () => void }>();
+  const watched = new Map<string, { readonly views: Set<StreamView>; readonly forget: () => void; ask: () => void }>();
   let timer: NodeJS.Timeout | undefined;
   const askReplica = (replica: string, reply: string): void =>
     bus.nc.publish(replicaControlSubject(replica), JSON.stringify({ kind: "ping" }), { reply });
   const open = (name: FunctionName, replica: string) => {
-    const views = new Set<KeptView>();
+    const views = new Set<StreamView>();
     const replies = inbox.forFunction(name);
     const lost = lostReplica(replica);
     let token: number | undefined;
@@ -192,7 +193,7 @@ const createReplicaWatch = (bus: Bus) => {
         askReplica(replica, subject);
       });
     },
-    add: (name: FunctionName, replica: string, view: KeptView): (() => void) => {
+    add: (name: FunctionName, replica: string, view: StreamView): (() => void) => {
       const key = `${formatFunctionName(name)}/${replica}`;
       const of = watched.get(key) ?? open(name, replica);
       watched.set(key, of);
@@ -219,7 +220,7 @@ const createReplicaWatch = (bus: Bus) => {
 export const openKeptReader = (bus: Bus): KeptReader => {
   const finder = createFinder(bus);
   const watch = createReplicaWatch(bus);
-  const views = new Set<KeptView>();
+  const views = new Set<StreamView>();
   const counts = new Map<string, number>();
   const countOne = (key: string, by: 1 | -1): void => {
     const count = (counts.get(key) ?? 0) + by;
@@ -245,9 +246,10 @@ export const openKeptReader = (bus: Bus): KeptReader => {
       const { namespace, name } = place.function;
       const key = formatFunctionName(place.function);
       let unwatch: () => void = () => {};
-      const view: KeptView = new KeptView({
+      const view: StreamView = openKeptView({
         bus,
         manager: finder.manager,
+        stream: streams.STREAMS.name,
         subject: keptPartsSubject(namespace, name, place.stream),
         startSeq: place.startSeq,
         next: place.next,

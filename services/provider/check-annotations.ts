@@ -2,12 +2,15 @@ import {
   annotationPrefix,
   baseImageAnnotation,
   knownAnnotations,
+  onFailureAnnotation,
+  onSuccessAnnotation,
   pullPolicyAnnotation,
   registrySecretAnnotation,
   userAnnotation,
   zeroAnnotation,
 } from "../../schemas/annotations.ts";
 import { bundleScheme, type FunctionSpec, resumeAnnotation } from "../../schemas/function.ts";
+import { parseOutcomeTarget } from "../../schemas/outcome-target.ts";
 import { isSecretName } from "../../schemas/secret.ts";
 import { userFault } from "./container/user.ts";
 
@@ -21,11 +24,25 @@ const oneOf =
       ? undefined
       : `annotation ${annotation} must be ${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}; got ${JSON.stringify(value)}`;
 
+const outcomeTarget =
+  (annotation: string): Check =>
+  (value) => {
+    try {
+      parseOutcomeTarget(value);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return `annotation ${annotation} must be ${error.message}; got ${JSON.stringify(value)}`;
+    }
+  };
+
 const checks: Readonly<Record<string, Check>> = {
   [resumeAnnotation]: oneOf(resumeAnnotation, ["true", "false"]),
   [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze"]),
   [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),
   [userAnnotation]: userFault,
+  [onSuccessAnnotation]: outcomeTarget(onSuccessAnnotation),
+  [onFailureAnnotation]: outcomeTarget(onFailureAnnotation),
   [registrySecretAnnotation]: (value) =>
     isSecretName(value)
       ? undefined

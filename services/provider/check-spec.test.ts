@@ -54,6 +54,14 @@ describe("checkSpec()", () => {
     [{ ...good, annotations: { "com.busker.user": "root" } }, "annotation com.busker.user must be image, or ids"],
     [{ ...good, annotations: { "com.busker.zero": "sleep" } }, "com.busker.zero must be stop or freeze"],
     [
+      { ...good, annotations: { "com.busker.on-success": "nats:busker.a" } },
+      "com.busker.on-success must be nats: and a",
+    ],
+    [
+      { ...good, annotations: { "com.busker.on-failure": "A b" } },
+      "com.busker.on-failure must be NAME or NAME.NAMESPACE",
+    ],
+    [
       { ...good, annotations: { "com.busker.image-pull-policy": "always" } },
       'com.busker.image-pull-policy must be Always, IfNotPresent or Never; got "always"',
     ],
