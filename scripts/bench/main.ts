@@ -1,13 +1,14 @@
 import { benchContainers } from "./containers.ts";
 import { benchDispatch } from "./dispatch.ts";
 import { describeMachine } from "./machine.ts";
+import { benchDurable } from "./durable.ts";
 import { benchPaths } from "./paths.ts";
 import { benchFromZero, benchMemory } from "./standing.ts";
 import { benchStreams } from "./streams.ts";
 import { printTable } from "./table.ts";
 
 /*
- * npm run bench [-- PART ...]: paths, streams, dispatch, zero, memory, containers; all without a part. Nothing else should run meanwhile:
+ * npm run bench [-- PART ...]: paths, streams, dispatch, zero, memory, containers, durable; all without a part. Nothing else should run meanwhile:
  * compare ratios, and repeat.
  */
 
@@ -38,6 +39,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   zero: () => benchFromZero(quick ? 20 : 100),
   memory: benchMemory,
   containers: () => benchContainers(quick),
+  durable: () => benchDurable(quick),
 };
 
 const asked = process.argv.slice(2);

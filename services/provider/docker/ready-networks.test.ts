@@ -117,6 +117,20 @@ describe("networks that are kept ready", function () {
     expect(textOf(await docker.platform.call("cat", "hello"))).to.equal("hello");
   });
 
+  it("a burst of starts takes what is kept, and none is made ready before it is over, because each would cost a start", async () => {
+    await docker.platform.wish("scale", "cat", { replicas: 0 });
+    await docker.untilNone("cat");
+    const kept = await untilKept(2);
+    await docker.platform.wish("scale", "cat", { replicas: 12 });
+    await docker.untilReady("cat", 12);
+    const modes = (await docker.containersOf("cat")).map(({ HostConfig }) => HostConfig.NetworkMode);
+    const inHolders = modes.filter((mode) => mode.startsWith("container:"));
+    expect(inHolders).to.have.members(kept.map((id) => `container:${id}`));
+    await docker.platform.wish("scale", "cat", { replicas: 0 });
+    await docker.untilNone("cat");
+    await untilKept(2);
+  });
+
   it("the next provider goes on with those that replicas have, and removes the others", async () => {
     const taken = await wake();
     const [id] = await docker.untilReady("cat", 1);

@@ -12,7 +12,8 @@ import type { Removals } from "./removals.ts";
  * Most of a container's start is its network: an engine took 440 ms to start one in a bridge, and 146 ms to start it in the
  * network of another that ran already (medians of 10, two busy cores). So a container that does nothing is kept with a
  * network that is ready, and the next replica of the namespace starts in it: one for one, for that replica's whole life.
- * A burst of starts uses up what is kept; the others then make their own network, as any container does.
+ * A burst of starts uses up what is kept; the others then make their own network, as any container does, and nothing is
+ * made ready before they are done.
  */
 
 /** Networks that are ready for replicas, each held by a container that does nothing. */
@@ -47,6 +48,9 @@ export const holderLabel = "com.busker.network-of";
 
 // Two functions may be called at the same moment; more at once is a burst, which waits for the processor anyway.
 const keptPerNamespace = 2;
+// A start that found none is one of a burst, and nothing is made ready until the burst is over: a holder costs more than the
+// start it would speed up saves.
+const burstMs = 2000;
 
 /** All the containers of a platform that hold a network, whatever they are at. */
 export const listHolders = (docker: Docker, platform: string): Promise<readonly ContainerInfo[]> =>
@@ -71,6 +75,8 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
   };
   let wanted: ReadonlySet<string> = new Set();
   let work: Promise<void> = Promise.resolve();
+  let missedMs = Number.NEGATIVE_INFINITY;
+  let calm: NodeJS.Timeout | undefined;
 
   const make = async (namespace: string, image: string): Promise<void> => {
     const container = await docker.createContainer({
@@ -106,10 +112,19 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
 
   const bringAbout = async (): Promise<void> => {
     await Promise.all([...ready.keys()].filter((namespace) => !wanted.has(namespace)).map(drop));
-    if (!program || wanted.size === 0) return;
+    if (!program || wanted.size === 0 || isBurst()) return;
     const image = await ensureImage(docker, program);
     for (const namespace of wanted)
-      while (wanted.has(namespace) && listOf(namespace).length < keptPerNamespace) await make(namespace, image);
+      while (wanted.has(namespace) && listOf(namespace).length < keptPerNamespace && !isBurst())
+        await make(namespace, image);
+  };
+
+  const isBurst = (): boolean => Date.now() - missedMs < burstMs;
+
+  const noteMiss = (): void => {
+    missedMs = Date.now();
+    clearTimeout(calm);
+    calm = setTimeout(() => void settle(), burstMs).unref();
   };
 
   // One after the other: two at a time would keep twice as many.
@@ -122,7 +137,11 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
   };
 
   return {
-    take: (namespace) => ready.get(namespace)?.shift(),
+    take: (namespace) => {
+      const holder = ready.get(namespace)?.shift();
+      if (holder === undefined) noteMiss();
+      return holder;
+    },
     release: remove,
     adopt: async (used) => {
       const left = (await listHolders(docker, platform)).filter(({ Id }) => !used.has(Id));
@@ -144,6 +163,7 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
       }
     },
     close: () => {
+      clearTimeout(calm);
       wanted = new Set();
       return settle();
     },
