@@ -41,6 +41,8 @@ export const wireHeaders = {
   state: "Busker-State",
   /** Of a call's record: `<bytes of JSON> <bytes of request body> <bytes of response body>`, which the payload holds in turn. */
   layout: "Busker-Layout",
+  /** Of a dead call's record: what a list shows of it, as JSON. */
+  brief: "Busker-Brief",
   /** Of an outcome to be told: an `OutcomeTarget` as JSON. */
   target: "Busker-Target",
   /** Of an outcome that was tried to be told: `<tries> <milliseconds since the epoch when the next is due>`. */

@@ -82,6 +82,8 @@ export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, re
         atMs: call.queuedMs,
         attempts: 0,
         ...(call.runAtMs === undefined ? {} : { nextMs: call.runAtMs }),
+        ...(call.parent === undefined ? {} : { parent: call.parent }),
+        ...(call.replayOf === undefined ? {} : { replayOf: call.replayOf }),
       },
     });
   };
