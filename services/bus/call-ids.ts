@@ -46,12 +46,15 @@ const withCallId = (headers: readonly string[], id: string): readonly string[] =
   headers.map((text, at) => (at % 2 === 1 && headers[at - 1]?.toLowerCase() === "x-call-id" ? id : text));
 
 /** The same call under the id that counts, which its function sees as `X-Call-Id`. */
-export const withIdentity = (call: DurableCall, { id, parent }: Pick<CallIdentity, "id" | "parent">): DurableCall => ({
-  ...call,
-  id,
-  ...(parent === undefined ? {} : { parent }),
-  head: { ...call.head, headers: withCallId(call.head.headers, id) },
-});
+export const withIdentity = (call: DurableCall, { id, parent }: Pick<CallIdentity, "id" | "parent">): DurableCall =>
+  id === call.id
+    ? call
+    : {
+        ...call,
+        id,
+        ...(parent === undefined ? {} : { parent }),
+        head: { ...call.head, headers: withCallId(call.head.headers, id) },
+      };
 
 /**
  * The call that is to be in the place of one whose id turned out to be another function's: two functions were called under

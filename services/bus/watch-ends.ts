@@ -9,13 +9,15 @@ import { headerText, headerValue } from "./headers.ts";
 export interface EndWatch {
   /**
    * The record of a call when it is over, or as it is after `waitMs`, or when the signal aborts; undefined when there is
-   * none. Rejects with `bus_unavailable` when records cannot be read.
+   * none. Rejects with `bus_unavailable` when records cannot be read at the beginning or at the end.
    */
   readonly wait: (id: string, waitMs: number, signal: AbortSignal) => Promise<FoundRecord | undefined>;
   /** Waits that are under way. */
   readonly count: () => number;
   readonly close: () => void;
 }
+
+const readAgainMs = 250;
 
 /** Someone who waits: woken by each sign that the record may have changed. */
 class Sleeper {
@@ -49,7 +51,8 @@ export const openEndWatch = (bus: Bus, records: Pick<CallRecords, "read">): EndW
     }),
   );
   // What was said while the server was away is not said again.
-  const unlisten = bus.onChange(() => {
+  const unlisten = bus.onChange((connected) => {
+    if (!connected) return;
     for (const some of sleepers.values()) for (const sleeper of some) sleeper.wake();
   });
   const add = (id: string): Sleeper => {
@@ -66,17 +69,31 @@ export const openEndWatch = (bus: Bus, records: Pick<CallRecords, "read">): EndW
     count -= 1;
   };
   const wait: EndWatch["wait"] = async (id, waitMs, signal) => {
-    const endMs = Date.now() + waitMs;
+    let isDue = waitMs <= 0;
     // Before the record is read, so that no end falls between.
     const sleeper = add(id);
-    const timer = setTimeout(sleeper.wake, waitMs);
+    const timer = setTimeout(() => {
+      isDue = true;
+      sleeper.wake();
+    }, waitMs);
     signal.addEventListener("abort", sleeper.wake);
-    try {
-      for (;;) {
-        const found = await records.read(id);
-        if (!found || isFinal(found.record.state) || Date.now() >= endMs || signal.aborted) return found;
-        await sleeper.sleep();
+    const readAgain = async (last: FoundRecord): Promise<FoundRecord | undefined> => {
+      try {
+        return await records.read(id);
+      } catch (error) {
+        if (isDue || signal.aborted) throw error;
+        // A server that has just come back may need a moment for its streams.
+        setTimeout(sleeper.wake, readAgainMs).unref();
+        return last;
       }
+    };
+    try {
+      let found = await records.read(id);
+      while (found && !isFinal(found.record.state) && !isDue && !signal.aborted) {
+        await sleeper.sleep();
+        found = await readAgain(found);
+      }
+      return found;
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", sleeper.wake);
