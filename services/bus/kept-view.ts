@@ -11,9 +11,11 @@ export interface KeptListener {
 }
 
 /** What is to be read of an answer. */
-export interface KeptViewParts extends Omit<ViewParts, "take" | "overdue" | "onEnd" | "onError"> {
+export interface KeptViewParts extends Omit<ViewParts, "take" | "until" | "onEnd" | "onError"> {
   /** The number of the next part. */
   readonly next: number;
+  /** The moment from which on an end is not waited for any more; absent: somebody else says so, by `lose`. */
+  readonly endMs?: number;
   readonly listener: KeptListener;
 }
 
@@ -26,7 +28,7 @@ const decode = (headers: string, data: Uint8Array): KeptPart | BuskerError => {
 };
 
 /** Reads an answer that is kept in frames: every part once and by its number, or an error. */
-export const openKeptView = ({ next, listener, ...parts }: KeptViewParts): StreamView => {
+export const openKeptView = ({ next, endMs, listener, ...parts }: KeptViewParts): StreamView => {
   let due = next;
   const take = (data: Uint8Array, headers: string, isFirst: boolean): Taken => {
     const part = decode(headers, data);
@@ -38,7 +40,13 @@ export const openKeptView = ({ next, listener, ...parts }: KeptViewParts): Strea
     if (part.kind === "abort") return part.error;
     return listener.onEvent(part.data) ? "more" : "hold";
   };
-  return new StreamView({ ...parts, take, overdue, onEnd: listener.onEnd, onError: listener.onError });
+  return new StreamView({
+    ...parts,
+    ...(endMs === undefined ? {} : { until: { ms: endMs, overdue } }),
+    take,
+    onEnd: listener.onEnd,
+    onError: listener.onError,
+  });
 };
 
 const overdue = new BuskerError("deadline_exceeded", "the kept answer has no end, and its call's deadline is over");

@@ -1,11 +1,11 @@
 import { jetstream, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
-import { type ObjectStore as NatsObjectStore, Objm, setSha256Backend } from "@nats-io/obj";
+import { Objm, setSha256Backend } from "@nats-io/obj";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { StoreDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
 import { asBusError, storageFull } from "./jetstream-errors.ts";
 import { storeStream } from "./jetstream-subjects.ts";
-import { guardContent } from "./object-stream.ts";
+import { streamObject } from "./object-stream.ts";
 
 /** Large values by name, in chunks on the bus. While the server is away, everything throws `bus_unavailable`. */
 export interface ObjectStore {
@@ -37,14 +37,6 @@ const asFull = (cause: unknown): never => {
   throw cause;
 };
 
-const read = async (bus: Bus, store: NatsObjectStore, name: string): Promise<ReadableStream<Uint8Array>> => {
-  const found = await store.get(name);
-  if (!found) throw new BuskerError("not_found", `there is no object ${name}`);
-  // The same fault errors the stream, where it is heard; nobody awaits this promise.
-  found.error.catch(() => undefined);
-  return guardContent(bus, name, found.data, found.info.size);
-};
-
 /** Opens a store that exists; rejects with `bus_unavailable` when it does not yet. */
 export const openStore = async (bus: Bus, definition: StoreDefinition): Promise<ObjectStore> => {
   // The library's default is written in JavaScript, for browsers.
@@ -60,6 +52,9 @@ export const openStore = async (bus: Bus, definition: StoreDefinition): Promise<
   const store = await ask(`could not open store ${definition.name}`, () =>
     new Objm(jetstream(bus.nc)).open(definition.name),
   );
+  const manager = await ask(`could not open store ${definition.name}`, () =>
+    jetstreamManager(bus.nc, { checkAPI: false }),
+  );
   return {
     size: async (name) => {
       const info = await ask(`could not look up object ${name}`, () => store.info(name));
@@ -69,7 +64,11 @@ export const openStore = async (bus: Bus, definition: StoreDefinition): Promise<
     put: async (name, content) => {
       await ask(`could not store object ${name}`, () => store.put({ name }, content).catch(asFull));
     },
-    get: (name) => ask(`could not read object ${name}`, () => read(bus, store, name)),
+    get: async (name) => {
+      const info = await ask(`could not read object ${name}`, () => store.info(name));
+      if (info === null || info.deleted) throw new BuskerError("not_found", `there is no object ${name}`);
+      return streamObject(bus, () => Promise.resolve(manager), info);
+    },
     remove: async (name) => {
       await ask(`could not remove object ${name}`, () => store.delete(name));
     },

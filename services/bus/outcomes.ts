@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { FinalState, OutcomeTarget } from "../../schemas/call.ts";
+import type { OutcomeTarget } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { wireHeaders } from "../../schemas/invocation.ts";
 import { callToken, deadSubject, outcomeAnyFilter, outcomeSubject } from "../../schemas/subjects.ts";
@@ -66,6 +66,12 @@ const decodeOutcome = (message: BusMessage): Outcome => {
   return { whole: decodeRecord(message), target: JSON.parse(target) as OutcomeTarget, tries, dueMs };
 };
 
+/** An outcome as it was taken from its stream. */
+export interface TakenOutcome extends Outcome {
+  /** Its number there. */
+  readonly seq: number;
+}
+
 /** How outcomes are taken. */
 export interface OutcomeConsumerOptions {
   /** At a time in this process. */
@@ -80,7 +86,7 @@ export interface OutcomeConsumerOptions {
 export const consumeOutcomes = (
   bus: Bus,
   options: OutcomeConsumerOptions,
-  handle: (outcome: Outcome) => Promise<Disposition>,
+  handle: (outcome: TakenOutcome) => Promise<Disposition>,
 ): Promise<() => Promise<void>> =>
   consumeDurably(
     bus,
@@ -101,7 +107,7 @@ export const consumeOutcomes = (
         reportFault(`message ${message.seq} of stream OUTCOMES cannot be read and is dropped`, cause);
         return { kind: "dead", reason: "unreadable" };
       }
-      return handle(outcome);
+      return handle({ ...outcome, seq: message.seq });
     },
   );
 
@@ -154,13 +160,24 @@ export const buryOutcome = async (
 };
 
 /** The outcome that a dead letter is about; undefined when it is about a call itself. */
-export const outcomeOfLetter = ({ record, request, response }: WholeRecord): Outcome | undefined => {
+const outcomeOfLetter = ({ record, request, response }: WholeRecord): Outcome | undefined => {
   if (!record.untold) return undefined;
   const { untold, error: _why, parent: _call, ...rest } = record;
   const { target, call } = untold;
   return { whole: { record: { ...rest, ...call }, request, response }, target, tries: 0, dueMs: 0 };
 };
 
-/** How an outcome's call ended. */
-export const finalStateOf = ({ whole }: Outcome): FinalState =>
-  whole.record.state === "succeeded" ? "succeeded" : whole.record.state === "cancelled" ? "cancelled" : "dead";
+/**
+ * Has an outcome told anew that is in a dead letter, with all its tries; false when the letter is about a call itself. Receivers
+ * see the same `webhook-id` as before. Rejects with `queue_full` or `bus_unavailable`.
+ */
+export const tellAgain = async (
+  acknowledged: AcknowledgedPublisher,
+  source: string,
+  letter: WholeRecord,
+): Promise<boolean> => {
+  const outcome = outcomeOfLetter(letter);
+  if (!outcome) return false;
+  await putOutcome(acknowledged, source, outcome, `${callToken(letter.record.id)}.again.${Date.now()}`);
+  return true;
+};

@@ -29,8 +29,7 @@ export interface ViewParts {
   /** In the stream, where the next message is at the earliest. */
   readonly startSeq: number;
   /** The moment from which on nothing is waited for any more, and the error that says so. */
-  readonly endMs: number;
-  readonly overdue: BuskerError;
+  readonly until?: { readonly ms: number; readonly overdue: BuskerError };
   /** Takes the next message. `isFirst`: none is between it and the place that was asked for, so that what is missing is gone. */
   readonly take: (data: Uint8Array, headers: string, isFirst: boolean) => Taken;
   /** Exactly one of `onEnd` and `onError` is called, unless it is stopped. */
@@ -85,7 +84,7 @@ const endOfStatus = (status: number, headers: string): PullEnd | undefined => {
 export class StreamView {
   readonly #parts: ViewParts;
   readonly #stopping = new AbortController();
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: NodeJS.Timeout | undefined;
   #seq: number;
   #isOver = false;
   #isHeld = false;
@@ -99,8 +98,7 @@ export class StreamView {
   constructor(parts: ViewParts) {
     this.#parts = parts;
     this.#seq = parts.startSeq;
-    const leftMs = Math.min(Math.max(0, parts.endMs - Date.now()), longestTimerMs);
-    this.#timer = setTimeout(() => this.lose(parts.overdue), leftMs).unref();
+    this.#timer = parts.until && this.#loseAt(parts.until);
     void this.#run();
   }
 
@@ -122,6 +120,11 @@ export class StreamView {
   /** The client is gone. */
   stop(): void {
     this.#finish(() => {});
+  }
+
+  #loseAt({ ms, overdue }: NonNullable<ViewParts["until"]>): NodeJS.Timeout {
+    const leftMs = Math.min(Math.max(0, ms - Date.now()), longestTimerMs);
+    return setTimeout(() => this.lose(overdue), leftMs).unref();
   }
 
   #finish(tell: () => void): void {
