@@ -24,7 +24,9 @@ const testFiles = ["schemas", "services", "watchdog", "scripts", "test"].flatMap
 
 // What starts engines waits for them half of its time: it runs beside the rest, which takes about as long.
 const startsEngines = (file) =>
-  /\/(engine|swarm|swarm-contract|own-images|registry|docker-backend)\.ts"/.test(readFileSync(join(root, file), "utf8"));
+  /\/(engine|swarm|swarm-contract|own-images|registry|docker-backend)\.ts"/.test(
+    readFileSync(join(root, file), "utf8"),
+  );
 
 const runGate = ([name, command, args]) => {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8" });

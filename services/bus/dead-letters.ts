@@ -71,7 +71,12 @@ export const openDeadLetters = async (bus: Bus): Promise<DeadLetters> => {
     list: async (of, limit) => {
       const filter = of === undefined ? deadAnyFilter : deadFilter(of.namespace, of.name);
       const letters: LetterBrief[] = [];
-      for await (const messages of readBack(bus, { stream: streams.DEAD, filter, since: oldest(), headersOnly: true })) {
+      for await (const messages of readBack(bus, {
+        stream: streams.DEAD,
+        filter,
+        since: oldest(),
+        headersOnly: true,
+      })) {
         for (const message of messages.toReversed()) {
           const brief = toBrief(message);
           if (brief) letters.push(brief);
@@ -85,7 +90,9 @@ export const openDeadLetters = async (bus: Bus): Promise<DeadLetters> => {
       return message && { ...decodeRecord(message), seq: message.seq };
     },
     remove: async ({ seq }) => {
-      await ask(`could not remove dead letter ${seq}`, () => manager.streams.deleteMessage(streams.DEAD.name, seq, false));
+      await ask(`could not remove dead letter ${seq}`, () =>
+        manager.streams.deleteMessage(streams.DEAD.name, seq, false),
+      );
     },
     purge: async (of) => {
       const filter = deadFilter(of.namespace, of.name);

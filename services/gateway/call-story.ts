@@ -111,13 +111,19 @@ export const viewRecord = (whole: WholeRecord): object => ({
 /** What is known of a call that was found, without logs and children. */
 const viewFound = (found: FoundCall): Pick<CallStory, "call" | "history"> => {
   if (found.kind !== "finished") return { call: viewRecord(found.whole), history: historyOf(found.whole.record) };
-  const { state, at, status, durationSeconds, ...call } = finishedCall(
-    formatFunctionName(found.function),
-    found.call,
-  );
+  const { state, at, status, durationSeconds, ...call } = finishedCall(formatFunctionName(found.function), found.call);
   const started: StoryEvent = { at: isoOf(found.call.startedMs), state: "running", attempt: 1 };
-  const ended: StoryEvent = { at, state, attempt: 1, ...given("status", status), ...given("durationSeconds", durationSeconds) };
-  return { call: { ...call, state, startedAt: started.at, endedAt: at, status, durationSeconds }, history: [started, ended] };
+  const ended: StoryEvent = {
+    at,
+    state,
+    attempt: 1,
+    ...given("status", status),
+    ...given("durationSeconds", durationSeconds),
+  };
+  return {
+    call: { ...call, state, startedAt: started.at, endedAt: at, status, durationSeconds },
+    history: [started, ended],
+  };
 };
 
 const periodOf = (found: FoundCall): { readonly fromMs: number; readonly toMs: number | undefined } => {

@@ -37,8 +37,7 @@ export const readTarget = ({ to }: Readonly<Record<string, unknown>>): FunctionN
   return parseFunctionName(to);
 };
 
-const wantsEvents = (context: Context): boolean =>
-  /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(context.get("accept"));
+const wantsEvents = (context: Context): boolean => /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(context.get("accept"));
 
 /** `/system/calls`: lists, the live stream of changes, the story of one call, and running one again. */
 export const createCallsRoute = ({ bus, finder, replayer }: CallsParts): Router => {

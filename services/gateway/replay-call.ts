@@ -35,7 +35,7 @@ export const buildReplay = (
       `the ${bytes} bytes of its request body ${record.isSynchronous ? "were too large to be recorded" : "are gone"}`,
     );
   const call: DurableCall = {
-    id,
+    id: record.id,
     function: to ?? record.function,
     priority: record.priority,
     queuedMs: Date.now(),

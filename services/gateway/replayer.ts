@@ -65,7 +65,10 @@ export const createReplayer = ({ bus, directory, finder, letters, acceptor, ackn
   const replayLetter = async (letter: FoundLetter, options: LetterOptions): Promise<Replayed> => {
     const replayOf = letter.record.id;
     if (letter.record.untold && options.to)
-      throw new BuskerError("invalid_request", `${replayOf} is an outcome: it can be told again, but not to a function`);
+      throw new BuskerError(
+        "invalid_request",
+        `${replayOf} is an outcome: it can be told again, but not to a function`,
+      );
     if (await tellAgain(acknowledged, bus.source, letter)) return { replayOf };
     const call = buildReplay(letter, { to: options.to, ...newId(letter, options), keepsCallback: true });
     assertKnown(call.function);
