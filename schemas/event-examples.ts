@@ -79,6 +79,7 @@ const callChanges = {
     nextMs: 1_769_860_810_123,
     parent: "an-earlier-call",
     replayOf: "a-dead-call",
+    priority: "normal",
   },
   bare: bareChange,
 } as const;

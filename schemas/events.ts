@@ -9,6 +9,8 @@ import { sealedBoxSchema } from "./secret-schema.ts";
 import {
   type DurableCallState,
   outcomeVerbs,
+  priorities,
+  type Priority,
   replicaStates,
   type SecretOutcomeVerb,
   type SecretRequestVerb,
@@ -152,6 +154,8 @@ export interface CallChange {
   readonly parent?: string;
   /** Of `queued`: the call that this one runs again. */
   readonly replayOf?: string;
+  /** Of `queued`: among which of its function's calls. */
+  readonly priority?: Priority;
 }
 
 /** Data of `cancel`. */
@@ -253,6 +257,7 @@ const callChange = object(
     nextMs: amount("When the next attempt is due, milliseconds since the epoch"),
     parent: string({ description: "Of queued: the call whose outcome this one was made from" }),
     replayOf: string({ description: "Of queued: the call that this one runs again" }),
+    priority: { enum: [...priorities], description: "Of queued: among which of its function's calls" },
   },
 );
 

@@ -81,6 +81,7 @@ export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, re
         id: call.id,
         atMs: call.queuedMs,
         attempts: 0,
+        priority: call.priority,
         ...(call.runAtMs === undefined ? {} : { nextMs: call.runAtMs }),
         ...(call.parent === undefined ? {} : { parent: call.parent }),
         ...(call.replayOf === undefined ? {} : { replayOf: call.replayOf }),

@@ -33,6 +33,8 @@ export interface Invocation {
   readonly isRecorded?: boolean;
   /** `body` is only the beginning: called once, with where to write the rest, when a replica has taken the call. */
   readonly upload?: ((sink: BodySink) => void) | undefined;
+  /** Called when the call is sent to a replica; again when it went back to the line and is sent to another. */
+  readonly onBound?: ((replica: string) => void) | undefined;
 }
 
 /** What is known of one function's calls here. */
@@ -41,6 +43,19 @@ export interface CallCounts {
   readonly inFlight: number;
   readonly readyReplicas: number;
 }
+
+/** How much more of one function a caller may begin. */
+export interface Capacity {
+  /** Free slots as this caller knows them; a replica without a limit counts as having 50. */
+  readonly free: number;
+  /** This caller's calls in replicas, but for those that it has cancelled. */
+  readonly inFlight: number;
+  /** This caller's calls in line for a slot. */
+  readonly waiting: number;
+  readonly readyReplicas: number;
+}
+
+const noCapacity: Capacity = { free: 0, inFlight: 0, waiting: 0, readyReplicas: 0 };
 
 /**
  * The invocation client: the one way platform services and TypeScript programs call functions. It knows which replicas
@@ -53,6 +68,13 @@ export interface Invoker {
    */
   readonly invoke: (invocation: Invocation, done: (result: CallResult) => void) => () => void;
   readonly counts: (name: FunctionName) => CallCounts;
+  /** Nothing is known of a function that was not called yet: it has no capacity until its first call has found its replicas. */
+  readonly capacity: (name: FunctionName) => Capacity;
+  /**
+   * Calls `listener` whenever a function's capacity may have grown: within what made it grow, so it does little. There is one
+   * listener.
+   */
+  readonly onCapacity: (listener: (name: FunctionName) => void) => void;
   /** Messages sent beside requests and replies since the start. */
   readonly sideMessages: () => SideMessages;
   readonly close: () => void;
@@ -92,6 +114,7 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
   const inbox = openReplyInbox(bus);
   const functions = new Map<string, FunctionCalls>();
   const windows = new WindowShare();
+  let moved: ((name: FunctionName) => void) | undefined;
   const transportOf = (name: FunctionName, replies = inbox.forFunction(name)): CallTransport => ({
     request: (subject, headers, payload, listener) => {
       const { token, subject: reply } = replies.expect(listener);
@@ -111,6 +134,7 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
         data: { waiting },
         reply,
       }),
+    moved: () => moved?.(name),
     nowMs: Date.now,
     random: options.random ?? Math.random,
   });
@@ -135,6 +159,15 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
     counts: (name) => {
       const calls = find(name);
       return { waiting: calls?.waiting ?? 0, inFlight: calls?.inFlight ?? 0, readyReplicas: calls?.readyReplicas ?? 0 };
+    },
+    capacity: (name) => {
+      const calls = find(name);
+      if (!calls) return noCapacity;
+      const { free, wanted: inFlight, waiting, readyReplicas } = calls;
+      return { free, inFlight, waiting, readyReplicas };
+    },
+    onCapacity: (listener) => {
+      moved = listener;
     },
     sideMessages: () => sumSideMessages([...functions.values()].map((calls) => calls.side)),
     close: () => {
@@ -192,6 +225,7 @@ const startCall = (
       done,
       windowBytes,
       upload: invocation.upload,
+      onBound: invocation.onBound,
       keepsEvents: invocation.keepsEvents === true,
       isKept: false,
       isUpgrade: invocation.head.upgrade !== undefined,

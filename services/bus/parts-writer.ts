@@ -102,7 +102,9 @@ export class PartsWriter implements BodyListener {
 
   #publishData(): void {
     const chunk = this.#take();
+    this.#onTheirWay += 1;
     void this.#publish(headersOf("data", (this.#number += 1)), chunk).then((isKept) => {
+      this.#onTheirWay -= 1;
       if (!isKept) return;
       this.#parts.onKept(chunk.length);
       this.#flush();
@@ -130,15 +132,12 @@ export class PartsWriter implements BodyListener {
   }
 
   async #publish(headers: MsgHdrs, payload: Uint8Array): Promise<boolean> {
-    this.#onTheirWay += 1;
     try {
       await this.#parts.acknowledged.publish(this.#parts.subject, payload, headers);
       return true;
     } catch (cause) {
       this.#fail(asKeepError(cause));
       return false;
-    } finally {
-      this.#onTheirWay -= 1;
     }
   }
 

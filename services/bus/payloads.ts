@@ -43,7 +43,8 @@ const limited = (
 /**
  * Stores a request body in store `payloads` as it comes, and gives where it is. Rejects with `body_too_large` as soon as it
  * is known to be larger than `maxBytes`, with the content's own error when that breaks off, and with `bus_unavailable`;
- * then nothing of it is left, or the sweep finds it.
+ * then nothing of it is left, or the sweep finds it. Content that is not read to its end is told so, by `return`: a Node
+ * request whose client is still to be answered is given as `request.iterator({ destroyOnReturn: false })`.
  */
 export const putPayload = async (
   store: ObjectStore,

@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import { callAnyFilter, queueAnyFilter } from "../../schemas/subjects.ts";
 import { stores, streams } from "../../schemas/topology.ts";
 import { collect } from "../../test/support/collector.ts";
 import { digest, openRequest, responseTo } from "../../test/support/http.ts";
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
+import { countMessages, limitQueue, takeQueued as takeQueuedOf } from "../../test/support/queue.ts";
 import { eventually } from "../../test/support/platform.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
-import { decodeDurable, type DurableCall } from "../bus/durable-call.ts";
+import type { DurableCall } from "../bus/durable-call.ts";
 import { type ReceivedEvent, readEvent } from "../bus/events.ts";
 import { type ObjectStore, openStore } from "../bus/objects.ts";
 import { ensureTopology } from "../bus/topology.ts";
@@ -43,23 +43,7 @@ describe("createAcceptRoute()", function () {
   const send = (path: string, init: RequestInit = {}, at = 0): Promise<Response> =>
     fetch(`${gateway(at).url}/async-function/${path}`, { method: "POST", ...init });
 
-  /** Takes what is queued out of the queue. */
-  const takeQueued = async (): Promise<DurableCall[]> => {
-    const { streams: manager } = await jetstreamManager(admin.nc);
-    const calls: DurableCall[] = [];
-    for (;;) {
-      const { state } = await manager.info(streams.INVOCATIONS.name);
-      if (state.messages === 0) return calls;
-      const message = await manager.getMessage(streams.INVOCATIONS.name, { seq: state.first_seq });
-      if (!message) throw new Error("the first message is gone");
-      calls.push(
-        decodeDurable({ subject: message.subject, data: message.data, headers: message.header } as Parameters<
-          typeof decodeDurable
-        >[0]),
-      );
-      await manager.deleteMessage(streams.INVOCATIONS.name, message.seq);
-    }
-  };
+  const takeQueued = (): Promise<DurableCall[]> => takeQueuedOf(admin);
   const takeOne = async (): Promise<DurableCall> => {
     const calls = await takeQueued();
     expect(calls).to.have.length(1);
@@ -260,9 +244,7 @@ describe("createAcceptRoute()", function () {
         await payloads.remove(name);
       });
 
-    const chunksLeft = async (): Promise<number> =>
-      (await (await jetstreamManager(admin.nc)).streams.info("OBJ_payloads", { subjects_filter: "$O.payloads.C.*" }))
-        .state.num_subjects ?? 0;
+    const chunksLeft = (): Promise<number> => countMessages(admin, "OBJ_payloads", "$O.payloads.C.*");
 
     it("refuses one above the limit at once where its length is known", async () => {
       const request = openRequest(`${gateway().url}/async-function/echo`, {
@@ -311,12 +293,8 @@ describe("createAcceptRoute()", function () {
   });
 
   describe("of a queue that is full", () => {
-    const limit = async (maxBytes: number): Promise<void> => {
-      await (await jetstreamManager(admin.nc)).streams.update(streams.INVOCATIONS.name, { max_bytes: maxBytes });
-    };
-
     it("answers 503 with Retry-After, keeps what it has, and goes on when there is room", async () => {
-      await limit(64 * 1024);
+      await limitQueue(admin, 64 * 1024);
       const statuses: number[] = [];
       try {
         for (let at = 0; at < 10; at += 1) {
@@ -327,7 +305,7 @@ describe("createAcceptRoute()", function () {
           expect(response.headers.get("retry-after")).to.equal("1");
         }
       } finally {
-        await limit(streams.INVOCATIONS.maxBytes);
+        await limitQueue(admin);
       }
       const accepted = statuses.filter((status) => status === 202).length;
       expect(accepted).to.be.within(3, 6);
@@ -337,11 +315,11 @@ describe("createAcceptRoute()", function () {
     });
 
     it("keeps no body of a call that it refuses", async () => {
-      await limit(1);
+      await limitQueue(admin, 1);
       try {
         expect((await send("echo", { body: randomBytes(2 * mebibyte) })).status).to.equal(503);
       } finally {
-        await limit(streams.INVOCATIONS.maxBytes);
+        await limitQueue(admin);
       }
       expect(await payloads.list()).to.deep.equal([]);
     });
@@ -363,7 +341,6 @@ describe("createAcceptRoute()", function () {
 
   it(`publishes nowhere but below ${queueAnyFilter}: the door is for others`, async () => {
     await send("echo");
-    const { state } = await (await jetstreamManager(admin.nc)).streams.info(streams.DOOR.name);
-    expect(state.messages).to.equal(0);
+    expect(await countMessages(admin, streams.DOOR.name)).to.equal(0);
   });
 });

@@ -1,3 +1,4 @@
+import type { CallRecord } from "../../../schemas/call.ts";
 import { BuskerError, errorCatalogue, isErrorCode } from "../../../schemas/errors.ts";
 import type { ResponseHead } from "../../../schemas/invocation.ts";
 import type { WholeRecord } from "../../bus/call-record-wire.ts";
@@ -18,7 +19,7 @@ export interface ToldResponse {
 /** Reads bodies that are not in the record's own message. */
 export interface BodyReader {
   readonly payload: (name: string) => AsyncIterable<Uint8Array>;
-  readonly parts: (callId: string, attempt: number) => AsyncIterable<Uint8Array>;
+  readonly parts: (record: CallRecord) => AsyncIterable<Uint8Array>;
 }
 
 const wholeBody = (data: Uint8Array): ResponseBody => ({
@@ -51,7 +52,7 @@ export const toldResponse = (whole: WholeRecord, reader: BodyReader): ToldRespon
     case "payload":
       return { head: { status, headers }, body: { bytes, open: () => reader.payload(name) } };
     case "parts":
-      return { head: { status, headers }, body: { bytes, open: () => reader.parts(id, Number(name)) } };
+      return { head: { status, headers }, body: { bytes, open: () => reader.parts(whole.record) } };
     case "none":
       if (bytes === 0) return { head: { status, headers }, body: wholeBody(new Uint8Array()) };
       throw gone(id);

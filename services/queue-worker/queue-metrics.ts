@@ -1,0 +1,94 @@
+import type { CallRecord } from "../../schemas/call.ts";
+import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
+import { Counter, Gauge, Histogram, Registry } from "../runtime/metrics.ts";
+import type { CallCounter } from "./call-run.ts";
+import type { Decision } from "./retry-decision.ts";
+
+/** How many calls of a function wait. */
+export interface QueueDepth {
+  readonly messages: number;
+  /** When the oldest of them was accepted, milliseconds since the epoch; absent where it is not known. */
+  readonly oldestMs?: number | undefined;
+}
+
+/** Counts what this queue-worker does, by function. */
+export interface QueueMetrics extends CallCounter {
+  readonly registry: Registry;
+  /** Adds the gauges that are read when somebody scrapes. */
+  readonly observe: (
+    depths: () => ReadonlyMap<string, QueueDepth>,
+    inFlight: () => ReadonlyMap<string, number>,
+  ) => void;
+  /** Drops a removed function's series. */
+  readonly forget: (name: FunctionName) => void;
+}
+
+const labelNames = ["function_name"] as const;
+// From a call that is begun at once to one that has waited for an hour.
+const waitBuckets = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 900, 3600];
+
+/** Creates a queue-worker's metrics in a registry of their own. */
+export const createQueueMetrics = (): QueueMetrics => {
+  const registry = new Registry();
+  const registers = [registry];
+  const waits = new Histogram({
+    name: "busker_queue_wait_seconds",
+    help: "Time from when a call was due to when a replica got it",
+    labelNames,
+    registers,
+    buckets: waitBuckets,
+  });
+  const counter = (name: string, help: string): Counter<"function_name"> =>
+    new Counter({ name, help, labelNames, registers });
+  const attempts = counter("busker_queue_attempts_total", "Attempts that have ended");
+  const retries = counter("busker_queue_retries_total", "Attempts after which the call is tried again");
+  const ended: Readonly<Partial<Record<CallRecord["state"], Counter<"function_name">>>> = {
+    succeeded: counter("busker_queue_succeeded_total", "Calls that ended with an answer of the function"),
+    dead: counter("busker_queue_dead_total", "Calls that were given up"),
+    cancelled: counter("busker_queue_cancelled_total", "Calls that were cancelled"),
+  };
+  return {
+    registry,
+    bound: (name, waitedMs) => waits.observe({ function_name: formatFunctionName(name) }, waitedMs / 1000),
+    attempted: (name, decision: Decision["kind"]) => {
+      const labels = { function_name: formatFunctionName(name) };
+      attempts.inc(labels);
+      if (decision === "retry") retries.inc(labels);
+    },
+    ended: (name, state) => ended[state]?.inc({ function_name: formatFunctionName(name) }),
+    observe: (depths, inFlight) => {
+      gauge(registry, "busker_queue_depth", "Calls that were accepted and are not over", () =>
+        mapValues(depths(), ({ messages }) => messages),
+      );
+      gauge(registry, "busker_queue_oldest_seconds", "Age of the oldest call that is not over", () => {
+        const nowMs = Date.now();
+        return mapValues(depths(), ({ oldestMs }) => (oldestMs === undefined ? undefined : (nowMs - oldestMs) / 1000));
+      });
+      gauge(registry, "busker_queue_in_flight", "Calls that this queue-worker has in hand", () => inFlight());
+    },
+    forget: (name) => {
+      const label = formatFunctionName(name);
+      for (const metric of [waits, attempts, retries, ...Object.values(ended)]) metric.remove(label);
+    },
+  };
+};
+
+const mapValues = <T>(map: ReadonlyMap<string, T>, value: (of: T) => number | undefined): Map<string, number> =>
+  new Map(
+    [...map].flatMap(([key, of]) => {
+      const number = value(of);
+      return number === undefined ? [] : [[key, number] as const];
+    }),
+  );
+
+const gauge = (registry: Registry, name: string, help: string, values: () => ReadonlyMap<string, number>): Gauge =>
+  new Gauge({
+    name,
+    help,
+    labelNames,
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [label, value] of values()) this.set({ function_name: label }, value);
+    },
+  });
