@@ -1,19 +1,8 @@
-import { type RecordState, recordStates } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { parseDurationMs } from "../../schemas/function.ts";
+import { type CallKind, callKinds, type ListedState, listedStates } from "../../schemas/listed-states.ts";
 import { type FunctionName, parseFunctionName } from "../../schemas/names.ts";
 import { queryText } from "./app.ts";
-
-/**
- * How a call is listed: a durable one by its record's state. A synchronous one has `succeeded` with a status below 400, and
- * `failed` with any other: nothing is left of it that could be called dead.
- */
-export const listedStates = [...recordStates, "failed"] as const;
-export type ListedState = RecordState | "failed";
-
-/** What is to be known of which calls. */
-export const callKinds = ["durable", "sync"] as const;
-export type CallKind = (typeof callKinds)[number];
 
 /** Which calls are asked for. */
 export interface CallFilter {

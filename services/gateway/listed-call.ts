@@ -1,9 +1,10 @@
 import type { CallError } from "../../schemas/call.ts";
 import type { CallChange, FinishedCall, FinishedCalls } from "../../schemas/events.ts";
+import type { CallKind, ListedState } from "../../schemas/listed-states.ts";
 import { formatFunctionName } from "../../schemas/names.ts";
 import { type DurableCallState, durableCallStates, parseFunctionSubject } from "../../schemas/subjects.ts";
 import type { StreamMessage } from "../bus/streams.ts";
-import type { CallFilter, CallKind, ListedState } from "./calls-query.ts";
+import type { CallFilter } from "./calls-query.ts";
 
 /** A call as a list shows it: by the newest that is known of it. */
 export interface ListedCall {
