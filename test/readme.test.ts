@@ -63,7 +63,13 @@ const readmeHolds = (backend: string, prepare: typeof ownEngine | typeof noEngin
     const [up = ""] = blocks("sh up");
     // npm must never touch the packages behind the link.
     const npm = { npm_config_dry_run: "true" };
-    const free = { BUSKER_BACKEND: backend, BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
+    const free = {
+      BUSKER_BACKEND: backend,
+      BUSKER_PORT: "0",
+      BUSKER_METRICS_PORT: "0",
+      BUSKER_QUEUE_METRICS_PORT: "0",
+      BUSKER_NATS_PORT: "0",
+    };
     const { BUSKER_DATA: _own, ...env } = process.env;
     platform = spawn("bash", ["-c", `exec ${up}`], {
       cwd: clone,

@@ -17,10 +17,20 @@ export const administerJetStream: readonly string[] = ["$JS.API.>", "$JS.ACK.>",
 
 /** The subjects of nats-server itself and of what is built into it. */
 export const serverSubjects: readonly string[] = [
-  ...["$SYS", "$JS", "$JSC", "$NRG", "$KV", "$O", "$MQTT", "$SRV", "$GNR", "$GR", "$LDS", "_R_", "_GR_"].map(
-    (first) => `${first}.>`,
-  ),
-];
+  "$SYS",
+  "$JS",
+  "$JSC",
+  "$NRG",
+  "$KV",
+  "$O",
+  "$MQTT",
+  "$SRV",
+  "$GNR",
+  "$GR",
+  "$LDS",
+  "_R_",
+  "_GR_",
+].map((first) => `${first}.>`);
 
 /** Ask whether JetStream is there: what the client library does first. */
 export const jetStreamInfo = "$JS.API.INFO";
@@ -38,6 +48,10 @@ export const readStream = (stream: string): readonly string[] => [
   `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
   `$JS.FC.${stream}.>`,
 ];
+
+/** Where a pull consumer is asked for messages. */
+export const nextSubject = (stream: string, consumer: string): string =>
+  `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
 
 /** Read a stream by durable consumers, and acknowledge. */
 export const consumeStream = (stream: string): readonly string[] => [

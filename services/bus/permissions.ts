@@ -115,6 +115,8 @@ const queueWorker: Permissions = {
     subjects.replicaAnyFilter,
     subjects.functionAnyFilter,
     subjects.callAnyFilter,
+    // Whom to answer: a stream does not keep where the answer to a message goes.
+    subjects.asyncAnyFilter,
     subjects.cancelAnyFilter,
   ],
 };

@@ -5,13 +5,17 @@ import {
   onFailureAnnotation,
   onSuccessAnnotation,
   pullPolicyAnnotation,
+  recordAnnotation,
   registrySecretAnnotation,
+  resultTtlAnnotation,
   userAnnotation,
   zeroAnnotation,
 } from "../../schemas/annotations.ts";
-import { bundleScheme, type FunctionSpec, resumeAnnotation } from "../../schemas/function.ts";
+import { bundleScheme, type FunctionSpec, parseDurationMs, resumeAnnotation } from "../../schemas/function.ts";
 import { parseOutcomeTarget } from "../../schemas/outcome-target.ts";
+import { checkRetryAnnotations } from "../../schemas/retry-policy.ts";
 import { isSecretName } from "../../schemas/secret.ts";
+import { maxResultAgeMs } from "../../schemas/topology.ts";
 import { userFault } from "./container/user.ts";
 
 /** The sentence of what is wrong; undefined when nothing is. */
@@ -36,9 +40,18 @@ const outcomeTarget =
     }
   };
 
+const resultTtlFault: Check = (value) => {
+  const ttlMs = parseDurationMs(value);
+  return ttlMs !== undefined && ttlMs > 0 && ttlMs <= maxResultAgeMs
+    ? undefined
+    : `annotation ${resultTtlAnnotation} must be a duration such as 30m, of ${maxResultAgeMs / 3600_000}h at most; got ${JSON.stringify(value)}`;
+};
+
 const checks: Readonly<Record<string, Check>> = {
   [resumeAnnotation]: oneOf(resumeAnnotation, ["true", "false"]),
   [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze"]),
+  [recordAnnotation]: oneOf(recordAnnotation, ["calls", "bodies"]),
+  [resultTtlAnnotation]: resultTtlFault,
   [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),
   [userAnnotation]: userFault,
   [onSuccessAnnotation]: outcomeTarget(onSuccessAnnotation),
@@ -65,6 +78,7 @@ export const checkAnnotations = ({
   annotations = {},
 }: Pick<FunctionSpec, "image" | "annotations">): readonly string[] => [
   ...Object.entries(annotations).flatMap(([name, value]) => checks[name]?.(value) ?? unknownFault(name) ?? []),
+  ...checkRetryAnnotations({ annotations }),
   ...(annotations[baseImageAnnotation] !== undefined && !image.startsWith(bundleScheme)
     ? [`annotation ${baseImageAnnotation} is of bundles; the image is ${JSON.stringify(image)}`]
     : []),

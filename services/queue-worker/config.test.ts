@@ -34,6 +34,22 @@ describe("readQueueWorkerConfig()", () => {
     expect(retry).to.deep.equal({ attempts: 3, codes: [500, 503], minWaitMs: 1000, maxWaitMs: 60_000 });
   });
 
+  it("reads how outcomes are told", () => {
+    const config = readQueueWorkerConfig({
+      ...least,
+      BUSKER_CALLBACK_TIMEOUT: "5s",
+      BUSKER_CALLBACK_ATTEMPTS: "3",
+      BUSKER_CALLBACK_ALLOW: "hooks.internal, 10.0.0.0/8",
+      BUSKER_GATEWAY_URL: "https://faas.example.com",
+    });
+    expect(config).to.include({ callbackTimeoutMs: 5000, callbackAttempts: 3, gatewayUrl: "https://faas.example.com" });
+    expect(config.callbackAllow.hasAddress("10.1.2.3")).to.equal(true);
+    expect(config.callbackAllow.hasAddress("127.0.0.1")).to.equal(false);
+    expect(faultsOf({ ...least, BUSKER_CALLBACK_ALLOW: "10.0.0.0/64", BUSKER_GATEWAY_URL: "gateway" })).to.match(
+      /^BUSKER_CALLBACK_ALLOW must have a prefix of 0 to 32 behind 10.0.0.0; got .*\nBUSKER_GATEWAY_URL must be an http/,
+    );
+  });
+
   it("names everything that is wrong together", () => {
     const faults = faultsOf({
       BUSKER_LEASE: "soon",

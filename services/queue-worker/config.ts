@@ -10,9 +10,10 @@ import {
   readConfig,
   textField,
 } from "../runtime/config.ts";
+import { type OutcomesConfig, outcomesFields } from "./outcomes/config.ts";
 
 /** What a queue-worker is told by its environment. */
-export interface QueueWorkerConfig {
+export interface QueueWorkerConfig extends OutcomesConfig {
   readonly natsUrl: string;
   readonly credentialsFile: string;
   /** Where its metrics are listened for. */
@@ -61,6 +62,7 @@ export const readQueueWorkerConfig = (env: Environment): QueueWorkerConfig => {
     codes: codesField("BUSKER_RETRY_CODES", defaultRetryPolicy.codes),
     minWaitMs: durationField("BUSKER_RETRY_MIN_WAIT", defaultRetryPolicy.minWaitMs),
     maxWaitMs: durationField("BUSKER_RETRY_MAX_WAIT", defaultRetryPolicy.maxWaitMs),
+    ...outcomesFields,
   });
   const retry = { attempts, codes, minWaitMs, maxWaitMs };
   checkWaits(retry);

@@ -2,6 +2,8 @@ import type { CallRecord } from "../../schemas/call.ts";
 import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { Counter, Gauge, Histogram, Registry } from "../runtime/metrics.ts";
 import type { CallCounter } from "./call-run.ts";
+import type { RunDelivery } from "./delivery.ts";
+import { type TellCount, tellCounts } from "./outcomes/settle-outcome.ts";
 import type { Decision } from "./retry-decision.ts";
 
 /** How many calls of a function wait. */
@@ -15,10 +17,11 @@ export interface QueueDepth {
 export interface QueueMetrics extends CallCounter {
   readonly registry: Registry;
   /** Adds the gauges that are read when somebody scrapes. */
-  readonly observe: (
-    depths: () => ReadonlyMap<string, QueueDepth>,
-    inFlight: () => ReadonlyMap<string, number>,
-  ) => void;
+  readonly observe: (depths: () => ReadonlyMap<string, QueueDepth>) => void;
+  /** The same, and counted while it has a call in hand. */
+  readonly counted: (run: RunDelivery) => RunDelivery;
+  /** Counts a try to tell an outcome of a function's call, by how it ended. */
+  readonly told: (name: FunctionName, result: TellCount) => void;
   /** Drops a removed function's series. */
   readonly forget: (name: FunctionName) => void;
 }
@@ -30,6 +33,7 @@ const waitBuckets = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 
 /** Creates a queue-worker's metrics in a registry of their own. */
 export const createQueueMetrics = (): QueueMetrics => {
   const registry = new Registry();
+  const inFlight = new Map<string, number>();
   const registers = [registry];
   const waits = new Histogram({
     name: "busker_queue_wait_seconds",
@@ -47,8 +51,15 @@ export const createQueueMetrics = (): QueueMetrics => {
     dead: counter("busker_queue_dead_total", "Calls that were given up"),
     cancelled: counter("busker_queue_cancelled_total", "Calls that were cancelled"),
   };
+  const tries = new Counter({
+    name: "busker_queue_outcomes_total",
+    help: "Tries to tell outcomes (callbacks, on-success, on-failure), by how they ended",
+    labelNames: [...labelNames, "result"] as const,
+    registers,
+  });
   return {
     registry,
+    told: (name, result) => tries.inc({ function_name: formatFunctionName(name), result }),
     bound: (name, waitedMs) => waits.observe({ function_name: formatFunctionName(name) }, waitedMs / 1000),
     attempted: (name, decision: Decision["kind"]) => {
       const labels = { function_name: formatFunctionName(name) };
@@ -56,7 +67,18 @@ export const createQueueMetrics = (): QueueMetrics => {
       if (decision === "retry") retries.inc(labels);
     },
     ended: (name, state) => ended[state]?.inc({ function_name: formatFunctionName(name) }),
-    observe: (depths, inFlight) => {
+    counted: (run) => async (delivery, signal) => {
+      const label = formatFunctionName(delivery.call.function);
+      inFlight.set(label, (inFlight.get(label) ?? 0) + 1);
+      try {
+        return await run(delivery, signal);
+      } finally {
+        const left = (inFlight.get(label) ?? 1) - 1;
+        if (left > 0) inFlight.set(label, left);
+        else inFlight.delete(label);
+      }
+    },
+    observe: (depths) => {
       gauge(registry, "busker_queue_depth", "Calls that were accepted and are not over", () =>
         mapValues(depths(), ({ messages }) => messages),
       );
@@ -64,11 +86,12 @@ export const createQueueMetrics = (): QueueMetrics => {
         const nowMs = Date.now();
         return mapValues(depths(), ({ oldestMs }) => (oldestMs === undefined ? undefined : (nowMs - oldestMs) / 1000));
       });
-      gauge(registry, "busker_queue_in_flight", "Calls that this queue-worker has in hand", () => inFlight());
+      gauge(registry, "busker_queue_in_flight", "Calls that this queue-worker has in hand", () => inFlight);
     },
     forget: (name) => {
       const label = formatFunctionName(name);
       for (const metric of [waits, attempts, retries, ...Object.values(ended)]) metric.remove(label);
+      for (const result of tellCounts) tries.remove({ function_name: label, result });
     },
   };
 };

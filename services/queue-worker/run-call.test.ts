@@ -5,11 +5,19 @@ import type { FunctionSpec } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { callFilter, cancelSubject, partsSubject } from "../../schemas/subjects.ts";
 import { within } from "../../test/support/collector.ts";
-import { durableCall, openTestWorker, type TestWorker } from "../../test/support/call-runs.ts";
+import {
+  type Answer,
+  type Answering,
+  type Call,
+  durableCall,
+  ok,
+  openTestWorker,
+  recordingMode,
+  type TestWorker,
+} from "../../test/support/call-runs.ts";
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
 import { openTestReplica, type TestReplica } from "../../test/support/replicas.ts";
 import { eventually } from "../../test/support/platform.ts";
-import type { Answer, Call, Mode } from "../../watchdog/mode.ts";
 import { inOwnName } from "../bus/call-ids.ts";
 import { withoutBodies } from "../bus/call-record-wire.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
@@ -20,35 +28,7 @@ import { putPayload } from "../bus/payloads.ts";
 import { ensureTopology } from "../bus/topology.ts";
 import { stores } from "../../schemas/topology.ts";
 
-type Answering = (call: Call, finish: (answer: Answer) => void) => void;
-
 const fast = { "com.openfaas.retry.min_wait": "10ms", "com.openfaas.retry.max_wait": "20ms" };
-const ok = (body: Uint8Array | string = "", status = 200, headers: readonly string[] = []): Answer => ({
-  status,
-  headers,
-  body,
-});
-
-/** A mode that notes its calls; one that is stopped answers so. */
-const recording = (calls: Call[], stopped: string[], answer: Answering): Mode => ({
-  takesStreams: true,
-  start: async () => {},
-  begin: (call, finish) => {
-    calls.push(call);
-    let isOver = false;
-    const once = (result: Answer): void => {
-      if (!isOver) finish(result);
-      isOver = true;
-    };
-    setImmediate(() => answer(call, once));
-    return (cause) => {
-      stopped.push(call.id);
-      once({ ...ok("", 499), error: cause === "deadline" ? "deadline_exceeded" : "cancelled" });
-    };
-  },
-  stop: async () => {},
-});
-
 describe("createRunner()", function () {
   this.timeout(20_000);
   let nats: TestNats;
@@ -65,7 +45,7 @@ describe("createRunner()", function () {
     const stopped: string[] = [];
     specs.set(fn.name, { annotations });
     const id = `r${names}`;
-    const mode = recording(calls, stopped, answer);
+    const mode = recordingMode(calls, stopped, answer);
     replicas.push(await openTestReplica({ nats, function: fn, id, slots: 100, mode }));
     return { fn, calls, stopped };
   };

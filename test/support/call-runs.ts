@@ -18,7 +18,10 @@ import { openCancellations } from "../../services/queue-worker/cancellations.ts"
 import type { RunParts } from "../../services/queue-worker/call-run.ts";
 import type { Delivery, Settlement } from "../../services/queue-worker/delivery.ts";
 import { createRunner } from "../../services/queue-worker/run-call.ts";
+import type { Answer, Call, Mode } from "../../watchdog/mode.ts";
 import type { TestNats } from "./nats.ts";
+
+export type { Answer, Call } from "../../watchdog/mode.ts";
 
 /** A queue-worker without lanes: whoever tests hands it deliveries. */
 export interface TestWorker {
@@ -122,3 +125,33 @@ export const openTestWorker = async (
     },
   };
 };
+
+/** Answers calls, as a function. */
+export type Answering = (call: Call, finish: (answer: Answer) => void) => void;
+
+/** An answer. */
+export const ok = (body: Uint8Array | string = "", status = 200, headers: readonly string[] = []): Answer => ({
+  status,
+  headers,
+  body,
+});
+
+/** A mode that notes its calls; one that is stopped answers so. */
+export const recordingMode = (calls: Call[], stopped: string[], answer: Answering): Mode => ({
+  takesStreams: true,
+  start: async () => {},
+  begin: (call, finish) => {
+    calls.push(call);
+    let isOver = false;
+    const once = (result: Answer): void => {
+      if (!isOver) finish(result);
+      isOver = true;
+    };
+    setImmediate(() => answer(call, once));
+    return (cause) => {
+      stopped.push(call.id);
+      once({ ...ok("", 499), error: cause === "deadline" ? "deadline_exceeded" : "cancelled" });
+    };
+  },
+  stop: async () => {},
+});

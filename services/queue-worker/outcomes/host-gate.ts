@@ -15,7 +15,7 @@ export interface GateLimits {
   readonly perHost: number;
   /** Of a host that did not answer last time. */
   readonly perSilentHost: number;
-  /** Bodies in memory, in bytes. */
+  /** Bodies of those that call and wait together, in bytes; one may be larger. */
   readonly bytes: number;
 }
 
@@ -60,8 +60,9 @@ export class HostGate {
   /** Resolves with a place when there is one, or at once with how long to stay away. */
   enter(name: string, bytes: number): Promise<Entry> {
     const host = this.#hostOf(name);
-    if (this.#mayRun(host) && host.waiting.length === 0) return Promise.resolve(this.#admit(name, host, bytes));
-    if (!this.#mayWait(host, bytes)) return Promise.resolve({ kind: "later", delayMs: this.#sendAway(host) });
+    const fits = this.#bytes + bytes <= this.#limits.bytes || this.#running === 0;
+    if (fits && host.waiting.length === 0 && this.#mayRun(host)) return Promise.resolve(this.#admit(name, host, bytes));
+    if (!fits || !this.#mayWait(host)) return Promise.resolve({ kind: "later", delayMs: this.#sendAway(host) });
     this.#waiting += 1;
     this.#bytes += bytes;
     return new Promise((resolve) => {
@@ -83,12 +84,8 @@ export class HostGate {
     return this.#running < this.#limits.all && host.running < this.#placesOf(host);
   }
 
-  #mayWait(host: Host, bytes: number): boolean {
-    return (
-      host.waiting.length < 2 * this.#placesOf(host) &&
-      this.#waiting < this.#limits.all &&
-      this.#bytes + bytes <= this.#limits.bytes
-    );
+  #mayWait(host: Host): boolean {
+    return host.waiting.length < 2 * this.#placesOf(host) && this.#waiting < this.#limits.all;
   }
 
   #admit(name: string, host: Host, bytes: number): Entry {

@@ -12,12 +12,12 @@ export interface OwnFunction {
 const gatewayNames = ["gateway", "gateway.openfaas", "gateway.openfaas.svc.cluster.local"];
 const gatewayPort = 8080;
 
-/** Every `host:port` that is this platform's gateway: the usual names, this machine's, and that of `gatewayUrl`. */
+/** Every `host:port` that is this platform's gateway: the usual names, this machine's, and that of `gatewayUrl`, unless it is empty. */
 export const ownGateways = (port: number, gatewayUrl: string): ReadonlySet<string> =>
   new Set([
     ...gatewayNames.map((name) => `${name}:${gatewayPort}`),
     ...["127.0.0.1", "localhost", "[::1]"].map((name) => `${name}:${port}`),
-    hostAndPort(new URL(gatewayUrl)),
+    ...(gatewayUrl === "" ? [] : [hostAndPort(new URL(gatewayUrl))]),
   ]);
 
 /** The host of a URL and its port, in the usual form. */

@@ -72,6 +72,7 @@ export const postCallback = ({ destination, headers, body, signal }: CallbackPos
       resolve({ status, location: answered.location, retryAfter: answered["retry-after"] });
       letGo(answer);
     });
+    request.on("error", reject);
     request.on("close", () => reject(new Error("the connection was closed without an answer")));
     // One that has answered before it has read everything may close at once: its answer counts.
     pipeline(Readable.from(body.open(), { objectMode: false }), request).catch(reject);

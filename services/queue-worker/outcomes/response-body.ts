@@ -38,9 +38,9 @@ const platformResponse = ({ record }: WholeRecord): ToldResponse => {
 };
 
 const gone = (id: string): BuskerError =>
-  new BuskerError("outcome_not_told", `the response of call ${id} is not kept any more`);
+  new BuskerError("stream_gone", `the response of call ${id} is not kept any more`);
 
-/** What there is to tell about a call. Throws `outcome_not_told` when there was a response and it is gone. */
+/** What there is to tell about a call. Throws `stream_gone` when there was a response and it is gone. */
 export const toldResponse = (whole: WholeRecord, reader: BodyReader): ToldResponse => {
   const { id, response } = whole.record;
   if (!response) return platformResponse(whole);
