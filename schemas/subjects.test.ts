@@ -204,6 +204,12 @@ const cases: readonly Case[] = [
     gives: "busker.log.openfaas-fn.fn.r-1",
   },
   {
+    name: "callStateFilter",
+    call: () => subjects.callStateFilter("succeeded"),
+    args: [],
+    gives: "busker.call.succeeded.*.*",
+  },
+  {
     name: "functionVerbFilter",
     call: () => subjects.functionVerbFilter(withVerb),
     args: [],

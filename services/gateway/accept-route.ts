@@ -29,6 +29,8 @@ export interface AcceptParts {
   readonly maxBodyBytes: number;
 }
 
+const maxHeldBytes = 256 * 1024 * 1024;
+
 interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -72,10 +74,27 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
       .catch((cause: unknown) => reportFault(`could not remove the body ${payload.name}`, cause));
   };
 
+  let heldBytes = 0;
+
+  /**
+   * Bodies in hand are bounded: a stream that answers nobody, as one of nats-server 2.9 on a full disk, is waited for, and
+   * whoever comes meanwhile must not fill the memory.
+   */
+  const hold = async <T>({ bytes }: DurableBody, act: () => Promise<T>): Promise<T> => {
+    if (heldBytes + bytes.length > maxHeldBytes)
+      throw new BuskerError("bus_unavailable", `calls of ${heldBytes} bytes wait for the queue to take them`);
+    heldBytes += bytes.length;
+    try {
+      return await act();
+    } finally {
+      heldBytes -= bytes.length;
+    }
+  };
+
   /** Gives the id that counts. A body that is in the store already goes when it is certain that nobody will ask for it. */
   const hand = async (call: DurableCall, body: DurableBody): Promise<string> => {
     try {
-      const { id, isDuplicate } = await acceptor.accept({ ...call, body: body.bytes, ...body });
+      const { id, isDuplicate } = await hold(body, () => acceptor.accept(call));
       if (isDuplicate) await release(body);
       return id;
     } catch (error) {
@@ -104,6 +123,7 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
         function: entry.function,
         queuedMs: startMs,
         body: body.bytes,
+        ...(body.payload === undefined ? {} : { payload: body.payload }),
       };
       sendAccepted(exchange, await hand(withIdentity(call, identity), body), startNs);
     } catch (error) {
