@@ -49,6 +49,15 @@ export const wireHeaders = {
   tries: "Busker-Tries",
   /** In the head of a kept answer: the replica that it comes from. */
   replica: "Busker-Replica",
+  /**
+   * In each part of a durable call's response: who writes it. Another queue-worker that took the attempt for lost may write the same
+   * one; its parts are not of this response.
+   */
+  writer: "Busker-Writer",
+  /** Of a call's record: when it may go, milliseconds since the epoch. */
+  expires: "Busker-Expires",
+  /** Of a call's record: what it has elsewhere, which stays as long as the record, see `keptElsewhere`. */
+  elsewhere: "Busker-Elsewhere",
 } as const;
 
 /**

@@ -40,6 +40,8 @@ export interface StreamDefinition {
    * purge a stream with it (seen on 2.9.10: `{"stream":…,"seq":11}` sent to a purge request empties the stream up to 11).
    */
   readonly noAck?: true;
+  /** A message may say that it stands for all before it of its subject, which then go (`Nats-Rollup: sub`). */
+  readonly allowsRollup?: true;
 }
 
 const minute = 60_000;
@@ -127,6 +129,8 @@ export const streams = {
     maxBytes: 1024 * mebibyte,
     duplicateWindowMs: 10_000,
     discard: "old",
+    // A response that is begun again takes the place of what was written of it.
+    allowsRollup: true,
   },
   DEAD: {
     name: "DEAD",

@@ -5,18 +5,18 @@ import { isFinal } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { FoundRecord } from "../bus/call-records.ts";
 import type { ObjectStore } from "../bus/objects.ts";
+import type { PartsReader } from "../bus/parts-reader.ts";
 import { viewCall } from "./call-view.ts";
 import { sendError } from "./error-reply.ts";
+import { sendParts, startNsOf, stateHeader } from "./send-parts.ts";
 import { responseHeaders } from "./send-result.ts";
 import { servedBy } from "./version.ts";
 
 /** Where the bodies of responses are that their records do not hold. */
 export interface ResponseBodies {
   readonly payloads: Pick<ObjectStore, "get">;
+  readonly parts: Pick<PartsReader, "open">;
 }
-
-/** Tells a function's own 202 from one that says "not yet". */
-const stateHeader = "X-Busker-Call-State";
 
 /** The body of a call's response, whole or as it is read. Rejects with `not_found` when it is not kept any more. */
 const openBody = async (
@@ -53,7 +53,7 @@ const sendKeptResponse = async (
   const hasBody = response.req.method !== "HEAD" && head.status !== 204 && head.status !== 304;
   const headers = responseHeaders({
     call: { callId: record.id, contentType: undefined },
-    startNs: `${record.attempts.at(-1)?.startedMs ?? record.queuedMs}000000`,
+    startNs: startNsOf(record),
     reply: { head, error: undefined },
     keepsLength: !hasBody,
     hasBody,
@@ -67,9 +67,9 @@ const sendKeptResponse = async (
 };
 
 /**
- * Answers with what a call's function has answered: status, headers and body. While there is nothing yet, 202 with when to
- * ask again; of a call that ended without an answer, the error that it ended with. Rejects with `not_found` when the body
- * is not kept any more.
+ * Answers with what a call's function has answered: status, headers and body; also while that is being written. While
+ * there is nothing yet, 202 with when to ask again; of a call that ended without an answer, the error that it ended with.
+ * Rejects with `not_found` or `stream_gone` when the body is not kept any more.
  */
 export const sendCallResponse = async (
   response: ServerResponse,
@@ -77,6 +77,7 @@ export const sendCallResponse = async (
   bodies: ResponseBodies,
 ): Promise<void> => {
   const { record } = found;
+  if (record.response?.body.place === "parts") return sendParts(response, record, await bodies.parts.open(record));
   if (record.response) return sendKeptResponse(response, found, await openBody(found, bodies));
   if (!isFinal(record.state)) return sendNotYet(response, found);
   const { code, message } = record.error ?? { code: "internal" as const, message: "it ended without an answer" };

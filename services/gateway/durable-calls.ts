@@ -3,6 +3,7 @@ import { type AcknowledgedPublisher, openAcknowledged } from "../bus/acknowledge
 import { type CallRecords, openCallRecords } from "../bus/call-records.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { ObjectStore } from "../bus/objects.ts";
+import { openPartsReader } from "../bus/parts-reader.ts";
 import { openEndWatch } from "../bus/watch-ends.ts";
 import { type AcceptParts, type AcceptRoute, createAcceptRoute } from "./accept-route.ts";
 import { type CallHandler, createCallHandler } from "./call-handler.ts";
@@ -19,6 +20,8 @@ export interface DurableCalls {
   readonly acknowledged: AcknowledgedPublisher;
   /** Requests that wait for the end of a call. */
   readonly waiting: () => number;
+  /** Responses in parts that are being read. */
+  readonly reading: () => number;
   readonly close: () => void;
 }
 
@@ -33,8 +36,9 @@ export const openDurableCalls = async (bus: Bus, parts: DurableParts): Promise<D
   const acknowledged = openAcknowledged(bus);
   const records = await openCallRecords(bus, acknowledged);
   const ends = openEndWatch(bus, records);
+  const partsReader = openPartsReader(bus, records);
   const cancel = createCancelCall(bus, records, directory);
-  const calls = createCallHandler({ ends, bodies: { payloads }, cancel });
+  const calls = createCallHandler({ ends, bodies: { payloads, parts: partsReader }, cancel });
   const acceptor = createAcceptor(bus, acknowledged, records);
   return {
     accept: createAcceptRoute({ ...parts, acceptor, records, calls }),
@@ -43,8 +47,10 @@ export const openDurableCalls = async (bus: Bus, parts: DurableParts): Promise<D
     acceptor,
     acknowledged,
     waiting: ends.count,
+    reading: partsReader.count,
     close: () => {
       ends.close();
+      partsReader.close();
       acknowledged.close();
     },
   };
