@@ -1,8 +1,8 @@
-import { finalStates, isFinal } from "../../schemas/call.ts";
+import { finalStates } from "../../schemas/call.ts";
 import {
   callAnyFilter,
   callDoneFilter,
-  callStateFilters,
+  callStateFilter,
   callSubject,
   durableCallStates,
 } from "../../schemas/subjects.ts";
@@ -24,14 +24,11 @@ const durableSources = ({ function: name, state }: CallFilter): readonly CallSou
   if (name) return states.map((one) => ({ stream, filter: callSubject(one, name.namespace, name.name) }));
   // One filter for all states is wider than each subject of the stream, which the server takes; for one function it is
   // neither wider nor narrower, which it refuses (seen on 2.9.10).
-  return [{ stream, filter: final === undefined ? callAnyFilter : stateFilter(final) }];
+  return [{ stream, filter: final === undefined ? callAnyFilter : callStateFilter(final) }];
 };
 
-const stateFilter = (state: (typeof finalStates)[number]): string =>
-  callStateFilters[durableCallStates.indexOf(state)] ?? callAnyFilter;
-
 const syncSources = ({ function: name, state }: CallFilter): readonly CallSource[] => {
-  const canBe = state === undefined || state === "failed" || (isFinal(state) && state === "succeeded");
+  const canBe = state === undefined || state === "failed" || state === "succeeded";
   if (!canBe) return [];
   return [{ stream: streams.RECORD, filter: name ? callSubject("done", name.namespace, name.name) : callDoneFilter }];
 };

@@ -1,7 +1,7 @@
 import { type Attempt, type CallRecord, isFinal } from "../../schemas/call.ts";
 import type { CallChange, LogLines } from "../../schemas/events.ts";
 import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
-import { callStateFilters, durableCallStates, logFilter, parseFunctionSubject } from "../../schemas/subjects.ts";
+import { callStateFilter, logFilter, parseFunctionSubject } from "../../schemas/subjects.ts";
 import { streams } from "../../schemas/topology.ts";
 import type { WholeRecord } from "../bus/call-record-wire.ts";
 import type { Bus } from "../bus/connection.ts";
@@ -181,8 +181,6 @@ const readLines = async (bus: Bus, id: string, found: FoundCall): Promise<Search
   return { found: lines.toReversed().toSorted((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)), complete };
 };
 
-const queuedFilter = callStateFilters[durableCallStates.indexOf("queued")] ?? "";
-
 const readChildren = async (bus: Bus, id: string, found: FoundCall): Promise<Searched<StoryChild>> => {
   const { fromMs, toMs } = periodOf(found);
   const children: StoryChild[] = [];
@@ -191,7 +189,7 @@ const readChildren = async (bus: Bus, id: string, found: FoundCall): Promise<Sea
     id,
     {
       stream: streams.CALLS,
-      filter: queuedFilter,
+      filter: callStateFilter("queued"),
       since: new Date(fromMs),
       until: untilAfter(toMs, childrenAfterMs),
     },
