@@ -129,8 +129,7 @@ describe("createCallsRoute()", function () {
     it("shows with until how things stood then", async () => {
       const name = nextName();
       await world.change("started", name, { id: `${name}-a` });
-      const { calls } = await list(`function=${name}`);
-      const then = new Date(Date.parse(calls[0]?.at ?? "") + 2).toISOString();
+      const then = new Date(Date.now() + 2).toISOString();
       // The stream's own clock decides: the next event must be of a later millisecond.
       while (Date.now() <= Date.parse(then)) await world.change("queued", nextName(), { id: "x" });
       await world.change("succeeded", name, { id: `${name}-a` });

@@ -99,6 +99,13 @@ describe("createDeadRoute()", function () {
     await bury("fn", "large-1", { request: { head: { method: "POST", path: "/", headers: [] }, body } });
     await world.api("POST", "/system/dead/large-1/replay");
     expect((await world.queued("fn"))?.payload).to.deep.equal(body);
+    await bury("fn", "large-2", {
+      request: { head: { method: "POST", path: "/", headers: [] }, body: { ...body, name: "gone" } },
+    });
+    const gone = await world.api("POST", "/system/dead/large-2/replay");
+    expect([gone.status, (await gone.text()).includes("the 5000000 bytes of its request body are gone")]).to.deep.equal(
+      [404, true],
+    );
     await bury("gone", "orphan");
     const refused = await world.api("POST", "/system/dead/orphan/replay");
     expect([refused.status, await refused.text()]).to.deep.equal([404, "there is no function gone.openfaas-fn\n"]);

@@ -59,16 +59,17 @@ await runService("gateway", async (scope) => {
   metrics.observe(directory, invoker.counts, kept.count);
   directory.onRemoved(metrics.forget);
   const invoke = createInvokeRoute({ directory, invoker, kept, metrics, maxBodyBytes: config.maxBodyBytes });
+  const payloads = await retryUntilReady(() => openStore(bus, stores.payloads));
   const durable = await openDurableCalls(bus, {
     directory,
-    payloads: await retryUntilReady(() => openStore(bus, stores.payloads)),
+    payloads,
     metrics,
     maxBodyBytes: config.maxAsyncBodyBytes,
   });
   scope.onStop("durable calls", async () => durable.close());
   const letters = await openDeadLetters(bus);
   const finder = createCallFinder(bus, durable.records, letters);
-  const replayer = createReplayer({ bus, directory, finder, letters, ...durable });
+  const replayer = createReplayer({ bus, directory, finder, letters, payloads, ...durable });
   const api = createApp(authorize, [
     createFunctionsRoute({ directory, wishes, metrics }),
     createSecretsRoute(openSecrets(bus, seal, secretTimeoutMs)),

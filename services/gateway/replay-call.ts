@@ -18,8 +18,12 @@ export interface ReplayOptions {
   readonly keepsCallback: boolean;
 }
 
-const noBody = (id: string, why: string): BuskerError =>
+const notAgain = (id: string, why: string): BuskerError =>
   new BuskerError("call_not_found", `call ${id} cannot be run again: ${why}`);
+
+/** The error of a call whose request body is not kept any more. */
+export const goneBody = (id: string, bytes: number): BuskerError =>
+  notAgain(id, `the ${bytes} bytes of its request body are gone`);
 
 /** The call that runs a past one again. Throws `call_not_found` (404) where its request is not kept any more. */
 export const buildReplay = (
@@ -27,13 +31,12 @@ export const buildReplay = (
   { to, id = randomUUID(), keepsCallback }: ReplayOptions,
 ): DurableCall => {
   const { request } = record;
-  if (!request) throw noBody(record.id, "its record holds no request");
+  if (!request) throw notAgain(record.id, "its record holds no request");
   const { place, bytes } = request.body;
   if (place === "none")
-    throw noBody(
-      record.id,
-      `the ${bytes} bytes of its request body ${record.isSynchronous ? "were too large to be recorded" : "are gone"}`,
-    );
+    throw record.isSynchronous
+      ? notAgain(record.id, `the ${bytes} bytes of its request body were too many to be recorded`)
+      : goneBody(record.id, bytes);
   const call: DurableCall = {
     id: record.id,
     function: to ?? record.function,

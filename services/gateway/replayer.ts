@@ -5,10 +5,12 @@ import type { AcknowledgedPublisher } from "../bus/acknowledged.ts";
 import { replayedCallId } from "../bus/call-ids.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { DeadLetters, FoundLetter } from "../bus/dead-letters.ts";
+import type { DurableCall } from "../bus/durable-call.ts";
+import type { ObjectStore } from "../bus/objects.ts";
 import { tellAgain } from "../bus/outcomes.ts";
 import type { Directory } from "./directory.ts";
 import type { CallFinder } from "./find-call.ts";
-import { buildReplay, noSuchFunction, replayableOf, unknownCall } from "./replay-call.ts";
+import { buildReplay, goneBody, noSuchFunction, replayableOf, unknownCall } from "./replay-call.ts";
 
 /** What became of a replay. */
 export interface Replayed {
@@ -48,6 +50,7 @@ export interface ReplayParts {
   readonly letters: DeadLetters;
   readonly acceptor: CallAcceptor;
   readonly acknowledged: AcknowledgedPublisher;
+  readonly payloads: Pick<ObjectStore, "size">;
 }
 
 /** The error of an id that is in no dead letter. */
@@ -58,9 +61,17 @@ const newId = (letter: FoundLetter, { to, keep }: LetterOptions): { readonly id?
   keep ? {} : { id: replayedCallId(letter.record.id, letter.seq, to ?? letter.record.function) };
 
 /** Creates it. */
-export const createReplayer = ({ bus, directory, finder, letters, acceptor, acknowledged }: ReplayParts): Replayer => {
+export const createReplayer = (parts: ReplayParts): Replayer => {
+  const { bus, directory, finder, letters, acceptor, acknowledged, payloads } = parts;
   const assertKnown = (name: FunctionName): void => {
     if (!directory.find(formatFunctionName(name))) throw noSuchFunction(name);
+  };
+  const accept = async (call: DurableCall, replayOf: string): Promise<Replayed> => {
+    assertKnown(call.function);
+    const { name, bytes = 0 } = call.payload ?? {};
+    // Both refer to it from now on; it goes when neither does.
+    if (name !== undefined && (await payloads.size(name)) === undefined) throw goneBody(replayOf, bytes);
+    return { replayOf, id: (await acceptor.accept(call)).id };
   };
   const replayLetter = async (letter: FoundLetter, options: LetterOptions): Promise<Replayed> => {
     const replayOf = letter.record.id;
@@ -71,16 +82,13 @@ export const createReplayer = ({ bus, directory, finder, letters, acceptor, ackn
       );
     if (await tellAgain(acknowledged, bus.source, letter)) return { replayOf };
     const call = buildReplay(letter, { to: options.to, ...newId(letter, options), keepsCallback: true });
-    assertKnown(call.function);
-    return { replayOf, id: (await acceptor.accept(call)).id };
+    return accept(call, replayOf);
   };
   return {
     call: async (id, to) => {
       const found = await finder.find(id);
       if (!found) throw unknownCall(id);
-      const call = buildReplay(replayableOf(found, id), { to, keepsCallback: false });
-      assertKnown(call.function);
-      return { replayOf: id, id: (await acceptor.accept(call)).id };
+      return accept(buildReplay(replayableOf(found, id), { to, keepsCallback: false }), id);
     },
     letter: async (id, options) => {
       const letter = await letters.read(id);
