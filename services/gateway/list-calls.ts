@@ -16,7 +16,7 @@ export interface CallList {
 
 // Changes that one list reads at most: a second or two of work. Whoever asks for what is rare in a busy stream gets what
 // was found up to there, and where it ends.
-const maxChanges = 100_000;
+const maxChanges = 50_000;
 // A batch of finished calls may hold a thousand of them.
 const syncWindow = 128;
 
