@@ -8,7 +8,7 @@ import { decodeRecord, type WholeRecord } from "./call-record-wire.ts";
 import { decodeAttribute } from "./cloud-events.ts";
 import type { Bus } from "./connection.ts";
 import { headerValue } from "./headers.ts";
-import { asBusError } from "./jetstream-errors.ts";
+import { asBusError, isNoMessage } from "./jetstream-errors.ts";
 import { readLast } from "./last-message.ts";
 import { readBack } from "./read-back.ts";
 import type { StreamMessage } from "./read-stream.ts";
@@ -38,7 +38,7 @@ export interface DeadLetters {
     limit: number,
   ) => Promise<{ readonly letters: readonly LetterBrief[]; readonly more: boolean }>;
   readonly read: (id: string) => Promise<FoundLetter | undefined>;
-  /** Takes a letter out, as long as it is this one. */
+  /** Takes a letter out, as long as it is this one; without effect when somebody else has. */
   readonly remove: (letter: Pick<FoundLetter, "seq">) => Promise<void>;
   /** Takes out all of a function; gives how many. */
   readonly purge: (of: FunctionName) => Promise<number>;
@@ -67,6 +67,14 @@ export const openDeadLetters = async (bus: Bus): Promise<DeadLetters> => {
       throw asBusError(what, cause);
     }
   };
+  const isThere = async (seq: number): Promise<boolean> => {
+    try {
+      return (await manager.direct.getMessage(streams.DEAD.name, { seq })) !== null;
+    } catch (cause) {
+      if (isNoMessage(cause)) return false;
+      throw cause;
+    }
+  };
   return {
     list: async (of, limit) => {
       const filter = of === undefined ? deadAnyFilter : deadFilter(of.namespace, of.name);
@@ -89,11 +97,15 @@ export const openDeadLetters = async (bus: Bus): Promise<DeadLetters> => {
       const message = await readLast(bus, streams.DEAD, deadCallFilter(id));
       return message && { ...decodeRecord(message), seq: message.seq };
     },
-    remove: async ({ seq }) => {
-      await ask(`could not remove dead letter ${seq}`, () =>
-        manager.streams.deleteMessage(streams.DEAD.name, seq, false),
-      );
-    },
+    remove: ({ seq }) =>
+      ask(`could not remove dead letter ${seq}`, async () => {
+        try {
+          await manager.streams.deleteMessage(streams.DEAD.name, seq, false);
+        } catch (cause) {
+          // One error stands for all that may go wrong with it: whether it is gone, only a look tells.
+          if (await isThere(seq)) throw cause;
+        }
+      }),
     purge: async (of) => {
       const filter = deadFilter(of.namespace, of.name);
       const purged = await ask(`could not purge the dead letters of ${formatFunctionName(of)}`, () =>

@@ -105,9 +105,11 @@ describe("createCallsRoute()", function () {
 
     it("gives as many as asked, and says that there are more and since when the list is whole", async () => {
       const name = nextName();
-      for (let at = 0; at < 5; at += 1) await world.change("succeeded", name, { id: `${name}-${at}` });
+      for (const state of ["queued", "succeeded"] as const)
+        for (let at = 0; at < 5; at += 1) await world.change(state, name, { id: `${name}-${at}` });
       const some = await list(`function=${name}&limit=2`);
       expect([some.calls.map(({ id }) => id), some.more]).to.deep.equal([[`${name}-4`, `${name}-3`], true]);
+      expect(some.calls.map(({ state }) => state)).to.deep.equal(["succeeded", "succeeded"]);
       const all = await list(`function=${name}&limit=5`);
       expect([all.calls.length, all.more]).to.deep.equal([5, false]);
       expect(Date.parse(some.since)).to.be.greaterThan(Date.parse(all.since));
@@ -224,10 +226,11 @@ describe("createCallsRoute()", function () {
     it("tells a durable call's states with attempts, its lines and what came of it", async () => {
       const id = "story 1/ä";
       await world.record(recordOf("fn", id));
-      await world.log("fn", "another", "not this");
-      await world.log("fn", id, "hello");
+      await world.log("fn", { callId: "another", text: "not this" });
+      await world.log("fn", { callId: "another", text: "nor this" }, { callId: id, text: "hello" });
       await world.change("queued", "other", { id: "child", parent: id });
       await world.change("queued", "other", { id: "no child", parent: "another" });
+      await world.change("queued", "other", { id: "its replay", replayOf: id });
       const { call, history, logs, children, complete } = await storyOf(id);
       expect(history.map(({ state, attempt, status }) => [state, attempt, status])).to.deep.equal([
         ["queued", undefined, undefined],
