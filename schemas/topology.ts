@@ -249,6 +249,9 @@ export const stores = {
 /** Largest message the server of this project's `nats.conf` accepts, in bytes: bodies and headers together. */
 export const maxPayloadBytes = 8 * mebibyte;
 
+/** Most bytes of headers that a stream takes with a message: nats-server refuses more, whatever a message may hold. */
+export const maxStreamHeaderBytes = 65_535;
+
 /** Room kept in one message for its headers, in bytes; a body may have the rest. */
 export const maxHeaderBytes = 256 * 1024;
 

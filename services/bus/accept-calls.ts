@@ -1,8 +1,10 @@
+import type { MsgHdrs } from "nats";
 import type { CallRecord } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { callEventType } from "../../schemas/events.ts";
 import { formatFunctionName } from "../../schemas/names.ts";
 import { callSubject, queueSubject } from "../../schemas/subjects.ts";
+import { maxStreamHeaderBytes } from "../../schemas/topology.ts";
 import type { AcknowledgedPublisher } from "./acknowledged.ts";
 import { withoutBodies } from "./call-record-wire.ts";
 import type { CallRecords } from "./call-records.ts";
@@ -10,6 +12,7 @@ import { inOwnName } from "./call-ids.ts";
 import type { Bus } from "./connection.ts";
 import { type DurableCall, encodeDurable } from "./durable-call.ts";
 import { publishEvent } from "./events.ts";
+import { headerBytes } from "./headers.ts";
 import { reportFault } from "./report-fault.ts";
 
 /** The record of a call that waits for its first attempt. */
@@ -31,7 +34,8 @@ export const queuedRecord = (call: DurableCall): CallRecord => ({
 export interface CallAcceptor {
   /**
    * Resolves when the stream has the call: from then on it is done once, or reported dead. Its record follows before that. Rejects
-   * with `queue_full` or `bus_unavailable`; whoever repeats gives the same id.
+   * with `queue_full` or `bus_unavailable`, and with `invalid_request` where its headers are more than a stream takes; whoever
+   * repeats gives the same id.
    */
   readonly accept: (call: DurableCall) => Promise<Acceptance>;
 }
@@ -47,6 +51,15 @@ export interface Acceptance {
 }
 
 const isConflict = (cause: unknown): boolean => cause instanceof BuskerError && cause.code === "conflict";
+
+const assertHeadersFit = (headers: MsgHdrs): void => {
+  const bytes = headerBytes(headers);
+  if (bytes > maxStreamHeaderBytes)
+    throw new BuskerError(
+      "invalid_request",
+      `the call's headers are ${bytes} bytes as they are kept; at most ${maxStreamHeaderBytes} may be`,
+    );
+};
 
 /** Creates the acceptor. */
 export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, records: CallRecords): CallAcceptor => {
@@ -91,7 +104,9 @@ export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, re
   const accept = async (call: DurableCall): Promise<Acceptance> => {
     const { namespace, name } = call.function;
     const subject = queueSubject(namespace, name, call.priority);
-    const ack = await acknowledged.publish(subject, call.body, encodeDurable(bus.source, call));
+    const headers = encodeDurable(bus.source, call);
+    assertHeadersFit(headers);
+    const ack = await acknowledged.publish(subject, call.body, headers);
     if (!ack.isDuplicate && (await note(call))) return accept(inOwnName(call));
     if (!ack.isDuplicate) tell(call);
     return { ...ack, id: call.id };

@@ -64,8 +64,11 @@ export const consumeStream = (stream: string): readonly string[] => [
 /** Take messages out of a stream, by subject or by number. */
 export const purgeStream = (stream: string): readonly string[] => [
   `$JS.API.STREAM.PURGE.${stream}`,
-  `$JS.API.STREAM.MSG.DELETE.${stream}`,
+  deleteMessages(stream),
 ];
+
+/** Take single messages out of a stream. */
+export const deleteMessages = (stream: string): string => `$JS.API.STREAM.MSG.DELETE.${stream}`;
 
 /** See how much waits in a stream and its consumers, without reading it. */
 export const observeConsumers = (stream: string): readonly string[] => [

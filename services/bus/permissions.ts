@@ -104,7 +104,10 @@ const queueWorker: Permissions = {
     subjects.plainInboxFilter,
     subjects.callReplyAnyFilter,
     ...readWish,
-    ...[streams.DOOR, streams.INVOCATIONS, streams.OUTCOMES].flatMap((stream) => js.consumeStream(stream.name)),
+    ...[streams.DOOR, streams.INVOCATIONS, streams.OUTCOMES].flatMap((stream) => [
+      ...js.consumeStream(stream.name),
+      js.deleteMessages(stream.name),
+    ]),
     ...[streams.CALLS, streams.PARTS, streams.DEAD].flatMap((stream) => js.readStream(stream.name)),
     ...[streams.RESULTS, streams.PARTS].flatMap((stream) => js.purgeStream(stream.name)),
     ...js.writeStore(stores.payloads.name),

@@ -3,7 +3,7 @@ import { nanos } from "nats";
 import type { StreamDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
 import { headerText } from "./headers.ts";
-import { asBusError, isNoMessage } from "./jetstream-errors.ts";
+import { asBusError, isMissing, isNoMessage } from "./jetstream-errors.ts";
 
 /** One consumer of a work queue: several processes that make the same one share it. */
 export interface QueueConsumer {
@@ -26,6 +26,12 @@ export interface OldestMessage {
 export interface WorkQueue {
   /** Makes a consumer that is missing. One that nobody asks for five minutes goes by itself, and takes no message with it. */
   readonly ensureConsumer: (consumer: QueueConsumer) => Promise<void>;
+  /**
+   * Takes out messages that a consumer has acknowledged and that are there nevertheless; gives how many there were. A server that was
+   * killed may have kept that a message was acknowledged and not that it therefore went (seen on 2.9.10: the last two
+   * seconds' worth): such messages are handed out to nobody, and never go.
+   */
+  readonly dropAcknowledged: (consumer: QueueConsumer) => Promise<number>;
   /** Messages of each subject that has some. */
   readonly countBySubject: () => Promise<ReadonlyMap<string, number>>;
   /** The oldest on the subjects that a filter matches; undefined when there is none. */
@@ -53,6 +59,22 @@ export const openWorkQueue = async (bus: Bus, stream: StreamDefinition): Promise
         });
       } catch (cause) {
         throw asBusError(`could not make consumer ${name} of stream ${stream.name}`, cause);
+      }
+    },
+    dropAcknowledged: async ({ name, subject }) => {
+      bus.assertConnected();
+      try {
+        const { ack_floor: floor } = await manager.consumers.info(stream.name, name);
+        // One by one: to purge by subject is said to all consumers of the stream, those of other subjects among them.
+        for (let dropped = 0, seq = 1; ; dropped += 1) {
+          const found = await manager.direct.getMessage(stream.name, { seq, next_by_subj: subject });
+          if (!found || found.seq > floor.stream_seq) return dropped;
+          await manager.streams.deleteMessage(stream.name, found.seq, false);
+          seq = found.seq + 1;
+        }
+      } catch (cause) {
+        if (isNoMessage(cause) || isMissing(cause)) return 0;
+        throw asBusError(`could not take out what consumer ${name} of stream ${stream.name} is done with`, cause);
       }
     },
     countBySubject: async () => {

@@ -3,7 +3,7 @@ import { findHeader } from "../../schemas/call-options.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { maxTimeoutMs } from "../../schemas/function.ts";
 import type { ResponseHead } from "../../schemas/invocation.ts";
-import { maxHeaderBytes } from "../../schemas/topology.ts";
+import { maxStreamHeaderBytes } from "../../schemas/topology.ts";
 import type { AcknowledgedPublisher } from "../bus/acknowledged.ts";
 import type { DurableCall } from "../bus/durable-call.ts";
 import type { Invocation, Invoker } from "../bus/invoker.ts";
@@ -41,6 +41,9 @@ export type AttemptResult =
   | { readonly kind: "failed"; readonly error: CallError }
   /** The signal ended it. */
   | { readonly kind: "stopped" };
+
+// A response that is written in parts has them as one header, and there are a few others.
+const mostHeadBytes = maxStreamHeaderBytes - 4096;
 
 const none = new Uint8Array();
 
@@ -111,10 +114,10 @@ const asStream = (result: Extract<CallResult, { readonly kind: "answered" }>) =>
 
 const assertHead = ({ headers }: ResponseHead): void => {
   const bytes = Buffer.byteLength(JSON.stringify(headers));
-  if (bytes > maxHeaderBytes)
+  if (bytes > mostHeadBytes)
     throw new BuskerError(
       "response_too_large",
-      `the headers of the function's response are ${bytes} bytes together; at most ${maxHeaderBytes} are kept`,
+      `the headers of the function's response are ${bytes} bytes together; at most ${mostHeadBytes} are kept`,
     );
 };
 

@@ -2,7 +2,7 @@ import { maxBodyHereBytes } from "../../../schemas/call.ts";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { formatFunctionName } from "../../../schemas/names.ts";
 import { asyncAnyFilter } from "../../../schemas/subjects.ts";
-import { streams } from "../../../schemas/topology.ts";
+import { maxStreamHeaderBytes, streams } from "../../../schemas/topology.ts";
 import type { CallAcceptor } from "../../bus/accept-calls.ts";
 import { identifyCall, withIdentity } from "../../bus/call-ids.ts";
 import { consumeDurably, type Disposition } from "../../bus/consume.ts";
@@ -79,7 +79,7 @@ const refuse = async (
   if (error.retryable && error.code !== "queue_full") return { kind: "retry", delayMs: againMs };
   const reply = senders.claim(message);
   if (reply !== undefined) {
-    answer(parts, reply, { error: { code: error.status, description: `${error.code}: ${error.message}` } });
+    answerError(parts, reply, error);
     return { kind: "done" };
   }
   if (error.retryable) return { kind: "retry", delayMs: againMs };
@@ -94,13 +94,22 @@ const answer = ({ bus }: DoorParts, reply: string, body: object): void => {
   if (bus.isConnected()) bus.nc.publish(reply, JSON.stringify({ type, ...body }));
 };
 
+const answerError = (parts: DoorParts, reply: string, { status, code, message }: BuskerError): void =>
+  answer(parts, reply, { error: { code: status, description: `${code}: ${message}` } });
+
 /**
  * Opens the door: what anybody publishes to a function's `busker.async` subject is accepted as the gateway accepts a call,
  * and its sender is answered; what cannot be accepted is answered too, or is buried where nobody waits. Any number of
  * workers share it. Gives a function that closes it.
  */
 export const openDoor = async (parts: DoorParts): Promise<() => Promise<void>> => {
-  const senders = openWaitingSenders(parts.bus);
+  const senders = openWaitingSenders(parts.bus, (reply, bytes) =>
+    answerError(
+      parts,
+      reply,
+      new BuskerError("invalid_request", `the headers are ${bytes} bytes; at most ${maxStreamHeaderBytes} are taken`),
+    ),
+  );
   const stop = await consumeDurably(
     parts.bus,
     { stream: streams.DOOR, durable: "door", filters: [asyncAnyFilter], concurrency, leaseMs: parts.leaseMs },

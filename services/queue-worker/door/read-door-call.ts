@@ -1,9 +1,6 @@
 import { findHeader, readCallOptions } from "../../../schemas/call-options.ts";
-import { BuskerError } from "../../../schemas/errors.ts";
-import type { RequestHead } from "../../../schemas/invocation.ts";
 import { checkName, type FunctionName } from "../../../schemas/names.ts";
 import { callToken, parseFunctionSubject } from "../../../schemas/subjects.ts";
-import { maxHeaderBytes } from "../../../schemas/topology.ts";
 import { type GivenIds, keyedCallId, readGivenIds } from "../../bus/call-ids.ts";
 import { fromMessage } from "../../bus/cloud-events.ts";
 import type { DurableCall } from "../../bus/durable-call.ts";
@@ -37,15 +34,6 @@ export const readDoorFunction = ({ subject }: Pick<DoorMessage, "subject">): Fun
 export const doorId = (name: FunctionName, { seq, atNanos }: Pick<DoorMessage, "seq" | "atNanos">): string =>
   keyedCallId(name, `DOOR ${seq} ${atNanos}`);
 
-const checkHead = (head: RequestHead): void => {
-  const bytes = Buffer.byteLength(JSON.stringify(head));
-  if (bytes > maxHeaderBytes)
-    throw new BuskerError(
-      "invalid_request",
-      `the headers are ${bytes} bytes together; at most ${maxHeaderBytes} are taken`,
-    );
-};
-
 // The gateway gives both to its functions, and no others of these names.
 const withCallHeaders = (headers: readonly string[], id: string, atNanos: number): readonly string[] => {
   const own = headers.flatMap((name, at) =>
@@ -62,7 +50,6 @@ export const readDoorCall = (message: DoorMessage): DoorCall => {
   const name = readDoorFunction(message);
   const { head, body } = decodeRequest(message);
   const { upgrade: _never, ...plain } = head;
-  checkHead(head);
   const headers = [...headerPairs(headerText(message)), ...head.headers];
   const given = readGivenIds(headers);
   const { attributes } = fromMessage(message);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { asyncAnyFilter, isReplySubject } from "../../../schemas/subjects.ts";
+import { maxStreamHeaderBytes } from "../../../schemas/topology.ts";
 import type { Bus } from "../../bus/connection.ts";
 import { type HeaderBearer, headerPairs, headerText } from "../../bus/headers.ts";
 
@@ -26,9 +27,14 @@ const digestOf = (message: SentMessage): string =>
 /**
  * Listens at the door. A stream does not keep a message's reply subject (nats-server 2.9), so every queue-worker hears the
  * message itself too, and whoever takes it from the stream answers. They are told apart by their content: of two that are the
- * same either answer is right for either sender, and each gets one.
+ * same either answer is right for either sender, and each gets one. `onTooLarge` is told of what the stream does not take for
+ * the size of its headers, which it does not say.
  */
-export const openWaitingSenders = (bus: Bus, nowMs: () => number = Date.now): WaitingSenders => {
+export const openWaitingSenders = (
+  bus: Bus,
+  onTooLarge: (reply: string, bytes: number) => void,
+  nowMs: () => number = Date.now,
+): WaitingSenders => {
   const waiting = new Map<string, { readonly reply: string; readonly sinceMs: number }[]>();
   let count = 0;
   const forgetOld = (): void => {
@@ -44,7 +50,10 @@ export const openWaitingSenders = (bus: Bus, nowMs: () => number = Date.now): Wa
   const subscription = bus.nc.subscribe(asyncAnyFilter, {
     callback: (error, message) => {
       // The sender chose this subject, and this service has wider rights: see isReplySubject.
-      if (error || !message.reply || !isReplySubject(message.reply) || count >= mostWaiting) return;
+      if (error || !message.reply || !isReplySubject(message.reply)) return;
+      const headerLength = Buffer.byteLength(headerText(message));
+      if (headerLength > maxStreamHeaderBytes) return onTooLarge(message.reply, headerLength);
+      if (count >= mostWaiting) return;
       const digest = digestOf(message);
       const same = waiting.get(digest);
       const sender = { reply: message.reply, sinceMs: nowMs() };

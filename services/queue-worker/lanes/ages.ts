@@ -20,10 +20,12 @@ const mostFunctions = 100;
 export const watchAges = (bus: Bus, queue: WorkQueue, backlog: () => readonly Lane[]): Ages => {
   let known: ReadonlyMap<string, number> = new Map();
   let isLooking = false;
+  let isClosed = false;
   const report = createFaultReporter();
   const look = async (): Promise<void> => {
     const found = new Map<string, number>();
     for (const { key, function: name } of backlog().slice(0, mostFunctions)) {
+      if (isClosed) return;
       const oldest = await queue.findOldest(queueFilter(name.namespace, name.name));
       const dueMs = oldest && (readDueMs(oldest.headers) ?? oldest.storedMs);
       if (dueMs !== undefined && dueMs <= Date.now()) found.set(key, dueMs);
@@ -34,8 +36,16 @@ export const watchAges = (bus: Bus, queue: WorkQueue, backlog: () => readonly La
     if (isLooking || !bus.isConnected()) return;
     isLooking = true;
     void look()
-      .catch((cause: unknown) => bus.isConnected() && report("could not read how old queued calls are", cause))
+      .catch((cause: unknown) => {
+        if (bus.isConnected() && !isClosed) report("could not read how old queued calls are", cause);
+      })
       .finally(() => (isLooking = false));
   }, everyMs).unref();
-  return { oldestMs: (key) => known.get(key), close: () => clearInterval(timer) };
+  return {
+    oldestMs: (key) => known.get(key),
+    close: () => {
+      isClosed = true;
+      clearInterval(timer);
+    },
+  };
 };

@@ -72,7 +72,9 @@ export class LaneBook {
       if (!queue) continue;
       const { lane } = queue;
       depths.set(lane.key, (depths.get(lane.key) ?? 0) + count);
-      if (count > queue.inHand && queue.emptyMs <= askBeforeMs) lane.expect(queue);
+      if (count <= queue.inHand) continue;
+      lane.sweep(queue);
+      if (queue.emptyMs <= askBeforeMs) lane.expect(queue);
     }
     this.#depths = depths;
     for (const [key, lane] of this.#lanes) if (lane.isIdle && !depths.has(key)) this.#lanes.delete(key);

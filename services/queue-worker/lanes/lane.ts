@@ -18,8 +18,10 @@ export interface LaneQueue {
   isMade: boolean;
   /** Deliveries of it in hand here. */
   inHand: number;
-  /** When it had nothing to hand out, milliseconds since the epoch. */
+  /** When it had nothing to hand out, milliseconds since the epoch; 0: never since the server is there. */
   emptyMs: number;
+  /** When it was last looked through for calls that are over, milliseconds since the epoch. */
+  sweptMs: number;
 }
 
 /** What a lane needs of the world; a test passes a literal. */
@@ -27,6 +29,7 @@ export interface LaneWorld {
   readonly leaseMs: number;
   readonly capacity: (name: FunctionName) => Capacity;
   readonly ensureConsumer: (consumer: QueueConsumer) => Promise<void>;
+  readonly dropAcknowledged: (consumer: QueueConsumer) => Promise<number>;
   readonly pull: (request: PullRequest) => void;
   readonly isConnected: () => boolean;
   /** Puts the lane in line for a turn. */
@@ -38,6 +41,9 @@ const unknownBytes = 4 * 1024 * 1024;
 const leastBytes = 1024;
 // How fast a large body is forgotten: the next batch may be a little larger with each call that was smaller.
 const forgetting = 7 / 8;
+
+// Calls that are over stay in the stream only after a server was killed.
+const sweepMs = 10_000;
 
 /**
  * What this worker does about one function's queued calls: holds as many as the function has free slots, and takes the next
@@ -71,6 +77,7 @@ export class Lane implements Taker {
       isMade: false,
       inHand: 0,
       emptyMs: 0,
+      sweptMs: 0,
     }));
   }
 
@@ -155,7 +162,21 @@ export class Lane implements Taker {
 
   /** The server was away: consumers may be gone with what it had not written. */
   forgetConsumers(): void {
-    for (const queue of this.queues) queue.isMade = false;
+    for (const queue of this.queues) {
+      queue.isMade = false;
+      queue.emptyMs = 0;
+      queue.sweptMs = 0;
+    }
+  }
+
+  /** Has nothing to hand out, and yet there is something: it may be over. */
+  sweep(queue: LaneQueue): void {
+    const now = Date.now();
+    if (queue.emptyMs === 0 || now - queue.sweptMs < sweepMs) return;
+    queue.sweptMs = now;
+    this.#world.dropAcknowledged(queue.consumer).catch((cause: unknown) => {
+      if (this.#world.isConnected()) reportFault(`could not look through the queued calls of ${this.key}`, cause);
+    });
   }
 
   #noteEnd(queue: LaneQueue, end: PullEnd): void {

@@ -61,6 +61,7 @@ export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes>
     leaseMs,
     capacity: invoker.capacity,
     ensureConsumer: queue.ensureConsumer,
+    dropAcknowledged: queue.dropAcknowledged,
     pull: (request) => puller.pull(request),
     isConnected: bus.isConnected,
     enter: (lane) => turnstile.enter(lane),
@@ -93,6 +94,8 @@ export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes>
       await endDiscovery();
       await hand.empty(graceMs);
       puller.close();
+      // The last verdicts are said when this resolves.
+      if (bus.isConnected()) await bus.nc.flush();
     },
   };
 };
