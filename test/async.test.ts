@@ -23,7 +23,10 @@ describe("durable calls that wait", function () {
 
   after(() => platform?.stop());
 
-  const send = (path: string, init: RequestInit & { headers?: Record<string, string> } = {}): Promise<Response> =>
+  const send = (
+    path: string,
+    init: Omit<RequestInit, "headers"> & { headers?: Record<string, string> } = {},
+  ): Promise<Response> =>
     fetch(`${platform.url}/async-function/${path}`, {
       method: "POST",
       ...init,

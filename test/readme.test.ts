@@ -115,6 +115,7 @@ const readmeHolds = (backend: string, prepare: typeof ownEngine | typeof noEngin
       byClient = "",
       samples = "",
       life = "",
+      chain = "",
       ticker = "",
       secrets = "",
       sleeper = "",
@@ -129,6 +130,7 @@ const readmeHolds = (backend: string, prepare: typeof ownEngine | typeof noEngin
     expect(life).to.match(
       /hello +1\/1[^]*3 replicas wished for[^]*0 replicas wished for[^]*Hello, from zero!\n[^]*slow\.openfaas-fn removed\n$/,
     );
+    expect(chain).to.match(/shout\.openfaas-fn created[^]*"state":"succeeded"[^]*"body":"ONE TWO"/);
     expect(secrets).to.match(
       /^secret password\.openfaas-fn created\n[^]*\nwelcome\nsecret password\.openfaas-fn updated\nwelcome\nNAME\npassword\n$/,
     );

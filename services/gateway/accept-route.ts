@@ -7,9 +7,11 @@ import type { CallRecords } from "../bus/call-records.ts";
 import type { DurableCall } from "../bus/durable-call.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import { reportFault } from "../bus/report-fault.ts";
+import { createAcceptGate } from "./accept-gate.ts";
 import type { CallHandler } from "./call-handler.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { type DurableBody, takeDurableBody } from "./durable-body.ts";
+import { callIdHeader } from "./call-view.ts";
 import { sendError, toBuskerError } from "./error-reply.ts";
 import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { readCallHead } from "./http-head.ts";
@@ -29,6 +31,7 @@ export interface AcceptParts {
   readonly maxBodyBytes: number;
 }
 
+/** Most bytes of bodies that wait for the queue. */
 const maxHeldBytes = 256 * 1024 * 1024;
 
 interface Exchange {
@@ -54,7 +57,7 @@ const sendAccepted = ({ request, response }: Exchange, id: string, startNs: stri
   // A repeat's body is not read by anybody.
   request.resume();
   response.writeHead(202, {
-    "X-Call-Id": id,
+    "X-Call-Id": callIdHeader(id),
     "X-Start-Time": startNs,
     "X-Served-By": servedBy,
     "Content-Length": "0",
@@ -65,6 +68,7 @@ const sendAccepted = ({ request, response }: Exchange, id: string, startNs: stri
 /** Creates the route that accepts calls: 202 when the stream has one, and only then. */
 export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
   const { directory, acceptor, records, payloads, metrics, calls, maxBodyBytes } = parts;
+  const gate = createAcceptGate(maxHeldBytes);
   const room = { payloads, maxBytes: maxBodyBytes };
 
   const release = async ({ payload }: DurableBody): Promise<void> => {
@@ -74,27 +78,10 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
       .catch((cause: unknown) => reportFault(`could not remove the body ${payload.name}`, cause));
   };
 
-  let heldBytes = 0;
-
-  /**
-   * Bodies in hand are bounded: a stream that answers nobody, as one of nats-server 2.9 on a full disk, is waited for, and
-   * whoever comes meanwhile must not fill the memory.
-   */
-  const hold = async <T>({ bytes }: DurableBody, act: () => Promise<T>): Promise<T> => {
-    if (heldBytes + bytes.length > maxHeldBytes)
-      throw new BuskerError("bus_unavailable", `calls of ${heldBytes} bytes wait for the queue to take them`);
-    heldBytes += bytes.length;
-    try {
-      return await act();
-    } finally {
-      heldBytes -= bytes.length;
-    }
-  };
-
   /** Gives the id that counts. A body that is in the store already goes when it is certain that nobody will ask for it. */
   const hand = async (call: DurableCall, body: DurableBody): Promise<string> => {
     try {
-      const { id, isDuplicate } = await hold(body, () => acceptor.accept(call));
+      const { id, isDuplicate } = await gate.pass(body.bytes.length, () => acceptor.accept(call));
       if (isDuplicate) await release(body);
       return id;
     } catch (error) {

@@ -107,6 +107,16 @@ describe("createCallHandler()", function () {
       expect(await (await get(id)).json()).to.not.have.property("request");
     });
 
+    it("shows one whose id came as an event's and is no header", async () => {
+      const id = `€ ${nextId()}`;
+      await write(answered(id, "hello"), "hello");
+      const response = await get(id);
+      expect(response.headers.get("x-call-id")).to.equal(encodeURIComponent(id));
+      const { response: answer } = (await response.json()) as { response: { url: string } };
+      expect(await (await fetch(`${gateway.url}${answer.url}`)).text()).to.equal("hello");
+      expect((await get(`€ ${nextId()}`, "/response")).status).to.equal(404);
+    });
+
     it("says that there is no function and no call of this name", async () => {
       const response = await get("nobody");
       expect(response.status).to.equal(404);

@@ -5,7 +5,7 @@ import type { WholeRecord } from "../bus/call-record-wire.ts";
 import type { FoundRecord } from "../bus/call-records.ts";
 import type { EndWatch } from "../bus/watch-ends.ts";
 import { type ResponseBodies, sendCallResponse } from "./call-response.ts";
-import { viewCall } from "./call-view.ts";
+import { callIdHeader, viewCall } from "./call-view.ts";
 import type { CancelCall } from "./cancel-call.ts";
 import { onceGone } from "./once-gone.ts";
 import { servedBy } from "./version.ts";
@@ -72,7 +72,7 @@ const sendView = ({ response }: CallExchange, found: FoundRecord, view: (whole: 
   response.writeHead(200, {
     "Content-Type": "application/json",
     "Content-Length": String(body.length),
-    "X-Call-Id": found.record.id,
+    "X-Call-Id": callIdHeader(found.record.id),
     "X-Served-By": servedBy,
     // It may be another one a moment later.
     "Cache-Control": "no-store",
@@ -101,7 +101,9 @@ export const createCallHandler = ({ ends, bodies, cancel }: CallParts): CallHand
       const { path, query } = splitRest(rest);
       if (request.method === "DELETE") {
         await cancel(id);
-        response.writeHead(202, { "X-Call-Id": id, "X-Served-By": servedBy, "Content-Length": "0" }).end();
+        response
+          .writeHead(202, { "X-Call-Id": callIdHeader(id), "X-Served-By": servedBy, "Content-Length": "0" })
+          .end();
         return;
       }
       const found = await find(exchange, id, readWait(query));

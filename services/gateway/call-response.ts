@@ -6,7 +6,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import type { FoundRecord } from "../bus/call-records.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import type { PartsReader } from "../bus/parts-reader.ts";
-import { viewCall } from "./call-view.ts";
+import { callIdHeader, viewCall } from "./call-view.ts";
 import { sendError } from "./error-reply.ts";
 import { sendParts, startNsOf, stateHeader } from "./send-parts.ts";
 import { responseHeaders } from "./send-result.ts";
@@ -36,7 +36,7 @@ const sendNotYet = (response: ServerResponse, found: FoundRecord): void => {
     "Content-Type": "application/json",
     "Content-Length": String(body.length),
     "Retry-After": String(Math.max(1, Math.ceil((nextMs - Date.now()) / 1000))),
-    "X-Call-Id": id,
+    "X-Call-Id": callIdHeader(id),
     "X-Served-By": servedBy,
     [stateHeader]: state,
   });
@@ -52,7 +52,7 @@ const sendKeptResponse = async (
   const head = { status: record.response?.status ?? 200, headers: record.response?.headers ?? [] };
   const hasBody = response.req.method !== "HEAD" && head.status !== 204 && head.status !== 304;
   const headers = responseHeaders({
-    call: { callId: record.id, contentType: undefined },
+    call: { callId: callIdHeader(record.id), contentType: undefined },
     startNs: startNsOf(record),
     reply: { head, error: undefined },
     keepsLength: !hasBody,
@@ -82,5 +82,9 @@ export const sendCallResponse = async (
   if (!isFinal(record.state)) return sendNotYet(response, found);
   const { code, message } = record.error ?? { code: "internal" as const, message: "it ended without an answer" };
   response.setHeader(stateHeader, record.state);
-  sendError(response, new BuskerError(code, `call ${record.id} is ${record.state}: ${message}`), record.id);
+  sendError(
+    response,
+    new BuskerError(code, `call ${record.id} is ${record.state}: ${message}`),
+    callIdHeader(record.id),
+  );
 };

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { CallRecord } from "../../schemas/call.ts";
-import { viewCall, viewWholeCall } from "./call-view.ts";
+import { callIdHeader, viewCall, viewWholeCall } from "./call-view.ts";
 
 const record: CallRecord = {
   id: "a b",
@@ -75,6 +75,19 @@ describe("viewCall()", () => {
     const view = viewCall({ ...whole, record: { ...record, state: "retrying" } });
     expect(view["nextAttemptAt"]).to.equal("1970-01-01T00:00:03.000Z");
   });
+});
+
+describe("callIdHeader()", () => {
+  const cases = [
+    ["Order 7/é", "Order 7/é"],
+    ["€ 5", "%E2%82%AC%205"],
+    ["a\r\nb", "a%0D%0Ab"],
+    ["\ud800", "%EF%BF%BD"],
+  ] as const;
+  for (const [id, header] of cases)
+    it(`writes ${JSON.stringify(id)} as ${header}`, () => {
+      expect(callIdHeader(id)).to.equal(header);
+    });
 });
 
 describe("viewWholeCall()", () => {

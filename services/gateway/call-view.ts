@@ -53,8 +53,13 @@ const viewAttempt = ({ number, startedMs, endedMs, status, error, isFree }: Atte
   ...(isFree ? { countsAgainstLimit: false } : {}),
 });
 
-/** The path of a call's response, raw. */
-export const responsePath = (id: string): string => `/async-function/${encodeURIComponent(id)}/response`;
+// Half a surrogate pair becomes something, which it would not by itself.
+const encodeId = (id: string): string => encodeURIComponent(Buffer.from(id).toString());
+
+/** A call id as an HTTP header can hold it: those that came as events may be any text, and are URL-encoded where they must. */
+export const callIdHeader = (id: string): string => (/^[\x20-\x7e\x80-\xff]*$/.test(id) ? id : encodeId(id));
+
+const responsePath = (id: string): string => `/async-function/${encodeId(id)}/response`;
 
 const viewState = (record: CallRecord): Record<string, unknown> => ({
   id: record.id,

@@ -11,6 +11,8 @@ import { collect, within } from "../../../test/support/collector.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import { purgeStream } from "../../../test/support/purge.ts";
 import { type AcknowledgedPublisher, openAcknowledged } from "../../bus/acknowledged.ts";
+import { BuskerError } from "../../../schemas/errors.ts";
+import { silentLog } from "../../runtime/log.ts";
 import { decodeRecord, type WholeRecord } from "../../bus/call-record-wire.ts";
 import { ensureCallbackKey } from "../../bus/callback-key.ts";
 import { type Bus, openBus } from "../../bus/connection.ts";
@@ -23,7 +25,7 @@ import { ensureTopology } from "../../bus/topology.ts";
 import { startReceiver } from "./fixtures/receiver.ts";
 import { startTeller, type TellerOptions } from "./fixtures/teller.ts";
 import { publishOutcomes } from "./publish-outcomes.ts";
-import type { TellCount } from "./settle-outcome.ts";
+import { settleOutcome, type SettleParts, type TellCount } from "./settle-outcome.ts";
 
 const fn = { namespace: "openfaas-fn", name: "resize" };
 const url = (text: string): OutcomeTarget => ({ kind: "url", url: text });
@@ -218,6 +220,32 @@ describe("startOutcomes()", () => {
     await counts.reach(3);
     expect(counts.all).to.deep.equal(["retried", "retried", "told"]);
     expect(new Set(got.map(({ headers }) => headers["webhook-id"])).size).to.equal(1);
+    // Not sooner than it was asked to: clocks and timers are a little apart.
+    for (const [at, { atMs }] of got.entries()) if (at > 0) expect(atMs - (got[at - 1]?.atMs ?? 0)).to.be.above(900);
+  });
+
+  it("puts one that failed back once, though it is settled twice, because a process may die in between", async () => {
+    const repeats: boolean[] = [];
+    const parts: SettleParts = {
+      acknowledged: {
+        ...acknowledged,
+        publish: async (...args) => {
+          const ack = await acknowledged.publish(...args);
+          repeats.push(ack.isDuplicate);
+          return ack;
+        },
+      },
+      source: "/test",
+      attempts: 5,
+      log: silentLog,
+      count: () => {},
+    };
+    const failed = { kind: "failed", error: new BuskerError("outcome_not_told", "it answered 500") } as const;
+    const taken = { whole: outcome(), target: url("http://127.0.0.1:1/"), tries: 1, dueMs: 0 };
+    for (const seq of [901, 901, 902])
+      expect(await settleOutcome(parts, { ...taken, seq }, failed)).to.deep.equal({ kind: "done" });
+    // Another message is another try: it must not be taken for a repeat.
+    expect(repeats).to.deep.equal([false, true, false]);
   });
 
   it("reaches a receiver that was down when it comes back", async () => {
