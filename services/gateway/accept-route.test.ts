@@ -5,7 +5,7 @@ import { stores, streams } from "../../schemas/topology.ts";
 import { collect } from "../../test/support/collector.ts";
 import { digest, openRequest, responseTo } from "../../test/support/http.ts";
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
-import { countMessages, limitQueue, takeQueued as takeQueuedOf } from "../../test/support/queue.ts";
+import { countMessages, limitStream, takeQueued as takeQueuedOf } from "../../test/support/queue.ts";
 import { eventually } from "../../test/support/platform.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
 import type { DurableCall } from "../bus/durable-call.ts";
@@ -14,6 +14,7 @@ import { type ObjectStore, openStore } from "../bus/objects.ts";
 import { ensureTopology } from "../bus/topology.ts";
 import { openTestGateway, type TestGateway } from "./fixtures/open-gateway.ts";
 
+const queue = streams.INVOCATIONS.name;
 const mebibyte = 1024 * 1024;
 
 describe("createAcceptRoute()", function () {
@@ -294,7 +295,7 @@ describe("createAcceptRoute()", function () {
 
   describe("of a queue that is full", () => {
     it("answers 503 with Retry-After, keeps what it has, and goes on when there is room", async () => {
-      await limitQueue(admin, 64 * 1024);
+      await limitStream(admin, queue, 64 * 1024);
       const statuses: number[] = [];
       try {
         for (let at = 0; at < 10; at += 1) {
@@ -305,7 +306,7 @@ describe("createAcceptRoute()", function () {
           expect(response.headers.get("retry-after")).to.equal("1");
         }
       } finally {
-        await limitQueue(admin);
+        await limitStream(admin, queue, streams.INVOCATIONS.maxBytes);
       }
       const accepted = statuses.filter((status) => status === 202).length;
       expect(accepted).to.be.within(3, 6);
@@ -314,12 +315,26 @@ describe("createAcceptRoute()", function () {
       expect(await takeQueued()).to.have.length(accepted + 1);
     });
 
+    it("says the same of a store of bodies that is full", async () => {
+      await limitStream(admin, "OBJ_payloads", mebibyte);
+      try {
+        const response = await send("echo", { body: randomBytes(2 * mebibyte) });
+        expect([response.status, response.headers.get("x-busker-error")]).to.deep.equal([503, "queue_full"]);
+      } finally {
+        await limitStream(admin, "OBJ_payloads", -1);
+      }
+      expect([await takeQueued(), await countMessages(admin, "OBJ_payloads", "$O.payloads.C.*")]).to.deep.equal([
+        [],
+        0,
+      ]);
+    });
+
     it("keeps no body of a call that it refuses", async () => {
-      await limitQueue(admin, 1);
+      await limitStream(admin, queue, 1);
       try {
         expect((await send("echo", { body: randomBytes(2 * mebibyte) })).status).to.equal(503);
       } finally {
-        await limitQueue(admin);
+        await limitStream(admin, queue, streams.INVOCATIONS.maxBytes);
       }
       expect(await payloads.list()).to.deep.equal([]);
     });

@@ -320,11 +320,12 @@ describe("createCallHandler()", function () {
             ),
             cancel(id),
           ]);
-          return { won, status: response.status, state: (await records.read(id))?.record.state };
+          const code = response.headers.get("x-busker-error");
+          return { won, status: response.status, code, state: (await records.read(id))?.record.state };
         }),
       );
-      for (const { won, status, state } of ends) {
-        expect(status).to.equal(won ? 409 : 202);
+      for (const { won, status, code, state } of ends) {
+        expect([status, code]).to.deep.equal(won ? [409, "call_over"] : [202, null]);
         expect(state).to.equal(won ? "succeeded" : "cancelled");
       }
     });

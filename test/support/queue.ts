@@ -20,9 +20,9 @@ export const takeQueued = async (bus: Bus): Promise<DurableCall[]> => {
   }
 };
 
-/** Sets how many bytes the queue of durable calls may hold. */
-export const limitQueue = async (bus: Bus, maxBytes: number = streams.INVOCATIONS.maxBytes): Promise<void> => {
-  await (await jetstreamManager(bus.nc)).streams.update(queue, { max_bytes: maxBytes });
+/** Sets how many bytes a stream may hold; -1: any. */
+export const limitStream = async (bus: Bus, stream: string, maxBytes: number): Promise<void> => {
+  await (await jetstreamManager(bus.nc)).streams.update(stream, { max_bytes: maxBytes });
 };
 
 /** Messages in a stream, or those of it on a subject. */
