@@ -94,6 +94,12 @@ export const maxAttemptsKept = 100;
 /** Bodies up to this size are kept behind their record; larger ones elsewhere. */
 export const maxBodyHereBytes = 1024 * 1024;
 
+/**
+ * Most bytes of one part of a larger response. Far below the least that a server takes in a message (1 MiB), and few messages
+ * where there is much.
+ */
+export const maxPartBytes = 256 * 1024;
+
 /** Whom an outcome is to be told. */
 export type OutcomeTarget =
   /** `X-Callback-Url`, or a URL of an annotation. */

@@ -56,7 +56,7 @@ export const wireHeaders = {
   writer: "Busker-Writer",
   /** Of a call's record: when it may go, milliseconds since the epoch. */
   expires: "Busker-Expires",
-  /** Of a call's record: what it has elsewhere, which stays as long as the record, see `keptElsewhere`. */
+  /** Of a call's record: what it has elsewhere, which stays as long as the record: subjects of parts, names of objects. */
   elsewhere: "Busker-Elsewhere",
 } as const;
 

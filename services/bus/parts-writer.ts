@@ -1,4 +1,5 @@
 import { type MsgHdrs, nuid } from "nats";
+import { maxPartBytes } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { type FrameKind, type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
 import type { AcknowledgedPublisher } from "./acknowledged.ts";
@@ -23,9 +24,6 @@ export interface WriterParts {
   /** The response cannot be kept any further: its call is to be stopped. */
   readonly onGivenUp: () => void;
 }
-
-/** Most bytes of one part. Far below the least that a server takes (1 MiB), and few enough messages for large responses. */
-const maxPartBytes = 256 * 1024;
 
 /** Parts that are on their way to the stream together: a cluster takes a few milliseconds for each. */
 const maxOnTheirWay = 8;

@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { randomUUID } from "node:crypto";
 import { type KeptBody, maxBodyHereBytes } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
-import { callToken } from "../../schemas/subjects.ts";
 import type { ObjectStore } from "../bus/objects.ts";
+import { putPayload } from "../bus/payloads.ts";
 import { askForBody } from "./read-body.ts";
 
 /** The body of a durable call, taken whole: in hand, or in the store. */
@@ -27,9 +26,6 @@ const tooLarge = (limit: number): BuskerError =>
     `the request body is larger than ${limit} bytes, the most this gateway takes for later`,
   );
 
-/** The name of a body in store `payloads`: the call's, which it can be found by, and its own, so that a repeat has another. */
-export const payloadName = (callId: string): string => `${callToken(callId)}.${randomUUID()}`;
-
 /** What has come by the end of the body, or as soon as it is more than `limit`. */
 const readUpTo = async (
   rest: AsyncIterator<Buffer>,
@@ -45,29 +41,10 @@ const readUpTo = async (
   return { bytes: chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), isAll: true };
 };
 
-/** The whole body as a stream that is read when somebody takes it; errors with `body_too_large` above the limit. */
-const streamOf = (
-  first: Buffer,
-  rest: AsyncIterator<Buffer>,
-  limit: number,
-): { readonly content: ReadableStream<Uint8Array>; readonly length: () => number } => {
-  let length = 0;
-  let held: Buffer | undefined = first;
-  const content = new ReadableStream<Uint8Array>(
-    {
-      pull: async (controller) => {
-        const next = held === undefined ? await rest.next() : { done: false, value: held };
-        held = undefined;
-        if (next.done) return controller.close();
-        const chunk = next.value as Buffer;
-        length += chunk.length;
-        if (length > limit) throw tooLarge(limit);
-        controller.enqueue(chunk);
-      },
-    },
-    { highWaterMark: 0 },
-  );
-  return { content, length: () => length };
+/** The whole body, what is in hand first. */
+const wholeOf = async function* (first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Uint8Array, void> {
+  yield first;
+  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
 };
 
 /**
@@ -88,8 +65,5 @@ export const takeDurableBody = async (
   const rest = (request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   const first = await readUpTo(rest, Math.min(maxBodyHereBytes, maxBytes));
   if (first.isAll) return { bytes: first.bytes };
-  const name = payloadName(callId);
-  const body = streamOf(first.bytes, rest, maxBytes);
-  await payloads.put(name, body.content);
-  return { bytes: none, payload: { place: "payload", name, bytes: body.length() } };
+  return { bytes: none, payload: await putPayload(payloads, callId, wholeOf(first.bytes, rest), maxBytes) };
 };

@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import { type CallRecord, isFinal } from "../../schemas/call.ts";
 import type { ResponseHead } from "../../schemas/invocation.ts";
 import type { OpenedParts } from "../bus/parts-reader.ts";
+import { callIdHeader } from "./call-view.ts";
 import { onceGone } from "./once-gone.ts";
 import { responseHeaders } from "./send-result.ts";
 import { sendStream } from "./send-stream.ts";
@@ -33,7 +34,7 @@ const headOf = ({ state, response }: CallRecord, { status, headers }: ResponseHe
 export const sendParts = (response: ServerResponse, record: CallRecord, opened: OpenedParts): void => {
   const head = headOf(record, opened.head);
   const reply = { head, error: undefined, inFlight: 0, slots: 0, offer: false };
-  const call = { callId: record.id, contentType: undefined };
+  const call = { callId: callIdHeader(record.id), contentType: undefined };
   const startNs = startNsOf(record);
   if (response.req.method === "HEAD" || head.status === 204 || head.status === 304) {
     opened.stop();
