@@ -96,9 +96,6 @@ export const callStateFilter = (state: DurableCallState): string => `${prefix}.c
 /** Every change of every durable call, written by services. */
 export const callStateFilters: readonly string[] = durableCallStates.map(callStateFilter);
 
-/** Every durable call that was accepted, as it is. */
-export const callQueuedFilter = `${prefix}.call.queued.*.*`;
-
 /**
  * A call id as one token: ids come from anybody and may be any text, so that every other character is written as `=` and
  * the two hexadecimal digits of each of its bytes. Throws `invalid_request` when it is empty or longer than 128 characters.

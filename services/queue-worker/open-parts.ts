@@ -25,7 +25,7 @@ export const openParts = async (bus: Bus, config: QueueWorkerConfig) => {
   const payloads = await retryUntilReady(() => openStore(bus, stores.payloads));
   const acknowledged = openAcknowledged(bus);
   const records = await openCallRecords(bus, acknowledged);
-  const metrics = createQueueMetrics();
+  const metrics = createQueueMetrics((name) => functions.find(name) !== undefined);
   functions.onRemoved(metrics.forget);
   return {
     bus,

@@ -30,8 +30,11 @@ const labelNames = ["function_name"] as const;
 // From a call that is begun at once to one that has waited for an hour.
 const waitBuckets = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 900, 3600];
 
-/** Creates a queue-worker's metrics in a registry of their own. */
-export const createQueueMetrics = (): QueueMetrics => {
+/**
+ * Creates a queue-worker's metrics in a registry of their own. What is still to be done for a function that is not known any more is not
+ * counted: its series would never go.
+ */
+export const createQueueMetrics = (isKnown: (name: FunctionName) => boolean): QueueMetrics => {
   const registry = new Registry();
   const inFlight = new Map<string, number>();
   const registers = [registry];
@@ -57,16 +60,19 @@ export const createQueueMetrics = (): QueueMetrics => {
     labelNames: [...labelNames, "result"] as const,
     registers,
   });
+  const ifKnown = (name: FunctionName, act: (labels: { readonly function_name: string }) => void): void => {
+    if (isKnown(name)) act({ function_name: formatFunctionName(name) });
+  };
   return {
     registry,
-    told: (name, result) => tries.inc({ function_name: formatFunctionName(name), result }),
-    bound: (name, waitedMs) => waits.observe({ function_name: formatFunctionName(name) }, waitedMs / 1000),
-    attempted: (name, decision: Decision["kind"]) => {
-      const labels = { function_name: formatFunctionName(name) };
-      attempts.inc(labels);
-      if (decision === "retry") retries.inc(labels);
-    },
-    ended: (name, state) => ended[state]?.inc({ function_name: formatFunctionName(name) }),
+    told: (name, result) => ifKnown(name, (labels) => tries.inc({ ...labels, result })),
+    bound: (name, waitedMs) => ifKnown(name, (labels) => waits.observe(labels, waitedMs / 1000)),
+    attempted: (name, decision: Decision["kind"]) =>
+      ifKnown(name, (labels) => {
+        attempts.inc(labels);
+        if (decision === "retry") retries.inc(labels);
+      }),
+    ended: (name, state) => ifKnown(name, (labels) => ended[state]?.inc(labels)),
     counted: (run) => async (delivery, signal) => {
       const label = formatFunctionName(delivery.call.function);
       inFlight.set(label, (inFlight.get(label) ?? 0) + 1);

@@ -110,11 +110,11 @@ export interface TestWorker {
 export const openTestWorker = async (
   nats: TestNats,
   runWith: (invoker: Invoker) => RunDelivery,
-  options: Partial<Omit<LanesOptions, "run" | "invoker">> = {},
+  options: Partial<Omit<LanesOptions, "run">> = {},
 ): Promise<TestWorker> => {
   const bus = await openBusOf(nats, "queue-worker");
   const invoker = openInvoker(bus);
-  const lanes = await openLanes(bus, { leaseMs: 2000, graceMs: 1000, ...options, invoker, run: runWith(invoker) });
+  const lanes = await openLanes(bus, { leaseMs: 2000, graceMs: 1000, invoker, ...options, run: runWith(invoker) });
   return {
     bus,
     invoker,
@@ -125,6 +125,12 @@ export const openTestWorker = async (
       await bus.close();
     },
   };
+};
+
+/** Stands for an invocation client: every function has room for fifty more, whatever runs. */
+export const roomy: LanesOptions["invoker"] = {
+  capacity: () => ({ free: 50, inFlight: 0, waiting: 0, readyReplicas: 1 }),
+  onCapacity: () => {},
 };
 
 /** Runs a call by calling its function once; what the function never saw comes again soon. */
