@@ -1,5 +1,5 @@
 import { type Attempt, type CallRecord, isFinal } from "../../schemas/call.ts";
-import type { CallChange, LogLines } from "../../schemas/events.ts";
+import type { CallChange } from "../../schemas/events.ts";
 import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { callStateFilter, logFilter, parseFunctionSubject } from "../../schemas/subjects.ts";
 import { streams } from "../../schemas/topology.ts";
@@ -10,6 +10,7 @@ import type { StreamMessage } from "../bus/streams.ts";
 import { viewWholeCall } from "./call-view.ts";
 import { findFinished, type FoundCall, functionOfFound, isSynchronous } from "./find-call.ts";
 import { finishedCall, type ListedCall } from "./listed-call.ts";
+import { readLogLines } from "./told-by-replicas.ts";
 
 /** One thing that happened to a call. */
 export interface StoryEvent {
@@ -174,7 +175,7 @@ const readLines = async (bus: Bus, id: string, found: FoundCall): Promise<Search
     },
     (message) => {
       const instance = message.subject.slice(message.subject.lastIndexOf(".") + 1);
-      for (const { at, stream, text, callId } of parse<LogLines>(message).lines.toReversed())
+      for (const { at, stream, text, callId } of readLogLines(message).toReversed())
         if (callId === id) lines.push({ at, instance, stream, text });
     },
   );

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import type { FinishedCall } from "../../schemas/events.ts";
 import { collect } from "../../test/support/collector.ts";
 import { getResponse } from "../../test/support/http.ts";
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
@@ -90,6 +91,20 @@ describe("createCallsRoute()", function () {
       expect(await brief("kind=durable")).to.deep.equal([`${name}-d durable dead`]);
       expect(await brief("state=failed")).to.deep.equal(["s2 sync failed"]);
       expect(await brief("state=dead")).to.deep.equal([`${name}-d durable dead`]);
+    });
+
+    it("passes over what a replica tells that is no call, because functions may write there", async () => {
+      const name = nextName();
+      const wrong: readonly unknown[] = [
+        null,
+        {},
+        { id: 1, status: 200, startedMs: 1, durationMs: 1 },
+        { id: "x", status: "200", startedMs: 1, durationMs: 1 },
+        { id: "x", status: 200, startedMs: 1e300, durationMs: 1 },
+      ];
+      await world.finish(name, [...(wrong as FinishedCall[]), finished("right", 200)]);
+      await world.finish(name, "none" as unknown as FinishedCall[]);
+      expect((await list(`function=${name}`)).calls.map(({ id }) => id)).to.deep.equal(["right"]);
     });
 
     it("filters by state what a call is now and not what it was, without a function, too", async () => {
@@ -260,6 +275,27 @@ describe("createCallsRoute()", function () {
       expect(call).to.deep.include({ state: "failed", kind: "sync" });
       expect((call as { request: object }).request).to.deep.include({ method: "PUT", path: "/a?b=c", body: "in" });
       expect(history.at(-1)).to.deep.include({ state: "failed", attempt: 2, status: 500 });
+    });
+
+    it("takes a recorded call for its own function's, and nothing of it for another call's", async () => {
+      const place = { bytes: 9, place: "payload", name: "another call's" } as const;
+      const head = { method: "POST", path: "/", headers: [] };
+      const { record } = recordOf("fn", "forged-1", { isSynchronous: true, callbackUrl: "http://a.example/" });
+      const forged = {
+        ...record,
+        function: { namespace: "openfaas-fn", name: "other" },
+        request: { head, body: place },
+      };
+      await world.recordAs("fn", "forged-1", forged);
+      await world.recordAs("fn", "forged-2", { ...forged, id: "forged-1" });
+      const { call } = await storyOf("forged-1");
+      expect(call).to.include({ function: "fn.openfaas-fn", kind: "sync" }).and.not.have.property("callbackUrl");
+      const refused = await world.api("POST", "/system/calls/forged-1/replay");
+      expect([refused.status, (await refused.text()).includes("were too many to be recorded")]).to.deep.equal([
+        404,
+        true,
+      ]);
+      expect((await world.api("GET", "/system/calls/forged-2/story")).status).to.equal(404);
     });
 
     it("says that nothing is known of an id", async () => {

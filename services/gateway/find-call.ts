@@ -1,13 +1,14 @@
-import type { FinishedCall, FinishedCalls } from "../../schemas/events.ts";
+import type { FinishedCall } from "../../schemas/events.ts";
 import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { callDoneFilter, parseFunctionSubject, recordedCallFilter } from "../../schemas/subjects.ts";
 import { streams } from "../../schemas/topology.ts";
-import { decodeRecord, type WholeRecord } from "../bus/call-record-wire.ts";
+import type { WholeRecord } from "../bus/call-record-wire.ts";
 import type { CallRecords } from "../bus/call-records.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { DeadLetters } from "../bus/dead-letters.ts";
 import { readLast } from "../bus/last-message.ts";
 import { readBack } from "../bus/read-back.ts";
+import { readFinishedCalls, readRecorded } from "./told-by-replicas.ts";
 
 /** What is known of a past or present call, by where it was found. */
 export type FoundCall =
@@ -46,8 +47,7 @@ export const findFinished = async (
       const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
       const name = bytes.includes(needle) ? parseFunctionSubject(subject, 2) : undefined;
       if (!name) continue;
-      const { calls } = JSON.parse(bytes.toString("utf8")) as FinishedCalls;
-      for (const call of calls) if (call.id === id) found.push({ function: name, call });
+      for (const call of readFinishedCalls({ data })) if (call.id === id) found.push({ function: name, call });
     }
     read += messages.length;
     if (read >= maxBatches) break;
@@ -63,7 +63,8 @@ export const createCallFinder = (bus: Bus, records: Pick<CallRecords, "read">, l
     const letter = await letters.read(id);
     if (letter) return { kind: "letter", whole: letter };
     const message = await readLast(bus, streams.RECORD, recordedCallFilter(id));
-    if (message) return { kind: "recorded", whole: decodeRecord(message) };
+    const recorded = message && readRecorded(message);
+    if (recorded) return { kind: "recorded", whole: recorded };
     const [finished] = await findFinished(bus, id, new Date(Date.now() - streams.RECORD.maxAgeMs));
     return finished && { kind: "finished", ...finished };
   },

@@ -1,10 +1,11 @@
 import type { CallError } from "../../schemas/call.ts";
-import type { CallChange, FinishedCall, FinishedCalls } from "../../schemas/events.ts";
+import type { CallChange, FinishedCall } from "../../schemas/events.ts";
 import type { CallKind, ListedState } from "../../schemas/listed-states.ts";
 import { formatFunctionName } from "../../schemas/names.ts";
 import { type DurableCallState, durableCallStates, parseFunctionSubject } from "../../schemas/subjects.ts";
 import type { StreamMessage } from "../bus/streams.ts";
 import type { CallFilter } from "./calls-query.ts";
+import { readFinishedCalls } from "./told-by-replicas.ts";
 
 /** A call as a list shows it: by the newest that is known of it. */
 export interface ListedCall {
@@ -94,8 +95,7 @@ export const readChanges = (message: StreamMessage): readonly SeenChange[] => {
     const change = parse<CallChange>(message);
     return [{ call: changedCall(name, state, change), rank: rankOf(state, change) }];
   }
-  const { calls } = parse<FinishedCalls>(message);
-  return calls.map((call) => ({ call: finishedCall(name, call), rank: Number.POSITIVE_INFINITY }));
+  return readFinishedCalls(message).map((call) => ({ call: finishedCall(name, call), rank: Number.POSITIVE_INFINITY }));
 };
 
 /** Whether a call is among those asked for. */
