@@ -51,7 +51,9 @@ describe("WebSockets", function () {
       { name: "sh", code: { "x.sh": "cat; echo done\n" }, envVars: { fprocess: "sh x.sh" } },
       { name: "files", code: { "index.html": "a page" }, envVars: { mode: "static", static_path: "." } },
     ];
-    for (const fn of deployments) {
+    // What is looked into is the one process of a function, whatever its load.
+    const labels = { "com.openfaas.scale.max": "1" };
+    for (const fn of deployments.map((each) => ({ ...each, more: { labels } }))) {
       const response = await platform.deploy(fn);
       expect(response.status, await response.text()).to.equal(202);
     }

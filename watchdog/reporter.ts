@@ -13,7 +13,8 @@ export interface Reporter {
   readonly began: () => void;
   /** The function has a call that was here for so long. */
   readonly had: (waitMs: number) => void;
-  readonly finished: (call: FinishedCall) => void;
+  /** `isRecorded`: its caller keeps a record of it, so that it is only counted. */
+  readonly finished: (call: FinishedCall, isRecorded: boolean) => void;
   /** The last lines written, oldest first, as the function wrote them: why a function died is usually among them. */
   readonly lastLines: () => readonly string[];
   /** Publishes what is collected. */
@@ -107,9 +108,9 @@ export const createReporter = (
     },
     began: samples.began,
     had: samples.had,
-    finished: (call) => {
+    finished: (call, isRecorded) => {
       samples.finished(call.status, call.durationMs);
-      done.push(call);
+      if (!isRecorded) done.push(call);
       const text = describeCall(state.format, call);
       if (text !== undefined) addLine("stderr", text, call.id);
     },

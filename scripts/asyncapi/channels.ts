@@ -184,6 +184,7 @@ const durable: Readonly<Record<string, Channel>> = {
     code: {
       callSubject: subjects.callSubject(state, namespace, name),
       callFilter: subjects.callFilter(namespace, name),
+      callStateFilter: subjects.callStateFilter(state),
       callStateFilters: subjects.callStateFilters,
       callAnyFilter: subjects.callAnyFilter,
     },
@@ -214,7 +215,7 @@ const durable: Readonly<Record<string, Channel>> = {
   part: {
     subject: subjects.partsSubject(callId, 1).replace(/1$/, "{token}"),
     description: "A response that is large or is being written, in parts; the last token is the attempt's number",
-    messages: ["keptFrame"],
+    messages: ["partFrame"],
     code: {
       partsSubject: subjects.partsSubject(callId, 1).replace(/1$/, "{token}"),
       partsAnyFilter: subjects.partsAnyFilter,

@@ -47,7 +47,9 @@ class Series implements CallerCounts {
   #started = 0;
   #answered: Record<string, OpenHistogram> = {};
   #isActive = false;
+  /** From when on the next sample counts, and when the last was sent. */
   #sinceMs = 0;
+  #toldMs = -betweenBurstsMs;
   #toldWaiting = 0;
   #burst: NodeJS.Timeout | undefined;
 
@@ -76,7 +78,7 @@ class Series implements CallerCounts {
     this.#wake();
     // A line that only goes up and down is told once a second, like everything.
     if (this.#burst || waiting < 2 * this.#toldWaiting) return;
-    const againMs = this.#sinceMs + betweenBurstsMs - performance.now();
+    const againMs = this.#toldMs + betweenBurstsMs - performance.now();
     this.#burst = setTimeout(
       () => {
         this.#burst = undefined;
@@ -101,6 +103,7 @@ class Series implements CallerCounts {
     this.#started = 0;
     this.#answered = {};
     this.#sinceMs = now;
+    this.#toldMs = now;
     this.#toldWaiting = waiting;
     this.#isActive = !isQuiet;
     return isQuiet;

@@ -52,6 +52,14 @@ const attributeOf = (headers: string, name: string): string | undefined => {
   return text === undefined ? undefined : decodeAttribute(text);
 };
 
+/** When a call whose header block this is was due for the first time, milliseconds since the epoch; undefined when it is no queued call's. */
+export const readDueMs = (headers: string): number | undefined => {
+  const facts = headerValue(headers, wireHeaders.durable);
+  if (facts === undefined) return undefined;
+  const { queuedMs, runAtMs } = JSON.parse(facts) as DurableFacts;
+  return runAtMs ?? queuedMs;
+};
+
 /** Reads a queued call. Throws `internal` when the message is none: only services publish there. */
 export const decodeDurable = (message: BusMessage): DurableCall => {
   const queue = parseQueueSubject(message.subject);

@@ -22,7 +22,7 @@ const createWorld = () => {
   const listeners = new Map<number, (message: Msg) => void>();
   let last = 0;
   const frames: { readonly subject: string; readonly text: string; readonly payload: Uint8Array }[] = [];
-  const world = { nowMs: 1_000_000, demands: 0, parked: 0, sent, controls, listeners, frames };
+  const world = { nowMs: 1_000_000, demands: 0, parked: 0, moves: 0, sent, controls, listeners, frames };
   const expect_ = (listener: (message: Msg) => void): { token: number; subject: string } => {
     last += 1;
     listeners.set(last, listener);
@@ -41,6 +41,9 @@ const createWorld = () => {
       world.demands += 1;
     },
     frame: (subject, headers, payload) => frames.push({ subject, text: textOf(headers), payload }),
+    moved: () => {
+      world.moves += 1;
+    },
     windows: new WindowShare(),
     parked: (waiting) => {
       world.parked = waiting;
@@ -88,7 +91,7 @@ let serial = 0;
 const open = (
   world: { nowMs: number },
   body = "x",
-  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade" | "keepsEvents">> = {},
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade" | "keepsEvents" | "onBound">> = {},
 ): { call: OpenCall; results: CallResult[] } => {
   const results: CallResult[] = [];
   const call: OpenCall = {
@@ -98,6 +101,7 @@ const open = (
     deadlineMs: world.nowMs + 1000,
     sinceMs: world.nowMs,
     done: (result) => results.push(result),
+    onBound: undefined,
     windowBytes: 0,
     upload: undefined,
     keepsEvents: false,
@@ -130,6 +134,53 @@ const at = <T>(list: readonly T[], index: number): T => {
 };
 
 describe("FunctionCalls", () => {
+  it("tells a call each replica that it is sent to, so that its start is known, and known again", () => {
+    const { world, calls } = createWorld();
+    const bound: string[] = [];
+    calls.onReady("a", 1, 0);
+    calls.onReady("b", 1, 1);
+    const { call } = open(world, "x", { onBound: (replica) => bound.push(replica) });
+    calls.add(call);
+    expect(bound).to.deep.equal(["a"]);
+    at(world.sent, 0).answer(reply(1, 1, { error: "replica_busy" }));
+    expect(bound).to.deep.equal(["a"]);
+    calls.onReady("b", 1, 0);
+    expect(bound).to.deep.equal(["a", "b"]);
+  });
+
+  it("plans with the slots that are free, 50 of a replica without a limit", () => {
+    const { world, calls } = createWorld();
+    expect(calls.free).to.equal(0);
+    calls.onReady("a", 3, 1);
+    expect(calls.free).to.equal(2);
+    calls.onReady("b", 0, 4);
+    expect(calls.free).to.equal(48);
+    calls.onReady("c", 1, 5);
+    expect(calls.free, "a replica that says it is over its limit takes nothing from others").to.equal(48);
+    calls.add(open(world).call);
+    expect(calls.free).to.equal(47);
+  });
+
+  it("says that something moved when a reply frees a slot and when a replica becomes ready", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 1, 0);
+    expect(world.moves).to.equal(1);
+    calls.add(open(world).call);
+    at(world.sent, 0).answer(reply(0, 1));
+    expect(world.moves).to.equal(2);
+  });
+
+  it("counts a cancelled call in its replica's slots and not among those that somebody waits for", () => {
+    const { world, calls } = createWorld();
+    calls.onReady("a", 2, 0);
+    const { call } = open(world);
+    calls.add(call);
+    calls.cancel(call);
+    expect([calls.wanted, calls.inFlight, calls.free]).to.deep.equal([0, 1, 1]);
+    at(world.sent, 0).answer(reply(0, 2));
+    expect([calls.wanted, calls.inFlight, calls.free]).to.deep.equal([0, 0, 2]);
+  });
+
   it("binds a call only to a free slot and the next ones as slots free, first come first served", () => {
     const { world, calls } = createWorld();
     calls.onReady("a", 1, 0);
@@ -433,7 +484,7 @@ const lastFrame = (kind: "end" | "abort", number: number, body = ""): Msg =>
 /** A call that takes a streamed answer, its first credit 8 bytes, and what has come of it. */
 const openStreamed = (
   world: { nowMs: number },
-  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade" | "keepsEvents">> = {},
+  more: Partial<Pick<OpenCall, "windowBytes" | "upload" | "isUpgrade" | "keepsEvents" | "onBound">> = {},
 ) => {
   const heard: string[] = [];
   const { call, results } = open(world, "x", { windowBytes: 8, ...more });

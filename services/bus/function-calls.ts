@@ -11,7 +11,7 @@ import type { ReceivedReply } from "./invocation-wire.ts";
 import { Line } from "./line.ts";
 import type { CallCounts, CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
 import { Reservations } from "./reservations.ts";
-import { freeSlots, type ReplicaSlots, SlotTable } from "./slot-table.ts";
+import { freeSlots, plannedSlots, type ReplicaSlots, SlotTable } from "./slot-table.ts";
 
 // A replica that holds calls and has said nothing for this long is asked whether it is still there.
 const silenceMs = 1000;
@@ -39,6 +39,8 @@ export class FunctionCalls {
   /** Of the latest call sent: tells which of two was sent first. */
   #sequence = 0;
   #demandedMs = 0;
+  /** Calls in replicas that nobody waits for any more. */
+  #abandoned = 0;
 
   constructor(name: FunctionName, transport: CallTransport, limits: LineLimits) {
     this.function = name;
@@ -72,6 +74,16 @@ export class FunctionCalls {
     return { waiting, oldestWaitMs, inFlight, readyReplicas };
   }
 
+  /** Calls in replicas that somebody waits for. */
+  get wanted(): number {
+    return this.#bound.size - this.#abandoned;
+  }
+
+  /** Slots free in all replicas, as far as this caller knows. */
+  get free(): number {
+    return this.#table.list.reduce((sum, replica) => sum + plannedSlots(replica), 0);
+  }
+
   /** Nothing is known and nothing is asked: this object may be dropped. */
   get isIdle(): boolean {
     return this.#line.length === 0 && this.#bound.size === 0 && this.#table.list.length === 0;
@@ -95,9 +107,12 @@ export class FunctionCalls {
     call.abandoned = true;
     call.stream?.close();
     if (call.place?.inLine) this.#leaveLine(call);
-    else if (call.bound)
+    else if (call.bound) {
+      this.#abandoned += 1;
       this.#transport.control(call.bound.replica.controlSubject, { kind: "cancel", callId: call.callId });
+    }
     this.#withdrawWhenNobodyWaits();
+    this.#transport.moved();
   }
 
   /** A replica announced itself. */
@@ -172,6 +187,7 @@ export class FunctionCalls {
     replica.mine += 1;
     if (replica.mine === 1) replica.heardMs = this.#transport.nowMs();
     this.#bound.add(call);
+    call.onBound?.(replica.id);
   }
 
   #release(call: OpenCall, isAnswered: boolean): ReplicaSlots | undefined {
@@ -179,6 +195,7 @@ export class FunctionCalls {
     const { replica, token } = call.bound;
     this.#transport.forget(token, isAnswered);
     this.#bound.remove(call);
+    if (call.abandoned) this.#abandoned -= 1;
     replica.mine -= 1;
     call.bound = undefined;
     return replica;
@@ -306,6 +323,7 @@ export class FunctionCalls {
       this.#bind(call, replica, this.#transport.nowMs() - call.sinceMs);
     }
     this.#withdrawWhenNobodyWaits();
+    this.#transport.moved();
   }
 
   #leaveLine(call: OpenCall): void {

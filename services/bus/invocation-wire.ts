@@ -5,7 +5,7 @@ import { invokeType, replyType } from "../../schemas/events.ts";
 import { defaultRequestHead, type RequestHead, type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
 import { decodeAttribute, encodeAttribute, fromMessage, isStructured } from "./cloud-events.ts";
 import { frameLine } from "./frames.ts";
-import { HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
+import { type HeaderBearer, HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
 
 /** What a caller sends. */
 export interface RequestParts {
@@ -22,6 +22,8 @@ export interface RequestParts {
   readonly isStreamed?: boolean;
   /** A streamed answer that is one of events shall be kept. */
   readonly keepsEvents?: boolean;
+  /** The caller keeps a record of the call. */
+  readonly isRecorded?: boolean;
   /** Further lines of the block, each ended by CRLF. */
   readonly more?: string;
 }
@@ -40,6 +42,8 @@ export interface ReceivedRequest {
   readonly isStreamed: boolean;
   /** A stream of events in the answer shall be kept. */
   readonly keepsEvents: boolean;
+  /** Its caller keeps a record of it: it is a durable call, and no synchronous one. */
+  readonly isRecorded: boolean;
 }
 
 const constantLines = (type: string): string => `ce-specversion: 1.0\r\nce-type: ${type}\r\n`;
@@ -54,6 +58,7 @@ export const encodeRequest = (parts: RequestParts): MsgHdrs => {
   if (parts.windowBytes !== undefined) lines += `${wireHeaders.window}: ${parts.windowBytes}\r\n`;
   if (parts.isStreamed) lines += `${wireHeaders.body}: stream\r\n`;
   if (parts.keepsEvents) lines += `${wireHeaders.keep}: events\r\n`;
+  if (parts.isRecorded) lines += `${wireHeaders.recorded}: elsewhere\r\n`;
   if (parts.deadlineMs !== undefined) lines += `${wireHeaders.deadline}: ${parts.deadlineMs}\r\n`;
   lines += `${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n${parts.more ?? ""}`;
   return HeaderBlock.of(lines);
@@ -101,7 +106,9 @@ const headOfPlain = (headers: string): RequestHead => {
   return kept.length === 0 ? defaultRequestHead : { ...defaultRequestHead, headers: kept };
 };
 
-const decodeStructured = (message: Msg): Pick<ReceivedRequest, "callId" | "head" | "body"> => {
+type RequestMessage = Pick<Msg, "data"> & HeaderBearer;
+
+const decodeStructured = (message: RequestMessage): Pick<ReceivedRequest, "callId" | "head" | "body"> => {
   const event = fromMessage(message);
   const headers: string[] = [];
   for (const [name, value] of Object.entries(event.attributes))
@@ -120,7 +127,7 @@ const wholeNumber = (text: string | undefined): number | undefined =>
  * Reads an invocation from anybody: our own callers, a CloudEvent of any SDK in either mode, or a bare payload.
  * Throws `invalid_request` naming the header that cannot be read.
  */
-export const decodeRequest = (message: Msg): ReceivedRequest => {
+export const decodeRequest = (message: RequestMessage): ReceivedRequest => {
   const headers = headerText(message);
   if (headers === "")
     return {
@@ -132,6 +139,7 @@ export const decodeRequest = (message: Msg): ReceivedRequest => {
       windowBytes: 0,
       isStreamed: false,
       keepsEvents: false,
+      isRecorded: false,
     };
   const common = {
     deadlineMs: wholeNumber(headerValue(headers, wireHeaders.deadline)),
@@ -139,6 +147,7 @@ export const decodeRequest = (message: Msg): ReceivedRequest => {
     windowBytes: wholeNumber(headerValue(headers, wireHeaders.window)) ?? 0,
     isStreamed: headerValue(headers, wireHeaders.body) === "stream",
     keepsEvents: headerValue(headers, wireHeaders.keep) === "events",
+    isRecorded: headerValue(headers, wireHeaders.recorded) === "elsewhere",
   };
   const json = headerValue(headers, wireHeaders.http);
   if (json === undefined && isStructured(headers)) return { ...decodeStructured(message), ...common };

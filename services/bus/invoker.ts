@@ -31,9 +31,26 @@ export interface Invocation {
   readonly canStream?: boolean;
   /** An answer that is a stream of events shall be kept: its head names the id, and its body is to be read there. */
   readonly keepsEvents?: boolean;
+  /** The caller keeps a record of the call (a durable one), so that the replica puts it on none. */
+  readonly isRecorded?: boolean;
   /** `body` is only the beginning: called once, with where to write the rest, when a replica has taken the call. */
   readonly upload?: ((sink: BodySink) => void) | undefined;
+  /** Called when the call is sent to a replica; again when it went back to the line and is sent to another. */
+  readonly onBound?: ((replica: string) => void) | undefined;
 }
+
+/** How much more of one function a caller may begin. */
+export interface Capacity {
+  /** Free slots as this caller knows them; a replica without a limit counts as having 50. */
+  readonly free: number;
+  /** This caller's calls in replicas, but for those that it has cancelled. */
+  readonly inFlight: number;
+  /** This caller's calls in line for a slot. */
+  readonly waiting: number;
+  readonly readyReplicas: number;
+}
+
+const noCapacity: Capacity = { free: 0, inFlight: 0, waiting: 0, readyReplicas: 0 };
 
 /**
  * The invocation client: the one way platform services and TypeScript programs call functions. It knows which replicas
@@ -46,6 +63,13 @@ export interface Invoker {
    */
   readonly invoke: (invocation: Invocation, done: (result: CallResult) => void) => () => void;
   readonly counts: (name: FunctionName) => CallCounts;
+  /** Nothing is known of a function that was not called yet: it has no capacity until its first call has found its replicas. */
+  readonly capacity: (name: FunctionName) => Capacity;
+  /**
+   * Calls `listener` whenever a function's capacity may have grown: within what made it grow, so it does little. There is one
+   * listener.
+   */
+  readonly onCapacity: (listener: (name: FunctionName) => void) => void;
   /** Messages sent beside requests and replies since the start. */
   readonly sideMessages: () => SideMessages;
   readonly close: () => void;
@@ -87,6 +111,7 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
   const inbox = openReplyInbox(bus);
   const functions = new Map<string, FunctionCalls>();
   const windows = new WindowShare();
+  let moved: ((name: FunctionName) => void) | undefined;
   const transportOf = (name: FunctionName, replies = inbox.forFunction(name)): CallTransport => ({
     request: (subject, headers, payload, listener) => {
       const { token, subject: reply } = replies.expect(listener);
@@ -107,6 +132,7 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
         reply,
       }),
     parked: (waiting) => options.onParked?.(name, waiting),
+    moved: () => moved?.(name),
     nowMs: Date.now,
     random: options.random ?? Math.random,
   });
@@ -129,6 +155,15 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
   return {
     invoke: (invocation, done) => startCall({ bus, windows }, open(invocation.function), invocation, done),
     counts: (name) => find(name)?.counts() ?? { waiting: 0, oldestWaitMs: 0, inFlight: 0, readyReplicas: 0 },
+    capacity: (name) => {
+      const calls = find(name);
+      if (!calls) return noCapacity;
+      const { free, wanted: inFlight, waiting, readyReplicas } = calls;
+      return { free, inFlight, waiting, readyReplicas };
+    },
+    onCapacity: (listener) => {
+      moved = listener;
+    },
     sideMessages: () => sumSideMessages([...functions.values()].map((calls) => calls.side)),
     close: () => {
       clearInterval(timer);
@@ -173,6 +208,7 @@ const startCall = (
       windowBytes: windowBytes === 0 ? undefined : windowBytes,
       isStreamed: invocation.upload !== undefined,
       keepsEvents: invocation.keepsEvents === true,
+      isRecorded: invocation.isRecorded === true,
     });
     assertFits(bus, headerBytes(headers) + invocation.body.length);
     const call: OpenCall = {
@@ -184,6 +220,7 @@ const startCall = (
       done,
       windowBytes,
       upload: invocation.upload,
+      onBound: invocation.onBound,
       keepsEvents: invocation.keepsEvents === true,
       isKept: false,
       isUpgrade: invocation.head.upgrade !== undefined,

@@ -15,6 +15,23 @@ export const storeStream = (store: string): string => `OBJ_${store}`;
 /** Everything of JetStream: streams, consumers, buckets, stores. */
 export const administerJetStream: readonly string[] = ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>"];
 
+/** The subjects of nats-server itself and of what is built into it. */
+export const serverSubjects: readonly string[] = [
+  "$SYS",
+  "$JS",
+  "$JSC",
+  "$NRG",
+  "$KV",
+  "$O",
+  "$MQTT",
+  "$SRV",
+  "$GNR",
+  "$GR",
+  "$LDS",
+  "_R_",
+  "_GR_",
+].map((first) => `${first}.>`);
+
 /** Ask whether JetStream is there: what the client library does first. */
 export const jetStreamInfo = "$JS.API.INFO";
 
@@ -32,6 +49,10 @@ export const readStream = (stream: string): readonly string[] => [
   `$JS.FC.${stream}.>`,
 ];
 
+/** Where a pull consumer is asked for messages. */
+export const nextSubject = (stream: string, consumer: string): string =>
+  `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+
 /** Read a stream by durable consumers, and acknowledge. */
 export const consumeStream = (stream: string): readonly string[] => [
   ...readStream(stream),
@@ -43,8 +64,11 @@ export const consumeStream = (stream: string): readonly string[] => [
 /** Take messages out of a stream, by subject or by number. */
 export const purgeStream = (stream: string): readonly string[] => [
   `$JS.API.STREAM.PURGE.${stream}`,
-  `$JS.API.STREAM.MSG.DELETE.${stream}`,
+  deleteMessages(stream),
 ];
+
+/** Take single messages out of a stream. */
+export const deleteMessages = (stream: string): string => `$JS.API.STREAM.MSG.DELETE.${stream}`;
 
 /** See how much waits in a stream and its consumers, without reading it. */
 export const observeConsumers = (stream: string): readonly string[] => [

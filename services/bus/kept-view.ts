@@ -16,6 +16,8 @@ export interface KeptViewParts extends Omit<ViewParts, "take" | "until" | "onEnd
   readonly next: number;
   /** The moment from which on an end is not waited for any more; absent: somebody else says so, by `lose`. */
   readonly endMs?: number;
+  /** Parts of which it is false are passed over: they are of another answer under the same subject. */
+  readonly isOwn?: (headers: string) => boolean;
   readonly listener: KeptListener;
 }
 
@@ -28,9 +30,10 @@ const decode = (headers: string, data: Uint8Array): KeptPart | BuskerError => {
 };
 
 /** Reads an answer that is kept in frames: every part once and by its number, or an error. */
-export const openKeptView = ({ next, endMs, listener, ...parts }: KeptViewParts): StreamView => {
+export const openKeptView = ({ next, endMs, isOwn, listener, ...parts }: KeptViewParts): StreamView => {
   let due = next;
   const take = (data: Uint8Array, headers: string, isFirst: boolean): Taken => {
+    if (isOwn?.(headers) === false) return "more";
     const part = decode(headers, data);
     if (part instanceof BuskerError) return part;
     if (part.number > due) return isFirst ? tooLate(due, part.number) : "missing";

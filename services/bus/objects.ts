@@ -1,9 +1,9 @@
-import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { jetstream, JetStreamApiError, jetstreamManager } from "@nats-io/jetstream";
 import { Objm, setSha256Backend } from "@nats-io/obj";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { StoreDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
-import { asBusError } from "./jetstream-errors.ts";
+import { asBusError, storageFull } from "./jetstream-errors.ts";
 import { storeStream } from "./jetstream-subjects.ts";
 import { streamObject } from "./object-stream.ts";
 
@@ -11,7 +11,10 @@ import { streamObject } from "./object-stream.ts";
 export interface ObjectStore {
   /** Bytes of an object; undefined when there is none. */
   readonly size: (name: string) => Promise<number | undefined>;
-  /** Stores the content when it has ended; when it errors, what was there stays. */
+  /**
+   * Stores the content when it has ended; when it errors, what was there stays, and nothing else. Rejects with the
+   * content's own error, and with `queue_full` where there is no room. Reads no further than what is stored.
+   */
   readonly put: (name: string, content: ReadableStream<Uint8Array>) => Promise<void>;
   /** Throws `not_found`. The stream errors when the content does not have the digest it was stored with. */
   readonly get: (name: string) => Promise<ReadableStream<Uint8Array>>;
@@ -26,6 +29,12 @@ export const createStore = async (bus: Bus, definition: StoreDefinition, replica
   await new Objm(jetstream(bus.nc)).create(name, { description, replicas });
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
   await manager.streams.update(storeStream(name), { description, num_replicas: replicas });
+};
+
+const asFull = (cause: unknown): never => {
+  if (cause instanceof JetStreamApiError && storageFull.has(cause.code))
+    throw new BuskerError("queue_full", `there is no room for a body: ${cause.message}`, { cause });
+  throw cause;
 };
 
 /** Opens a store that exists; rejects with `bus_unavailable` when it does not yet. */
@@ -53,7 +62,7 @@ export const openStore = async (bus: Bus, definition: StoreDefinition): Promise<
       return info === null || info.deleted ? undefined : info.size;
     },
     put: async (name, content) => {
-      await ask(`could not store object ${name}`, () => store.put({ name }, content));
+      await ask(`could not store object ${name}`, () => store.put({ name }, content).catch(asFull));
     },
     get: async (name) => {
       const info = await ask(`could not read object ${name}`, () => store.info(name));

@@ -38,6 +38,8 @@ export interface OpenCall extends BagItem {
   readonly deadlineMs: number;
   readonly sinceMs: number;
   readonly done: (result: CallResult) => void;
+  /** Told the replica that the call is sent to, each time. */
+  readonly onBound: ((replica: string) => void) | undefined;
   /** First credit for the answer, in bytes; 0: the caller takes a whole one only. */
   readonly windowBytes: number;
   /** Writes the rest of a streamed request, begun when the replica grants the first credit; undefined for a whole one. */
@@ -74,6 +76,8 @@ export interface CallTransport {
   readonly demand: (waiting: number, reply: string) => void;
   /** A call has been put in line, as the last of so many. */
   readonly parked: (waiting: number) => void;
+  /** Says that a slot may have become free, or that nobody waits for one any more. */
+  readonly moved: () => void;
   readonly nowMs: () => number;
   readonly random: () => number;
 }

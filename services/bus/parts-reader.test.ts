@@ -194,6 +194,26 @@ describe("openPartsReader()", function () {
     expect(await follow(opened).reach(1)).to.deep.equal(["stream_gone"]);
   });
 
+  it("gives one response of an attempt that was written twice, whoever began it first and goes on", async () => {
+    const { id, record, write } = await begin("of the first ");
+    const again = writtenResponse(head, "of the second ");
+    const { result, cancel } = again;
+    const before = follow(await reader.open(record));
+    await before.reach(1);
+    const kept = await collectOrPart(acknowledged, { id, attempt: 1, result, cancel, maxBytes: mebibyte });
+    write("and the first");
+    again.write("and the second");
+    again.end();
+    if (kept.kind !== "parts") throw new Error(`it is ${kept.kind}`);
+    await within(kept.ended, "its end");
+    const after = follow(await reader.open(record));
+    await after.until((all) => all.includes("END"), "its end");
+    expect(after.all.join("")).to.equal("of the second and the secondEND");
+    await records.write(withoutBodies(recordOf(id, 1, "retrying")), (await records.read(id))?.seq ?? 0);
+    await before.until((all) => all.at(-1) === "stream_gone", "its end");
+    expect(before.all.join("")).to.equal("of the first and the firststream_gone");
+  });
+
   it("says call_not_found of a record whose response is elsewhere", async () => {
     const { response: _, ...none } = recordOf("c", 1);
     expect(await errorOf(reader.open(none))).to.equal("call_not_found");

@@ -1,12 +1,13 @@
 import { type CallRecord, isFinal } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
-import type { ResponseHead } from "../../schemas/invocation.ts";
+import { type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
 import { partsSubject } from "../../schemas/subjects.ts";
 import { streams } from "../../schemas/topology.ts";
 import type { IncomingBody } from "./body-receiver.ts";
 import type { CallRecords } from "./call-records.ts";
 import type { Bus } from "./connection.ts";
 import { decodeFrame } from "./frames.ts";
+import { headerValue } from "./headers.ts";
 import { decodeReply } from "./invocation-wire.ts";
 import { type KeptListener, openKeptView } from "./kept-view.ts";
 import { createMessageFinder } from "./stored-message.ts";
@@ -41,10 +42,12 @@ const behindBytes = 512 * 1024;
 export const attemptInParts = ({ response }: CallRecord): number | undefined =>
   response?.body.place === "parts" ? Number(response.body.name) : undefined;
 
-const headOf = (headers: string): ResponseHead | undefined => {
-  const frame = decodeFrame(headers);
-  return frame?.kind === "head" ? decodeReply(headers).head : undefined;
-};
+const writerOf = (headers: string): string | undefined => headerValue(headers, wireHeaders.writer);
+
+const decodeHead = (
+  headers: string,
+): { readonly head: ResponseHead; readonly writer: string | undefined } | undefined =>
+  decodeFrame(headers)?.kind === "head" ? { head: decodeReply(headers).head, writer: writerOf(headers) } : undefined;
 
 /** A view as a body: it is held while its reader is behind. */
 const asBody = (open: (listener: KeptListener) => StreamView): IncomingBody & { readonly stop: () => void } => {
@@ -81,8 +84,8 @@ export const openPartsReader = (bus: Bus, records: Pick<CallRecords, "read">): P
   const watch = createWriterWatch(records);
   const views = new Set<StreamView>();
   const find = async (id: string, attempt: number) => {
-    const found = await finder.get({ seq: 1, next_by_subj: partsSubject(id, attempt) }, headOf);
-    if (found?.value) return { head: found.value, seq: found.seq };
+    const found = await finder.get({ seq: 1, next_by_subj: partsSubject(id, attempt) }, decodeHead);
+    if (found?.value) return { ...found.value, seq: found.seq };
     throw new BuskerError("stream_gone", `the response of call ${id} is not kept any more, or not its beginning`);
   };
   return {
@@ -90,7 +93,7 @@ export const openPartsReader = (bus: Bus, records: Pick<CallRecords, "read">): P
       const attempt = attemptInParts(record);
       if (attempt === undefined)
         throw new BuskerError("call_not_found", `call ${record.id} has no response that is kept in parts`);
-      const { head, seq } = await find(record.id, attempt);
+      const { head, writer, seq } = await find(record.id, attempt);
       const body = asBody((listener) => {
         let unwatch = (): void => {};
         const view: StreamView = openKeptView({
@@ -100,6 +103,7 @@ export const openPartsReader = (bus: Bus, records: Pick<CallRecords, "read">): P
           subject: partsSubject(record.id, attempt),
           startSeq: seq + 1,
           next: 1,
+          isOwn: (headers) => writerOf(headers) === writer,
           listener,
           onOver: () => {
             unwatch();

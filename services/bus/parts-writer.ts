@@ -1,6 +1,7 @@
-import type { MsgHdrs } from "nats";
+import { type MsgHdrs, nuid } from "nats";
+import { maxPartBytes } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
-import { type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
+import { type FrameKind, type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
 import type { AcknowledgedPublisher } from "./acknowledged.ts";
 import type { BodyListener } from "./body-receiver.ts";
 import { frameLine } from "./frames.ts";
@@ -24,16 +25,10 @@ export interface WriterParts {
   readonly onGivenUp: () => void;
 }
 
-/** Most bytes of one part. Far below the least that a server takes (1 MiB), and few enough messages for large responses. */
-const maxPartBytes = 256 * 1024;
-
 /** Parts that are on their way to the stream together: a cluster takes a few milliseconds for each. */
 const maxOnTheirWay = 8;
 
 const nothing = new Uint8Array();
-
-const headersOf = (kind: "head" | "data" | "end" | "abort", number: number, more = ""): MsgHdrs =>
-  HeaderBlock.of(frameLine(kind, number) + more);
 
 const asKeepError = (cause: unknown): BuskerError => {
   const reason = cause instanceof Error ? cause.message : String(cause);
@@ -49,6 +44,7 @@ export class PartsWriter implements BodyListener {
   /** Settles when the last part is kept, or cannot be. */
   readonly ended: Promise<PartsEnd>;
   readonly #parts: WriterParts;
+  readonly #writer = nuid.next();
   #settle: (end: PartsEnd) => void = () => {};
   #held: Uint8Array[] = [];
   #heldBytes = 0;
@@ -65,7 +61,9 @@ export class PartsWriter implements BodyListener {
 
   /** Writes the head; settles when it is kept, or cannot be: then `ended` says why. */
   async open(): Promise<void> {
-    await this.#publish(headersOf("head", 0, `${wireHeaders.http}: ${JSON.stringify(this.#parts.head)}\r\n`), nothing);
+    // Somebody who was killed may have begun this one: what there is of it goes.
+    const more = `Nats-Rollup: sub\r\n${wireHeaders.http}: ${JSON.stringify(this.#parts.head)}\r\n`;
+    await this.#publish(this.#headers("head", 0, more), nothing);
   }
 
   onData(chunk: Uint8Array): void {
@@ -90,6 +88,10 @@ export class PartsWriter implements BodyListener {
     void this.#last("abort", { kind: "broken", error, bytes: this.#bytes });
   }
 
+  #headers(kind: FrameKind, number: number, more = ""): MsgHdrs {
+    return HeaderBlock.of(`${frameLine(kind, number)}${wireHeaders.writer}: ${this.#writer}\r\n${more}`);
+  }
+
   #flush(): void {
     if (this.#isOver) return;
     const isDue = (): boolean =>
@@ -103,7 +105,7 @@ export class PartsWriter implements BodyListener {
   #publishData(): void {
     const chunk = this.#take();
     this.#onTheirWay += 1;
-    void this.#publish(headersOf("data", (this.#number += 1)), chunk).then((isKept) => {
+    void this.#publish(this.#headers("data", (this.#number += 1)), chunk).then((isKept) => {
       this.#onTheirWay -= 1;
       if (!isKept) return;
       this.#parts.onKept(chunk.length);
@@ -125,7 +127,7 @@ export class PartsWriter implements BodyListener {
   async #last(kind: "end" | "abort", end: PartsEnd): Promise<void> {
     const error = end.kind === "broken" ? end.error : undefined;
     const more = error === undefined ? "" : `${wireHeaders.error}: ${error.code}\r\n`;
-    const headers = headersOf(kind, this.#number + 1, more);
+    const headers = this.#headers(kind, this.#number + 1, more);
     if (await this.#publish(headers, Buffer.from(error?.message ?? ""))) this.#settle(end);
     // An abort that cannot be kept is one nevertheless.
     else if (error) this.#settle(end);

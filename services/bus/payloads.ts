@@ -47,7 +47,7 @@ const limited = (
  * request whose client is still to be answered is given as `request.iterator({ destroyOnReturn: false })`.
  */
 export const putPayload = async (
-  store: ObjectStore,
+  store: Pick<ObjectStore, "put">,
   id: string,
   content: AsyncIterable<Uint8Array>,
   maxBytes: number,

@@ -7,10 +7,21 @@ import * as js from "./jetstream-subjects.ts";
 export interface Permissions {
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
+  /** What it may not publish to in spite of `publish`. */
+  readonly denyPublish?: readonly string[];
 }
 
 /** The platform's own users, each with a file of credentials in the data folder. */
-export const platformUsers = ["gateway", "provider", "queue-worker", "scaler", "triggers", "admin", "invoke"] as const;
+export const platformUsers = [
+  "gateway",
+  "provider",
+  "queue-worker",
+  "outcomes",
+  "scaler",
+  "triggers",
+  "admin",
+  "invoke",
+] as const;
 export type PlatformUser = (typeof platformUsers)[number];
 
 /** What everybody needs who calls functions by slots (design §3). */
@@ -42,6 +53,8 @@ const gateway: Permissions = {
     subjects.metricAnyFilter,
     subjects.cancelAnyFilter,
     subjects.explainAnyFilter,
+    // A dead letter that is about an outcome is replayed by having it told again.
+    subjects.outcomeAnyFilter,
     ...subjects.wishVerbs.map(subjects.functionVerbFilter),
     ...subjects.secretRequestVerbs.map(subjects.secretVerbFilter),
     ...readWish,
@@ -96,7 +109,10 @@ const queueWorker: Permissions = {
     subjects.plainInboxFilter,
     subjects.callReplyAnyFilter,
     ...readWish,
-    ...[streams.DOOR, streams.INVOCATIONS, streams.OUTCOMES].flatMap((stream) => js.consumeStream(stream.name)),
+    ...[streams.DOOR, streams.INVOCATIONS, streams.OUTCOMES].flatMap((stream) => [
+      ...js.consumeStream(stream.name),
+      js.deleteMessages(stream.name),
+    ]),
     ...[streams.CALLS, streams.PARTS, streams.DEAD].flatMap((stream) => js.readStream(stream.name)),
     ...[streams.RESULTS, streams.PARTS].flatMap((stream) => js.purgeStream(stream.name)),
     ...js.writeStore(stores.payloads.name),
@@ -107,8 +123,23 @@ const queueWorker: Permissions = {
     subjects.replicaAnyFilter,
     subjects.functionAnyFilter,
     subjects.callAnyFilter,
+    // Whom to answer: a stream does not keep where the answer to a message goes.
+    subjects.asyncAnyFilter,
     subjects.cancelAnyFilter,
   ],
+};
+
+// Of all users of the platform (`inboxPrefix`).
+const platformInboxes = "_BUSKER.>";
+
+/**
+ * Publishes outcomes to subjects that deployers of functions have chosen. It is a user of its own, so that the server, too,
+ * keeps them off the platform's subjects, whatever a check has let through.
+ */
+const outcomes: Permissions = {
+  publish: [">"],
+  denyPublish: [subjects.platformAnyFilter, subjects.plainInboxFilter, platformInboxes, ...js.serverSubjects],
+  subscribe: [subjects.inboxFilter("outcomes")],
 };
 
 const scaler: Permissions = {
@@ -135,6 +166,7 @@ export const platformPermissions: Readonly<Record<PlatformUser, Permissions>> = 
   gateway,
   provider,
   "queue-worker": queueWorker,
+  outcomes,
   scaler,
   triggers,
   admin: { publish: [">"], subscribe: [">"] },

@@ -53,9 +53,9 @@ export const readSamples = (bus: Bus, after: StreamPosition, listener: SampleLis
   readStream(
     bus,
     { stream: streams.SAMPLES, filter: metricAnyFilter, since: new Date(0), after },
-    ({ subject, data, headers, position, atMs }) => {
-      const received = toSample({ subject, data, headers: headers() });
-      if (received) listener.onSample({ ...received, position, atMs });
+    ({ subject, data, headerText, created, seq, atMs }) => {
+      const received = toSample({ subject, data, headers: headerText() });
+      if (received) listener.onSample({ ...received, position: { created, seq }, atMs });
       else listener.onFault(subject);
     },
     listener.onCaughtUp,

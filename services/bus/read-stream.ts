@@ -2,8 +2,8 @@ import { type Consumer, type ConsumerMessages, DeliverPolicy, type JsMsg } from 
 import type { StreamDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
 import { followerJetStream, openPatiently } from "./follow-jetstream.ts";
-import { asBusError } from "./jetstream-errors.ts";
 import { headerText } from "./headers.ts";
+import { asBusError } from "./jetstream-errors.ts";
 import { keepRunning } from "./keep-running.ts";
 import { reportFault } from "./report-fault.ts";
 
@@ -14,13 +14,12 @@ export interface StreamPosition {
   readonly seq: number;
 }
 
-/** One message read from a stream. */
-export interface StreamMessage {
+/** One message read from a stream, and its place there. */
+export interface StreamMessage extends StreamPosition {
   readonly subject: string;
   readonly data: Uint8Array;
-  /** Its headers as text. */
-  readonly headers: () => string;
-  readonly position: StreamPosition;
+  /** Its headers as text, for `headerValue`. */
+  readonly headerText: () => string;
   /** Milliseconds since the epoch: when the stream took it. */
   readonly atMs: number;
   /** Messages that match and come after it. */
@@ -32,8 +31,10 @@ export interface ReadOptions {
   readonly stream: StreamDefinition;
   readonly filter: string;
   readonly since: Date;
-  /** Read from behind this place instead, and after `since` only when the stream is another one by now. */
+  /** Behind this place instead; of a stream that is another one by now, all after `since`. */
   readonly after?: StreamPosition;
+  /** Behind this number instead of from a time on. */
+  readonly afterSeq?: number | undefined;
 }
 
 // Asked for at a time; read as fast as they come.
@@ -51,7 +52,7 @@ const stopWhenSilent = async (messages: ConsumerMessages): Promise<void> => {
 const openConsumer = (bus: Bus, options: ReadOptions, lastSeq: number): Promise<Consumer> =>
   followerJetStream(bus).consumers.get(options.stream.name, {
     filter_subjects: options.filter,
-    ...(lastSeq > 0
+    ...(lastSeq > 0 || options.afterSeq !== undefined
       ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: lastSeq + 1 }
       : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: options.since.toISOString() }),
   });
@@ -64,11 +65,13 @@ const findPlace = async (bus: Bus, { stream, after }: ReadOptions, last: StreamP
   return { created, seq: created === last.created ? Math.min(last.seq, state.last_seq) : 0 };
 };
 
-const toStreamMessage = (message: JsMsg, created: string): StreamMessage => ({
+/** What a reader of a stream is told of a message. */
+export const toStreamMessage = (message: JsMsg, created = ""): StreamMessage => ({
   subject: message.subject,
   data: message.data,
-  position: { created, seq: message.seq },
-  headers: () => headerText(message),
+  headerText: () => headerText(message),
+  seq: message.seq,
+  created,
   atMs: message.info.timestampNanos / 1e6,
   pending: message.info.pending,
 });
@@ -86,7 +89,7 @@ export const readStream = async (
 ): Promise<() => void> => {
   bus.assertConnected();
   const stopping = new AbortController();
-  let last = options.after ?? { created: "", seq: 0 };
+  let last = options.after ?? { created: "", seq: options.afterSeq ?? 0 };
   const open = async () => {
     last = await findPlace(bus, options, last);
     const consumer = await openConsumer(bus, options, last.seq);
@@ -113,10 +116,10 @@ export const readStream = async (
     guard(onCaughtUp);
   };
   const tell = (message: JsMsg): void => {
-    const told = toStreamMessage(message, last.created);
-    last = told.position;
+    const { created } = last;
+    last = { created, seq: message.seq };
     count += 1;
-    guard(() => onMessage(told));
+    guard(() => onMessage(toStreamMessage(message, created)));
     // The stream may have dropped some of them meanwhile.
     if (count >= present || message.info.pending === 0) catchUp();
   };

@@ -23,6 +23,13 @@ export interface ReplicaSlots {
 export const freeSlots = (replica: ReplicaSlots): number =>
   replica.slots === 0 ? Number.POSITIVE_INFINITY : replica.slots - replica.mine - replica.others;
 
+// What counts as free in a replica without a limit, so that who fetches work ahead fetches some and not all.
+const slotsOfUnlimited = 50;
+
+/** Free slots of a replica as a number to plan by: one without a limit counts as having 50. */
+export const plannedSlots = (replica: ReplicaSlots): number =>
+  Math.max(0, replica.slots === 0 ? slotsOfUnlimited - load(replica) : freeSlots(replica));
+
 const load = (replica: ReplicaSlots): number => replica.mine + replica.others;
 
 /** The replicas of one function that are ready, and which of them takes the next call. */

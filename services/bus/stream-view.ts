@@ -19,19 +19,28 @@ export type Taken =
   /** Nothing more is of use: why. */
   | BuskerError;
 
+/** Where a message stands. */
+export interface MessagePlace {
+  readonly seq: number;
+  /** Messages that are to be read behind it. */
+  readonly pending: number;
+}
+
 /** What is to be read. */
 export interface ViewParts {
   readonly bus: Bus;
   readonly manager: () => Promise<JetStreamManager>;
   readonly stream: string;
-  /** The one subject that is read. */
+  /** The one subject that is read, or a filter. */
   readonly subject: string;
+  /** Without what messages hold. */
+  readonly headersOnly?: boolean;
   /** In the stream, where the next message is at the earliest. */
   readonly startSeq: number;
   /** The moment from which on nothing is waited for any more, and the error that says so. */
   readonly until?: { readonly ms: number; readonly overdue: BuskerError };
   /** Takes the next message. `isFirst`: none is between it and the place that was asked for, so that what is missing is gone. */
-  readonly take: (data: Uint8Array, headers: string, isFirst: boolean) => Taken;
+  readonly take: (data: Uint8Array, headers: string, isFirst: boolean, place: MessagePlace) => Taken;
   /** Exactly one of `onEnd` and `onError` is called, unless it is stopped. */
   readonly onEnd: () => void;
   readonly onError: (error: BuskerError) => void;
@@ -62,9 +71,10 @@ const longestTimerMs = 2 ** 31 - 1;
 type PullEnd = "full" | "empty" | "reopen";
 
 /** The place of a message in its stream, by the subject for its acknowledgement (nats-architecture-and-design, ADR-15). */
-const sequenceOf = (message: Msg): number => {
+const placeOf = (message: Msg): MessagePlace => {
   const tokens = (message.reply ?? "").split(".");
-  return Number(tokens.length === 9 ? tokens[5] : tokens[7]);
+  const [seq, , , pending] = tokens.slice(tokens.length === 9 ? 5 : 7);
+  return { seq: Number(seq), pending: Number(pending) };
 };
 
 /** Bytes of a message as the server counts them. */
@@ -158,13 +168,14 @@ export class StreamView {
 
   /** Reads through one consumer for as long as it is there. */
   async #follow(): Promise<void> {
-    const { bus, subject, stream } = this.#parts;
+    const { bus, subject, stream, headersOnly = false } = this.#parts;
     const manager = await this.#parts.manager();
     const { name } = await manager.consumers.add(stream, {
       ack_policy: AckPolicy.None,
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: this.#seq,
       filter_subject: subject,
+      headers_only: headersOnly,
       inactive_threshold: nanos(idleConsumerMs),
       mem_storage: true,
     });
@@ -243,9 +254,10 @@ export class StreamView {
 
   /** Takes one message; false when one before it is missing and may come again from a new consumer. */
   #take(message: Msg, headers: string, isFirst: boolean): boolean {
-    const taken = this.#parts.take(message.data, headers, isFirst);
+    const place = placeOf(message);
+    const taken = this.#parts.take(message.data, headers, isFirst, place);
     if (taken === "missing") return false;
-    this.#seq = sequenceOf(message) + 1;
+    this.#seq = place.seq + 1;
     if (taken === "end") this.#finish(this.#parts.onEnd);
     else if (taken === "hold") this.#isHeld = true;
     else if (taken !== "more") this.#fail(taken);

@@ -15,11 +15,18 @@ import { createApiRequests } from "./api-requests.ts";
 import { createApp } from "./app.ts";
 import { createAuthorizer, readCredentials } from "./basic-auth.ts";
 import { createBundlesRoute } from "./bundles-route.ts";
+import { openDeadLetters } from "../bus/dead-letters.ts";
+import { createCallRoute } from "./call-route.ts";
 import { readGatewayConfig } from "./config.ts";
+import { createCallsRoute } from "./calls-route.ts";
+import { createDeadRoute } from "./dead-route.ts";
+import { createCallFinder } from "./find-call.ts";
+import { createReplayer } from "./replayer.ts";
 import { openDirectory } from "./directory.ts";
+import { openDurableCalls } from "./durable-calls.ts";
 import { createFunctionsRoute } from "./functions-route.ts";
 import { createGatewayMetrics } from "./gateway-metrics.ts";
-import { isInvocation } from "./invocation-url.ts";
+import { isDurable, isInvocation } from "./invocation-url.ts";
 import { createInvokeRoute } from "./invoke-route.ts";
 import { createLogsRoute } from "./logs-route.ts";
 import { createPlatformRoute } from "./platform-route.ts";
@@ -67,6 +74,17 @@ await runService("gateway", async (scope) => {
   scope.onStop("totals", totals.stop);
   const invoke = createInvokeRoute({ directory, invoker, kept, samples, maxBodyBytes: config.maxBodyBytes });
   const requests = createApiRequests();
+  const payloads = await retryUntilReady(() => openStore(bus, stores.payloads));
+  const durable = await openDurableCalls(bus, {
+    directory,
+    payloads,
+    answered: requests.answered,
+    maxBodyBytes: config.maxAsyncBodyBytes,
+  });
+  scope.onStop("durable calls", async () => durable.close());
+  const letters = await openDeadLetters(bus);
+  const finder = createCallFinder(bus, durable.records, letters);
+  const replayer = createReplayer({ bus, directory, finder, letters, payloads, ...durable });
   const routes = [
     createFunctionsRoute({ directory, wishes, totals }),
     createAlertRoute({ directory, wishes, log: scope.log }),
@@ -74,6 +92,9 @@ await runService("gateway", async (scope) => {
     createBundlesRoute(bundles, config.maxBundleBytes),
     createLogsRoute(bus, directory),
     createScalerRoute(bus),
+    createCallRoute(durable.calls),
+    createCallsRoute({ bus, finder, replayer }),
+    createDeadRoute({ letters, replayer }),
     createPlatformRoute({ bus, directory, backend: config.backend }),
   ];
   const api = createApp(authorize, routes, requests.answered).callback();
@@ -82,8 +103,11 @@ await runService("gateway", async (scope) => {
   scope.onStop("metrics", metricsServer.stop);
   // Invocations go past Koa: its context and promises cost 3 to 9 of the gateway's 50 microseconds per call (measured).
   const server = await serveHttp({
-    onRequest: (request, response) =>
-      isInvocation(request.url ?? "") ? invoke.onRequest(request, response) : void api(request, response),
+    onRequest: (request, response) => {
+      if (isInvocation(request.url ?? "")) invoke.onRequest(request, response);
+      else if (isDurable(request.url ?? "")) durable.accept(request, response);
+      else void api(request, response);
+    },
     onUpgrade: invoke.onUpgrade,
     host: config.host,
     port: config.port,
