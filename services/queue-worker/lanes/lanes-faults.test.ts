@@ -14,7 +14,7 @@ import {
   openTestWorker,
   roomy,
   type TestQueue,
-} from "../../../test/support/queue.ts";
+} from "../../../test/support/lanes.ts";
 import { openTestReplica } from "../../../test/support/replicas.ts";
 import { ensureTopology } from "../../bus/topology.ts";
 import type { Settlement } from "../delivery.ts";

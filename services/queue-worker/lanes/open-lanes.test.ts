@@ -12,7 +12,7 @@ import {
   roomy,
   type TestQueue,
   type TestWorker,
-} from "../../../test/support/queue.ts";
+} from "../../../test/support/lanes.ts";
 import { invocationOf, openTestReplica, timerMode } from "../../../test/support/replicas.ts";
 import type { Bus } from "../../bus/connection.ts";
 import { openInvoker } from "../../bus/invoker.ts";
