@@ -90,11 +90,11 @@ export const callFilter = (namespace: string, name: string): string => ofFunctio
 /** Every batch of finished synchronous calls, written by replicas. */
 export const callDoneFilter = `${prefix}.call.done.*.*`;
 
-/** Every change of every durable call, written by services. */
-export const callStateFilters: readonly string[] = durableCallStates.map((state) => `${prefix}.call.${state}.*.*`);
+/** Every change of any durable call to this state. */
+export const callStateFilter = (state: DurableCallState): string => `${prefix}.call.${state}.*.*`;
 
-/** Every durable call that was accepted, as it is. */
-export const callQueuedFilter = `${prefix}.call.queued.*.*`;
+/** Every change of every durable call, written by services. */
+export const callStateFilters: readonly string[] = durableCallStates.map(callStateFilter);
 
 /**
  * A call id as one token: ids come from anybody and may be any text, so that every other character is written as `=` and

@@ -183,6 +183,7 @@ const durable: Readonly<Record<string, Channel>> = {
     code: {
       callSubject: subjects.callSubject(state, namespace, name),
       callFilter: subjects.callFilter(namespace, name),
+      callStateFilter: subjects.callStateFilter(state),
       callStateFilters: subjects.callStateFilters,
       callAnyFilter: subjects.callAnyFilter,
     },

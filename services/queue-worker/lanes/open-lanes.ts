@@ -1,5 +1,5 @@
 import type { CallChange } from "../../../schemas/events.ts";
-import { callQueuedFilter, parseFunctionSubject } from "../../../schemas/subjects.ts";
+import { callStateFilter, parseFunctionSubject } from "../../../schemas/subjects.ts";
 import { streams } from "../../../schemas/topology.ts";
 import type { Bus, BusMessage } from "../../bus/connection.ts";
 import type { Invoker } from "../../bus/invoker.ts";
@@ -72,7 +72,7 @@ export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes>
     const from = book.queueAt(message.subject);
     if (from) hand.take(from, message, handout);
   });
-  const events = bus.nc.subscribe(callQueuedFilter, {
+  const events = bus.nc.subscribe(callStateFilter("queued"), {
     callback: (error, message) => {
       if (!error) onQueued(book, message);
     },
