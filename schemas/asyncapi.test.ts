@@ -74,6 +74,7 @@ describe("asyncapi.yaml", () => {
       "parseReplicaSubject",
       "parseFunctionSubject",
       "parseQueueSubject",
+      "parsePartsSubject",
       "isReplySubject",
       "isAnswerSubject",
       "platformAnyFilter",
@@ -147,11 +148,13 @@ describe("asyncapi.yaml", () => {
   });
 
   it("has every header of the invocation's wire protocol, every head and every code of the catalogue", () => {
-    const { InvocationHeaders, ReplyHeaders, KeptFrameHeaders, RecordHeaders } = document.components.schemas;
+    const { InvocationHeaders, ReplyHeaders, KeptFrameHeaders, PartHeaders, RecordHeaders } =
+      document.components.schemas;
     const properties = {
       ...(InvocationHeaders?.["properties"] as object),
       ...(ReplyHeaders?.["properties"] as object),
       ...(KeptFrameHeaders?.["properties"] as object),
+      ...(PartHeaders?.["properties"] as object),
       ...(RecordHeaders?.["properties"] as object),
     };
     expect(properties).to.include.keys(...Object.values(wireHeaders));

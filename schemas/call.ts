@@ -81,6 +81,11 @@ export interface CallRecord {
   readonly response?: ResponseHead & { readonly body: KeptBody };
   /** A synchronous call, told by its replica. */
   readonly isSynchronous?: true;
+  /** Of a dead letter that is about an outcome: who was not told, and the call as it ended. */
+  readonly untold?: {
+    readonly target: OutcomeTarget;
+    readonly call: Pick<CallRecord, "id" | "state" | "error" | "parent">;
+  };
 }
 
 /** Attempts that a record keeps. */
@@ -88,6 +93,12 @@ export const maxAttemptsKept = 100;
 
 /** Bodies up to this size are kept behind their record; larger ones elsewhere. */
 export const maxBodyHereBytes = 1024 * 1024;
+
+/**
+ * Most bytes of one part of a larger response. Far below the least that a server takes in a message (1 MiB), and few messages
+ * where there is much.
+ */
+export const maxPartBytes = 256 * 1024;
 
 /** Whom an outcome is to be told. */
 export type OutcomeTarget =

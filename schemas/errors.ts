@@ -8,6 +8,7 @@
 export const errorCatalogue = {
   invalid_request: { status: 400, retryable: false },
   unauthorized: { status: 401, retryable: false },
+  destination_refused: { status: 403, retryable: false },
   function_not_found: { status: 404, retryable: false },
   secret_not_found: { status: 404, retryable: false },
   call_not_found: { status: 404, retryable: false },
@@ -30,6 +31,7 @@ export const errorCatalogue = {
   unsupported: { status: 501, retryable: false },
   function_unreachable: { status: 502, retryable: true },
   response_too_large: { status: 502, retryable: false },
+  outcome_not_told: { status: 502, retryable: true },
   registry_unavailable: { status: 502, retryable: true },
   replica_lost: { status: 502, retryable: true },
   bus_unavailable: { status: 503, retryable: true },
@@ -37,6 +39,7 @@ export const errorCatalogue = {
   no_replica: { status: 503, retryable: true },
   provider_unavailable: { status: 503, retryable: true },
   deadline_exceeded: { status: 504, retryable: true },
+  chain_too_long: { status: 508, retryable: false },
 } as const satisfies Record<string, { status: number; retryable: boolean }>;
 
 /** A stable name of one row of the catalogue. */

@@ -41,8 +41,19 @@ export const wireHeaders = {
   layout: "Busker-Layout",
   /** Of an outcome to be told: an `OutcomeTarget` as JSON. */
   target: "Busker-Target",
+  /** Of an outcome that was tried to be told: `<tries> <milliseconds since the epoch when the next is due>`. */
+  tries: "Busker-Tries",
   /** In the head of a kept answer: the replica that it comes from. */
   replica: "Busker-Replica",
+  /**
+   * In each part of a durable call's response: who writes it. Another queue-worker that took the attempt for lost may write the same
+   * one; its parts are not of this response.
+   */
+  writer: "Busker-Writer",
+  /** Of a call's record: when it may go, milliseconds since the epoch. */
+  expires: "Busker-Expires",
+  /** Of a call's record: what it has elsewhere, which stays as long as the record: subjects of parts, names of objects. */
+  elsewhere: "Busker-Elsewhere",
 } as const;
 
 /**

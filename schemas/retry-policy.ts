@@ -36,7 +36,8 @@ const readAttempts = (text: string): number | undefined => {
   return attempts >= 1 && attempts <= maxAttempts ? attempts : undefined;
 };
 
-const readCodes = (text: string): readonly number[] | undefined => {
+/** HTTP statuses joined by commas; undefined when the text is something else. */
+export const parseRetryCodes = (text: string): readonly number[] | undefined => {
   const codes = text.split(",").map((code) => code.trim());
   return codes.every((code) => /^[1-5]\d\d$/.test(code)) ? codes.map(Number) : undefined;
 };
@@ -58,7 +59,7 @@ export const checkRetryAnnotations = ({ annotations = {} }: Pick<FunctionSpec, "
     if (value !== undefined && read(value) === undefined) faults.push(faultOf(annotation, rule, value));
   };
   check(attempts, `a whole number from 1 to ${maxAttempts}`, readAttempts);
-  check(codes, "HTTP statuses joined by commas", readCodes);
+  check(codes, "HTTP statuses joined by commas", parseRetryCodes);
   check(minWait, "a duration such as 500ms or 10s, of a day at most", readWait);
   check(maxWait, "a duration such as 500ms or 10s, of a day at most", readWait);
   const policy = readRetryPolicy({ annotations });
@@ -84,7 +85,7 @@ export const readRetryPolicy = (
   const maxWaitMs = read(retryAnnotations.maxWait, readWait);
   return {
     attempts: read(retryAnnotations.attempts, readAttempts) ?? defaults.attempts,
-    codes: read(retryAnnotations.codes, readCodes) ?? defaults.codes,
+    codes: read(retryAnnotations.codes, parseRetryCodes) ?? defaults.codes,
     minWaitMs: minWaitMs ?? Math.min(defaults.minWaitMs, maxWaitMs ?? defaults.minWaitMs),
     maxWaitMs: maxWaitMs ?? Math.max(defaults.maxWaitMs, minWaitMs ?? defaults.maxWaitMs),
   };

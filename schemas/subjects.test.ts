@@ -210,6 +210,12 @@ const cases: readonly Case[] = [
     gives: "busker.log.openfaas-fn.fn.r-1",
   },
   {
+    name: "callStateFilter",
+    call: () => subjects.callStateFilter("succeeded"),
+    args: [],
+    gives: "busker.call.succeeded.*.*",
+  },
+  {
     name: "functionVerbFilter",
     call: () => subjects.functionVerbFilter(withVerb),
     args: [],
@@ -330,11 +336,27 @@ describe("callToken()", () => {
       }
     });
 
+  for (const [id, token] of callIds)
+    it(`makes a token that parseCallToken() reads: ${JSON.stringify(id)}`, () =>
+      expect(subjects.callToken(subjects.parseCallToken(token))).to.equal(token));
+
+  it("makes no token that parseCallToken() refuses", () =>
+    expect(() => subjects.parseCallToken("=zz"))
+      .to.throw(/no call id/)
+      .with.property("code", "invalid_request"));
+
   for (const id of ["", "a".repeat(129)])
     it(`refuses an id of ${id.length} characters`, () =>
       expect(() => subjects.callToken(id))
         .to.throw(/1 to 128 characters/)
         .with.property("code", "invalid_request"));
+});
+
+describe("parsePartsSubject()", () => {
+  it("gives the parts of what partsSubject() made", () => {
+    expect(subjects.parsePartsSubject(subjects.partsSubject("a.b", 3))).to.deep.equal({ token: "a=2eb", attempt: 3 });
+    expect(subjects.parsePartsSubject(subjects.resultSubject("a"))).to.equal(undefined);
+  });
 });
 
 describe("subjects", () => {
@@ -346,6 +368,7 @@ describe("subjects", () => {
     const others = [
       "parseReplicaSubject",
       "parseQueueSubject",
+      "parsePartsSubject",
       "parseFunctionSubject",
       "isReplySubject",
       "isAnswerSubject",

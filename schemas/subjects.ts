@@ -109,6 +109,15 @@ export const callToken = (id: string): string => {
   );
 };
 
+/** A call id that `callToken` gives this token for. Throws `invalid_request` when it gives it for none. */
+export const parseCallToken = (token: string): string => {
+  try {
+    return decodeURIComponent(token.replaceAll("=", "%"));
+  } catch (cause) {
+    throw new BuskerError("invalid_request", `"${token}" is no call id as a token`, { cause });
+  }
+};
+
 /** The record of one durable invocation: its state, and at its end its response; the newest is kept by stream RESULTS. */
 export const resultSubject = (callId: string): string => `${prefix}.result.${callToken(callId)}`;
 
@@ -118,6 +127,14 @@ export const resultAnyFilter = `${prefix}.result.*`;
 /** The parts of a response that is large or is being written, of one attempt; kept by stream PARTS. */
 export const partsSubject = (callId: string, attempt: number): string =>
   `${prefix}.part.${callToken(callId)}.${attempt}`;
+
+/** Whose parts a subject holds; undefined when it is none of parts. */
+export const parsePartsSubject = (
+  subject: string,
+): { readonly token: string; readonly attempt: number } | undefined => {
+  const [head, what, token, attempt] = subject.split(".");
+  return head === prefix && what === "part" && token ? { token, attempt: Number(attempt) } : undefined;
+};
 
 /** Every part of every response. */
 export const partsAnyFilter = `${prefix}.part.*.*`;

@@ -40,6 +40,8 @@ export interface StreamDefinition {
    * purge a stream with it (seen on 2.9.10: `{"stream":…,"seq":11}` sent to a purge request empties the stream up to 11).
    */
   readonly noAck?: true;
+  /** A message may say that it stands for all before it of its subject, which then go (`Nats-Rollup: sub`). */
+  readonly allowsRollup?: true;
 }
 
 const minute = 60_000;
@@ -127,6 +129,8 @@ export const streams = {
     maxBytes: 1024 * mebibyte,
     duplicateWindowMs: 10_000,
     discard: "old",
+    // A response that is begun again takes the place of what was written of it.
+    allowsRollup: true,
   },
   DEAD: {
     name: "DEAD",
@@ -244,6 +248,9 @@ export const stores = {
 
 /** Largest message the server of this project's `nats.conf` accepts, in bytes: bodies and headers together. */
 export const maxPayloadBytes = 8 * mebibyte;
+
+/** Most bytes of headers that a stream takes with a message: nats-server refuses more, whatever a message may hold. */
+export const maxStreamHeaderBytes = 65_535;
 
 /** Room kept in one message for its headers, in bytes; a body may have the rest. */
 export const maxHeaderBytes = 256 * 1024;

@@ -26,6 +26,7 @@ const bareRecord = {
 const callError = { code: "replica_lost", message: "it went away" } as const;
 const links = { callbackUrl: "https://example.com/", parent: "c0", replayOf: "c2" };
 const kept = { bytes: 3, place: "payload", name: "c1" } as const;
+const target = { url: "https://example.com/", function: bareRecord.function, subject: "orders.done" };
 const wholeRecord = {
   ...bareRecord,
   ...links,
@@ -39,8 +40,11 @@ const wholeRecord = {
   request: { head: { ...request, upgrade: "websocket" }, contentType: "text/plain", body: kept },
   response: { ...response, body: kept },
   isSynchronous: true,
+  untold: {
+    target: { kind: "url", ...target },
+    call: { id: "c1", state: "succeeded", error: callError, parent: "c0" },
+  },
 } as const;
-const target = { url: "https://example.com/", function: bareRecord.function, subject: "orders.done" };
 const load = { replica: "fn-1", inFlight: 1, slots: 4 };
 
 const examples: {

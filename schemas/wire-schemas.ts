@@ -24,7 +24,7 @@ export interface WireData {
   readonly SecretAnswer: SecretAnswer;
   readonly EnrolAnswer: EnrolAnswer;
   readonly BundleAnswer: BundleAnswer;
-  readonly CallRecord: CallRecord;
+  readonly CallRecord: FlatRecord;
   readonly DurableFacts: DurableFacts;
   readonly OutcomeTarget: Fields<OutcomeTarget>;
 }
@@ -35,6 +35,13 @@ interface Fields<T extends { readonly kind: string }> {
   readonly url?: string;
   readonly function?: FunctionName;
   readonly subject?: string;
+}
+
+type Untold = NonNullable<CallRecord["untold"]>;
+
+/** A record whose outcome's target is written as `Fields`. */
+interface FlatRecord extends Omit<CallRecord, "untold"> {
+  readonly untold?: Omit<Untold, "target"> & { readonly target: Fields<OutcomeTarget> };
 }
 
 const headers = { ...listOf(string()), description: "Names and values in turn, in the order sent" };
@@ -64,6 +71,11 @@ const warnings = {
 const error = object({ code: string({ description: "A code of the error catalogue" }), message: string() });
 
 const functionName = object({ namespace: string(), name: string() });
+
+const outcomeTarget = object(
+  { kind: { enum: ["url", "function", "subject"] } },
+  { url: string(), function: functionName, subject: string() },
+);
 
 const keptBody = object(
   { bytes: whole("Length"), place: { enum: ["here", "payload", "parts", "none"] } },
@@ -157,16 +169,17 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
       ),
       response: object({ status: whole("HTTP status", 100), headers, body: keptBody }),
       isSynchronous: { const: true },
+      untold: object({
+        target: outcomeTarget,
+        call: object({ id: string(), state: { enum: [...recordStates] } }, { error, parent: links.parent }),
+      }),
     },
   ),
   DurableFacts: object(
     { queuedMs: moment("When it was accepted") },
     { runAtMs: moment("Not before then"), ...links, payload: keptBody },
   ),
-  OutcomeTarget: object(
-    { kind: { enum: ["url", "function", "subject"] } },
-    { url: string(), function: functionName, subject: string() },
-  ),
+  OutcomeTarget: outcomeTarget,
   BundleAnswer: object(
     {},
     {

@@ -137,6 +137,9 @@ describe("images of our own", function () {
       expect(deployed.status, told).to.equal(202);
       const answer = await fetch(`${url}/function/hello`, { method: "POST", body: "you" });
       expect(await answer.text()).to.equal("Hello, you!");
+      const accepted = await fetch(`${url}/async-function/hello`, { method: "POST", body: "later" });
+      const outcome = await fetch(`${url}/async-function/${accepted.headers.get("x-call-id")}?wait=30s`);
+      expect(await outcome.json()).to.deep.include({ state: "succeeded" });
       const label = ["com.openfaas.function=hello"];
       expect(await engine.docker.listContainers({ filters: { label } })).to.have.length(1);
       expect(await compose("run", "--rm", "-T", "cli", "list")).to.match(/hello +1\/1/);
@@ -150,7 +153,7 @@ describe("images of our own", function () {
       const gateway = await inspect("gateway");
       expect(gateway.Mounts.map(({ Destination, RW }) => [Destination, RW])).to.deep.equal([["/data", false]]);
       expect(await listFiles(gateway.Id, "/data/trust")).to.deep.equal(["trust/", "trust/sealing.pub"]);
-      for (const service of ["nats", "provider", "gateway"]) {
+      for (const service of ["nats", "provider", "queue-worker", "gateway"]) {
         const { HostConfig, Config } = await inspect(service);
         expect([HostConfig.ReadonlyRootfs, HostConfig.CapDrop, HostConfig.CapAdd], service).to.deep.equal([
           true,

@@ -63,7 +63,13 @@ const readmeHolds = (backend: string, prepare: typeof ownEngine | typeof noEngin
     const [up = ""] = blocks("sh up");
     // npm must never touch the packages behind the link.
     const npm = { npm_config_dry_run: "true" };
-    const free = { BUSKER_BACKEND: backend, BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
+    const free = {
+      BUSKER_BACKEND: backend,
+      BUSKER_PORT: "0",
+      BUSKER_METRICS_PORT: "0",
+      BUSKER_QUEUE_METRICS_PORT: "0",
+      BUSKER_NATS_PORT: "0",
+    };
     const { BUSKER_DATA: _own, ...env } = process.env;
     platform = spawn("bash", ["-c", `exec ${up}`], {
       cwd: clone,
@@ -109,6 +115,7 @@ const readmeHolds = (backend: string, prepare: typeof ownEngine | typeof noEngin
       byClient = "",
       samples = "",
       life = "",
+      chain = "",
       ticker = "",
       secrets = "",
       sleeper = "",
@@ -123,6 +130,7 @@ const readmeHolds = (backend: string, prepare: typeof ownEngine | typeof noEngin
     expect(life).to.match(
       /hello +1\/1[^]*3 replicas wished for[^]*0 replicas wished for[^]*Hello, from zero!\n[^]*slow\.openfaas-fn removed\n$/,
     );
+    expect(chain).to.match(/shout\.openfaas-fn created[^]*"state":"succeeded"[^]*"body":"ONE TWO"/);
     expect(secrets).to.match(
       /^secret password\.openfaas-fn created\n[^]*\nwelcome\nsecret password\.openfaas-fn updated\nwelcome\nNAME\npassword\n$/,
     );

@@ -42,7 +42,7 @@ const consume = async (nc: NatsConnection): Promise<void> => {
   const manager = await jetstreamManager(nc);
   await manager.consumers.add("INVOCATIONS", {
     durable_name: "worker",
-    filter_subject: "busker.async.openfaas-fn.fn",
+    filter_subject: "busker.queue.openfaas-fn.fn.normal",
     ack_policy: AckPolicy.Explicit,
   });
   const consumer = await jetstream(nc).consumers.get("INVOCATIONS", "worker");
@@ -66,7 +66,11 @@ const allowed: readonly Case[] = [
     what: "wish a deployment",
     act: (nc) => jetstream(nc).publish("busker.function.deploy.openfaas-fn.fn", "{}"),
   },
-  { user: "gateway", what: "enqueue a call", act: (nc) => jetstream(nc).publish("busker.async.openfaas-fn.fn", "{}") },
+  {
+    user: "gateway",
+    what: "enqueue a call",
+    act: (nc) => jetstream(nc).publish("busker.queue.openfaas-fn.fn.normal", "{}"),
+  },
   {
     user: "provider",
     what: "write the wish",
@@ -101,7 +105,16 @@ const allowed: readonly Case[] = [
     what: "see how much waits",
     act: async (nc) => (await jetstreamManager(nc)).consumers.info("INVOCATIONS", "worker"),
   },
-  { user: "triggers", what: "enqueue a call", act: (nc) => jetstream(nc).publish("busker.async.openfaas-fn.fn", "{}") },
+  {
+    user: "triggers",
+    what: "enqueue a call",
+    act: (nc) => jetstream(nc).publish("busker.queue.openfaas-fn.fn.normal", "{}"),
+  },
+  {
+    user: "outcomes",
+    what: "publish to a subject of the deployer's",
+    act: async (nc) => nc.publish("orders.done", "{}"),
+  },
 ];
 
 const othersReplies = services.flatMap((user) =>
@@ -115,6 +128,20 @@ const othersReplies = services.flatMap((user) =>
     })),
 );
 
+const platformSubjects = [
+  "busker.function.deploy.openfaas-fn.fn",
+  "busker.queue.openfaas-fn.fn.normal",
+  "busker.invoke.openfaas-fn.fn",
+  "busker.replica-order.fn-1",
+  "_BUSKER.gateway.answer.abc",
+  "_INBOX.abc.1",
+  "$SYS.REQ.SERVER.PING",
+  "$JS.API.STREAM.DELETE.INVOCATIONS",
+  "$JS.ACK.INVOCATIONS.any.1.1.1.1.0",
+  "$KV.functions.fn.openfaas-fn",
+  "$O.bundles.C.abc",
+].map((subject) => ({ user: "outcomes", what: `publish to ${subject}`, subject, publishes: true }) as const);
+
 const refused: readonly {
   readonly user: PlatformUser;
   readonly what: string;
@@ -122,6 +149,8 @@ const refused: readonly {
   readonly publishes: boolean;
 }[] = [
   ...othersReplies,
+  ...platformSubjects,
+  { user: "outcomes", what: "listen to orders", subject: "orders.done", publishes: false },
   { user: "gateway", what: "write the wish", subject: "$KV.functions.fn.openfaas-fn", publishes: true },
   { user: "gateway", what: "write a status", subject: "$KV.status.fn.openfaas-fn", publishes: true },
   { user: "gateway", what: "read secrets", subject: "$JS.API.DIRECT.GET.KV_secrets.$KV.secrets.a", publishes: true },

@@ -58,7 +58,7 @@ describe("infra/stack.yaml on a swarm of one node", function () {
     });
   };
   const tell = async (): Promise<string> => {
-    const services = ["nats-1", "nats-2", "nats-3", "provider", "gateway"];
+    const services = ["nats-1", "nats-2", "nats-3", "provider", "queue-worker", "gateway"];
     const logs = services.map(async (name) => {
       const id = (await containerOf(name)) ?? name;
       return run("sh", ["-c", 'docker logs --tail=15 "$1" 2>&1', "sh", id], env).catch(String);
@@ -107,6 +107,12 @@ describe("infra/stack.yaml on a swarm of one node", function () {
     await insist("the gateway answers", () => busker("version"), /gateway: \d/);
     await insist("a function is deployed", () => deployUpper("upper"), /upper/);
     await insist("it answers", () => busker("invoke", "upper", "--data", "loud"), /LOUD/);
+    const callLater = `
+      const url = "http://127.0.0.1:8080/async-function/";
+      const accepted = await fetch(url + "upper", { method: "POST", body: "later" });
+      const outcome = await fetch(url + accepted.headers.get("x-call-id") + "?wait=30s");
+      console.log(await outcome.text());`;
+    await insist("it answers later", () => exec("gateway", "--input-type=module", "-e", callLater), /"LATER/);
   });
 
   it("runs a folder in the base image", async () => {

@@ -13,7 +13,13 @@ const main = join(root, "dist/services/cli/main.js");
 
 /** Runs `busker` to its end. */
 const runBusker = async (args: readonly string[], env: Readonly<Record<string, string>>) => {
-  const free = { BUSKER_BACKEND: "process", BUSKER_PORT: "0", BUSKER_METRICS_PORT: "0", BUSKER_NATS_PORT: "0" };
+  const free = {
+    BUSKER_BACKEND: "process",
+    BUSKER_PORT: "0",
+    BUSKER_METRICS_PORT: "0",
+    BUSKER_QUEUE_METRICS_PORT: "0",
+    BUSKER_NATS_PORT: "0",
+  };
   const child = spawn(process.execPath, [main, ...args], {
     cwd: root,
     env: { ...process.env, ...free, ...env },
@@ -118,8 +124,8 @@ describe("busker up", function () {
     const second = await start();
     expect(await callWordcount(second)).to.match(/1 lines/);
     await eventually("one replica", () => (second.pids("watchdog.mjs").length === 1 ? true : undefined));
-    const copies = ["nats.conf", "provider/main.js", "gateway/main.js"].map((part) => second.pids(part).length);
-    expect(copies).to.deep.equal([1, 1, 1]);
+    const services = ["nats.conf", "provider/main.js", "queue-worker/main.js", "gateway/main.js"];
+    expect(services.map((part) => second.pids(part).length)).to.deep.equal([1, 1, 1, 1]);
   });
 
   it("refuses a second start on the same data folder in one line that names the process", async () => {
@@ -131,7 +137,7 @@ describe("busker up", function () {
     ]);
   });
 
-  for (const key of ["BUSKER_PORT", "BUSKER_METRICS_PORT", "BUSKER_NATS_PORT"])
+  for (const key of ["BUSKER_PORT", "BUSKER_METRICS_PORT", "BUSKER_QUEUE_METRICS_PORT", "BUSKER_NATS_PORT"])
     it(`says in one line that the port of ${key} is in use, exits 1 and leaves nothing running`, async () => {
       const other = createServer().listen(0, "127.0.0.1");
       await once(other, "listening");

@@ -214,7 +214,7 @@ const durable: Readonly<Record<string, Channel>> = {
   part: {
     subject: subjects.partsSubject(callId, 1).replace(/1$/, "{token}"),
     description: "A response that is large or is being written, in parts; the last token is the attempt's number",
-    messages: ["keptFrame"],
+    messages: ["partFrame"],
     code: {
       partsSubject: subjects.partsSubject(callId, 1).replace(/1$/, "{token}"),
       partsAnyFilter: subjects.partsAnyFilter,

@@ -1,4 +1,4 @@
-import { recordStates } from "../../schemas/call.ts";
+import { maxPartBytes, recordStates } from "../../schemas/call.ts";
 import { errorCatalogue } from "../../schemas/errors.ts";
 import { eventExamples } from "../../schemas/event-examples.ts";
 import { type EventType, eventSchemas, callRecordType, invokeType, replyType } from "../../schemas/events.ts";
@@ -115,7 +115,17 @@ export const headerSchemas: Readonly<Record<string, JsonSchema>> = {
       [wireHeaders.layout]: attribute("<bytes of JSON> <bytes of request body> <bytes of response body>", {
         pattern: "^\\d+ \\d+ \\d+$",
       }),
+      [wireHeaders.expires]: attribute("When the record may go, milliseconds since the epoch", {
+        pattern: "^\\d{1,16}$",
+      }),
+      [wireHeaders.elsewhere]: attribute(
+        "What it has outside this message, separated by spaces: the subject of its parts, names of objects in store payloads",
+      ),
       [wireHeaders.target]: jsonText("Of an outcome: whom to tell it", "OutcomeTarget"),
+      [wireHeaders.tries]: attribute(
+        "Of an outcome that was tried to be told: <tries> <milliseconds since the epoch when the next is due>",
+        { pattern: "^\\d+ \\d+$" },
+      ),
     },
   },
   FrameHeaders: {
@@ -133,6 +143,16 @@ export const headerSchemas: Readonly<Record<string, JsonSchema>> = {
       [wireHeaders.http]: jsonText("In a head: the HTTP head of the response", "ResponseHead"),
       [wireHeaders.deadline]: callHeaders[wireHeaders.deadline],
       [wireHeaders.replica]: attribute("In a head: the id of the replica that answers"),
+    },
+  },
+  PartHeaders: {
+    type: "object",
+    required: [wireHeaders.frame, wireHeaders.writer],
+    properties: {
+      [wireHeaders.frame]: frame,
+      [wireHeaders.error]: replyHeaders[wireHeaders.error],
+      [wireHeaders.http]: jsonText("In a head: the HTTP head of the response", "ResponseHead"),
+      [wireHeaders.writer]: attribute("Who writes it; parts that do not say the same as the head are of no response"),
     },
   },
 };
@@ -200,6 +220,14 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     contentType: "text/event-stream",
     headers: ref("KeptFrameHeaders"),
     payload: { description: `At most ${maxEventBytes} bytes and the event's id`, type: "string", format: "binary" },
+  },
+  partFrame: {
+    name: "partFrame",
+    summary:
+      "A part of a durable call's response: its head, the next bytes, its end, or why it has none. A head takes the place of all before it",
+    contentType: "application/octet-stream",
+    headers: ref("PartHeaders"),
+    payload: { description: `At most ${maxPartBytes} bytes`, type: "string", format: "binary" },
   },
   callRecord: {
     name: callRecordType,

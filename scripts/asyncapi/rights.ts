@@ -31,15 +31,21 @@ export const usersOf = (
 ): { readonly publish: readonly string[]; readonly subscribe: readonly string[] } => {
   const names = Object.entries(users);
   return {
-    publish: names.filter(([, { publish }]) => allows(publish, subject)).map(([user]) => user),
+    publish: names
+      .filter(([, { publish, denyPublish = [] }]) => allows(publish, subject) && !allows(denyPublish, subject))
+      .map(([user]) => user),
     subscribe: names.filter(([user, { subscribe }]) => allows(subscribe, asOwn(subject, user))).map(([user]) => user),
   };
 };
 
 /** What every user may do, as its JWT says. */
 export const allRights: Readonly<Record<string, Permissions>> = Object.fromEntries(
-  Object.entries(users).map(([user, { publish, subscribe }]) => [
+  Object.entries(users).map(([user, { publish, subscribe, denyPublish }]) => [
     user,
-    { publish: publish.map(toAddress), subscribe: subscribe.map(toAddress) },
+    {
+      publish: publish.map(toAddress),
+      ...(denyPublish === undefined ? {} : { denyPublish: denyPublish.map(toAddress) }),
+      subscribe: subscribe.map(toAddress),
+    },
   ]),
 );

@@ -1,14 +1,19 @@
+import type { MsgHdrs } from "nats";
 import type { CallRecord } from "../../schemas/call.ts";
+import { BuskerError } from "../../schemas/errors.ts";
 import { callEventType } from "../../schemas/events.ts";
+import { formatFunctionName } from "../../schemas/names.ts";
 import { callSubject, queueSubject } from "../../schemas/subjects.ts";
+import { maxStreamHeaderBytes } from "../../schemas/topology.ts";
 import type { AcknowledgedPublisher } from "./acknowledged.ts";
 import { withoutBodies } from "./call-record-wire.ts";
 import type { CallRecords } from "./call-records.ts";
+import { inOwnName } from "./call-ids.ts";
 import type { Bus } from "./connection.ts";
 import { type DurableCall, encodeDurable } from "./durable-call.ts";
 import { publishEvent } from "./events.ts";
+import { headerBytes } from "./headers.ts";
 import { reportFault } from "./report-fault.ts";
-import { BuskerError } from "../../schemas/errors.ts";
 
 /** The record of a call that waits for its first attempt. */
 export const queuedRecord = (call: DurableCall): CallRecord => ({
@@ -29,23 +34,58 @@ export const queuedRecord = (call: DurableCall): CallRecord => ({
 export interface CallAcceptor {
   /**
    * Resolves when the stream has the call: from then on it is done once, or reported dead. Its record follows before that. Rejects
-   * with `queue_full` or `bus_unavailable`; whoever repeats gives the same id. Gives whether it had the call already, and
-   * the number it has in its stream.
+   * with `queue_full` or `bus_unavailable`, and with `invalid_request` where its headers are more than a stream takes; whoever
+   * repeats gives the same id.
    */
-  readonly accept: (call: DurableCall) => Promise<{ readonly isDuplicate: boolean; readonly seq: number }>;
+  readonly accept: (call: DurableCall) => Promise<Acceptance>;
 }
+
+/** What became of a call that is accepted. */
+export interface Acceptance {
+  /** The id that counts: another than it came with where a call of another function has taken that one at the same time. */
+  readonly id: string;
+  /** The stream had it already. */
+  readonly isDuplicate: boolean;
+  /** The number it has in its stream. */
+  readonly seq: number;
+}
+
+const isConflict = (cause: unknown): boolean => cause instanceof BuskerError && cause.code === "conflict";
+
+const assertHeadersFit = (headers: MsgHdrs): void => {
+  const bytes = headerBytes(headers);
+  if (bytes > maxStreamHeaderBytes)
+    throw new BuskerError(
+      "invalid_request",
+      `the call's headers are ${bytes} bytes as they are kept; at most ${maxStreamHeaderBytes} may be`,
+    );
+};
 
 /** Creates the acceptor. */
 export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, records: CallRecords): CallAcceptor => {
-  const note = async (call: DurableCall): Promise<void> => {
-    const { namespace, name } = call.function;
+  const isOthers = async (call: DurableCall): Promise<boolean> => {
+    try {
+      const found = await records.read(call.id);
+      return found !== undefined && formatFunctionName(found.record.function) !== formatFunctionName(call.function);
+    } catch (cause) {
+      // The queue-worker looks as well, before it begins.
+      reportFault(`could not read the record of call ${call.id}`, cause);
+      return false;
+    }
+  };
+  /** Gives whether the record under this id is another function's. */
+  const note = async (call: DurableCall): Promise<boolean> => {
     try {
       await records.write(withoutBodies(queuedRecord(call)), 0);
     } catch (cause) {
-      // It is there: a queue-worker was faster. Else the queue-worker writes it: the call is accepted either way.
-      if (!(cause instanceof BuskerError && cause.code === "conflict"))
-        reportFault(`could not write the record of call ${call.id}`, cause);
+      if (isConflict(cause)) return isOthers(call);
+      // The queue-worker writes it then: the call is accepted either way.
+      reportFault(`could not write the record of call ${call.id}`, cause);
     }
+    return false;
+  };
+  const tell = (call: DurableCall): void => {
+    const { namespace, name } = call.function;
     publishEvent(bus, {
       subject: callSubject("queued", namespace, name),
       type: callEventType("queued"),
@@ -59,13 +99,15 @@ export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, re
       },
     });
   };
-  return {
-    accept: async (call) => {
-      const { namespace, name } = call.function;
-      const subject = queueSubject(namespace, name, call.priority);
-      const ack = await acknowledged.publish(subject, call.body, encodeDurable(bus.source, call));
-      if (!ack.isDuplicate) await note(call);
-      return ack;
-    },
+  const accept = async (call: DurableCall): Promise<Acceptance> => {
+    const { namespace, name } = call.function;
+    const subject = queueSubject(namespace, name, call.priority);
+    const headers = encodeDurable(bus.source, call);
+    assertHeadersFit(headers);
+    const ack = await acknowledged.publish(subject, call.body, headers);
+    if (!ack.isDuplicate && (await note(call))) return accept(inOwnName(call));
+    if (!ack.isDuplicate) tell(call);
+    return { ...ack, id: call.id };
   };
+  return { accept };
 };

@@ -4,6 +4,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { callRecordType } from "../../schemas/events.ts";
 import { wireHeaders } from "../../schemas/invocation.ts";
 import { encodeAttribute } from "./cloud-events.ts";
+import { storageLines } from "./call-elsewhere.ts";
 import { type HeaderBearer, HeaderBlock, headerText, headerValue } from "./headers.ts";
 
 /** A record with the bodies that are kept behind it; empty where they are not. */
@@ -30,7 +31,8 @@ export const encodeRecord = (
   const lines =
     `ce-specversion: 1.0\r\nce-type: ${callRecordType}\r\nce-source: ${source}\r\nce-id: ${encodeAttribute(record.id)}\r\n` +
     `${wireHeaders.state}: ${record.state}\r\n` +
-    `${wireHeaders.layout}: ${json.length} ${request.length} ${response.length}\r\n${more}`;
+    `${wireHeaders.layout}: ${json.length} ${request.length} ${response.length}\r\n` +
+    `${storageLines(record)}${more}`;
   return { headers: HeaderBlock.of(lines), payload: Buffer.concat([json, request, response]) };
 };
 

@@ -1,5 +1,6 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { CallRecord } from "../../schemas/call.ts";
+import { BuskerError } from "../../schemas/errors.ts";
 import { resultSubject } from "../../schemas/subjects.ts";
 import { streams } from "../../schemas/topology.ts";
 import type { AcknowledgedPublisher } from "./acknowledged.ts";
@@ -23,27 +24,43 @@ export interface CallRecords {
   readonly write: (whole: WholeRecord, seq: number) => Promise<number>;
 }
 
+const isConflict = (cause: unknown): boolean => cause instanceof BuskerError && cause.code === "conflict";
+
 const isExpired = ({ expiresMs }: CallRecord): boolean => expiresMs !== undefined && Date.now() >= expiresMs;
 
 /** Opens the records. */
 export const openCallRecords = async (bus: Bus, acknowledged: AcknowledgedPublisher): Promise<CallRecords> => {
   const { direct } = await jetstreamManager(bus.nc, { checkAPI: false });
+  const find = async (id: string): Promise<FoundRecord | undefined> => {
+    bus.assertConnected();
+    try {
+      const message = await direct.getMessage(streams.RESULTS.name, { last_by_subj: resultSubject(id) });
+      return message
+        ? { ...decodeRecord({ data: message.data, headers: message.header }), seq: message.seq }
+        : undefined;
+    } catch (cause) {
+      if (isNoMessage(cause)) return undefined;
+      throw asBusError(`could not read the record of call ${id}`, cause);
+    }
+  };
+  const write = async (whole: WholeRecord, seq: number): Promise<number> => {
+    const { headers, payload } = encodeRecord(bus.source, whole, `Nats-Expected-Last-Subject-Sequence: ${seq}\r\n`);
+    return (await acknowledged.publish(resultSubject(whole.record.id), payload, headers)).seq;
+  };
   return {
     read: async (id) => {
-      bus.assertConnected();
-      try {
-        const message = await direct.getMessage(streams.RESULTS.name, { last_by_subj: resultSubject(id) });
-        if (!message) return undefined;
-        const found = { ...decodeRecord({ data: message.data, headers: message.header }), seq: message.seq };
-        return isExpired(found.record) ? undefined : found;
-      } catch (cause) {
-        if (isNoMessage(cause)) return undefined;
-        throw asBusError(`could not read the record of call ${id}`, cause);
-      }
+      const found = await find(id);
+      return found && !isExpired(found.record) ? found : undefined;
     },
     write: async (whole, seq) => {
-      const { headers, payload } = encodeRecord(bus.source, whole, `Nats-Expected-Last-Subject-Sequence: ${seq}\r\n`);
-      return (await acknowledged.publish(resultSubject(whole.record.id), payload, headers)).seq;
+      try {
+        return await write(whole, seq);
+      } catch (cause) {
+        // One that has expired and is still there is nothing to whoever found nothing.
+        const old = seq === 0 && isConflict(cause) ? await find(whole.record.id) : undefined;
+        if (!old || !isExpired(old.record)) throw cause;
+        return write(whole, old.seq);
+      }
     },
   };
 };

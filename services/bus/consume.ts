@@ -32,6 +32,8 @@ export interface ConsumerOptions {
   readonly concurrency: number;
   /** How long a silent holder keeps a delivery; extended while the handler runs. */
   readonly leaseMs: number;
+  /** Deliveries that may be taken or wait for their next, in all processes together; absent: 10,000, -1: any number. */
+  readonly maxUnsettled?: number;
 }
 
 type Handler = (message: JsMsg) => Promise<Disposition>;
@@ -93,7 +95,7 @@ const ensureConsumer = async (bus: Bus, options: ConsumerOptions): Promise<Consu
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
   const config = {
     ack_wait: nanos(leaseMs),
-    max_ack_pending: 10_000,
+    max_ack_pending: options.maxUnsettled ?? 10_000,
     ...(only === undefined ? {} : { filter_subject: only }),
   };
   const exists = await manager.consumers.info(stream.name, durable).then(

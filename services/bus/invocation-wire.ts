@@ -5,7 +5,7 @@ import { invokeType, replyType } from "../../schemas/events.ts";
 import { defaultRequestHead, type RequestHead, type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
 import { decodeAttribute, encodeAttribute, fromMessage, isStructured } from "./cloud-events.ts";
 import { frameLine } from "./frames.ts";
-import { HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
+import { type HeaderBearer, HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
 
 /** What a caller sends. */
 export interface RequestParts {
@@ -101,7 +101,9 @@ const headOfPlain = (headers: string): RequestHead => {
   return kept.length === 0 ? defaultRequestHead : { ...defaultRequestHead, headers: kept };
 };
 
-const decodeStructured = (message: Msg): Pick<ReceivedRequest, "callId" | "head" | "body"> => {
+type RequestMessage = Pick<Msg, "data"> & HeaderBearer;
+
+const decodeStructured = (message: RequestMessage): Pick<ReceivedRequest, "callId" | "head" | "body"> => {
   const event = fromMessage(message);
   const headers: string[] = [];
   for (const [name, value] of Object.entries(event.attributes))
@@ -120,7 +122,7 @@ const wholeNumber = (text: string | undefined): number | undefined =>
  * Reads an invocation from anybody: our own callers, a CloudEvent of any SDK in either mode, or a bare payload.
  * Throws `invalid_request` naming the header that cannot be read.
  */
-export const decodeRequest = (message: Msg): ReceivedRequest => {
+export const decodeRequest = (message: RequestMessage): ReceivedRequest => {
   const headers = headerText(message);
   if (headers === "")
     return {

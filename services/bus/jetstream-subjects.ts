@@ -15,6 +15,23 @@ export const storeStream = (store: string): string => `OBJ_${store}`;
 /** Everything of JetStream: streams, consumers, buckets, stores. */
 export const administerJetStream: readonly string[] = ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>"];
 
+/** The subjects of nats-server itself and of what is built into it. */
+export const serverSubjects: readonly string[] = [
+  "$SYS",
+  "$JS",
+  "$JSC",
+  "$NRG",
+  "$KV",
+  "$O",
+  "$MQTT",
+  "$SRV",
+  "$GNR",
+  "$GR",
+  "$LDS",
+  "_R_",
+  "_GR_",
+].map((first) => `${first}.>`);
+
 /** Ask whether JetStream is there: what the client library does first. */
 export const jetStreamInfo = "$JS.API.INFO";
 

@@ -1,4 +1,3 @@
-import { type JetStreamManager, jetstreamManager, type MsgRequest } from "@nats-io/jetstream";
 import { BuskerError } from "../../schemas/errors.ts";
 import { type EventPosition, keptGraceMs, streamPingMs } from "../../schemas/invocation.ts";
 import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
@@ -6,11 +5,12 @@ import { keptHeadSubject, keptPartsSubject, replicaControlSubject } from "../../
 import { streams } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
 import { headerStatus, headerText } from "./headers.ts";
-import { asBusError } from "./jetstream-errors.ts";
 import { decodeKeptHead, decodeKeptPart, type KeptHead, type KeptPart } from "./kept-answer.ts";
-import { type KeptListener, KeptView } from "./kept-view.ts";
+import { type KeptListener, openKeptView } from "./kept-view.ts";
 import { openReplyInbox } from "./reply-inbox.ts";
 import { retryUntilReady } from "./retry.ts";
+import { createMessageFinder, type MessageFinder, type Stored } from "./stored-message.ts";
+import type { StreamView } from "./stream-view.ts";
 
 /** A kept answer and a place in it from which it can be read on. */
 export interface KeptPlace extends KeptHead {
@@ -38,7 +38,7 @@ export interface KeptReader {
   /** Finds the beginning of an answer whose replica has just named it. */
   readonly findNew: (name: FunctionName, stream: string) => Promise<KeptPlace>;
   /** Reads on from there. */
-  readonly read: (place: KeptPlace, listener: KeptListener) => Pick<KeptView, "resume" | "stop">;
+  readonly read: (place: KeptPlace, listener: KeptListener) => Pick<StreamView, "resume" | "stop">;
   /** Readers of one function's answers. */
   readonly count: (name: FunctionName) => number;
   readonly close: () => void;
@@ -50,39 +50,12 @@ const newWithinMs = 2000;
 // A consumer that begins so many messages too early finds its first one as quickly.
 const nearEnough = 2048;
 
-interface Stored<T> {
-  readonly seq: number;
-  readonly value: T;
-}
-
 /** How long a replica is waited for to say that it is there. */
 const answerWithinMs = 1000;
 
-/** Which one message: the newest of a subject, or its first from a place on. */
-type Query = { readonly last_by_subj: string } | { readonly next_by_subj: string; readonly seq: number };
-
 const gone = (what: string): BuskerError => new BuskerError("stream_gone", what);
 
-const createFinder = (bus: Bus) => {
-  let managing: Promise<JetStreamManager> | undefined;
-  const manager = (): Promise<JetStreamManager> => (managing ??= jetstreamManager(bus.nc, { checkAPI: false }));
-  const get = async <T>(query: Query, decode: (headers: string, data: Uint8Array) => T) => {
-    bus.assertConnected();
-    // The library's type lacks the second form, which servers know since 2.9.
-    const request = query as MsgRequest;
-    const stored = await (await manager()).streams.getMessage(streams.STREAMS.name, request).catch((cause: unknown) => {
-      throw asBusError(`could not read stream ${streams.STREAMS.name}`, cause);
-    });
-    if (!stored) return undefined;
-    const headers = headerText({ headers: stored.header });
-    return { seq: stored.seq, value: decode(headers, stored.data) } satisfies Stored<T>;
-  };
-  return { manager, get };
-};
-
-type Finder = ReturnType<typeof createFinder>;
-
-const findHead = ({ get }: Finder, name: FunctionName, stream: string): Promise<Stored<KeptHead> | undefined> =>
+const findHead = ({ get }: MessageFinder, name: FunctionName, stream: string): Promise<Stored<KeptHead> | undefined> =>
   get({ last_by_subj: keptHeadSubject(name.namespace, name.name, stream) }, decodeKeptHead);
 
 /** The place of part `number` in the stream, or somewhat before it: numbers grow with places, others' parts in between. */
@@ -108,7 +81,7 @@ type Found =
   | Extract<KeptFound, { kind: "complete" }>
   | (Extract<KeptFound, { kind: "open" }> & { readonly isAtEnd: boolean });
 
-const findAfter = async (finder: Finder, name: FunctionName, position: EventPosition): Promise<Found> => {
+const findAfter = async (finder: MessageFinder, name: FunctionName, position: EventPosition): Promise<Found> => {
   const { stream, number } = position;
   const label = `stream ${stream} of function ${formatFunctionName(name)}`;
   const subject = keptPartsSubject(name.namespace, name.name, stream);
@@ -148,12 +121,12 @@ const lostReplica = (replica: string): BuskerError =>
 /** Asks the replicas of answers that are being read whether they are still there: who dies leaves no end behind. */
 const createReplicaWatch = (bus: Bus) => {
   const inbox = openReplyInbox(bus);
-  const watched = new Map<string, { readonly views: Set<KeptView>; readonly forget: () => void; ask: () => void }>();
+  const watched = new Map<string, { readonly views: Set<StreamView>; readonly forget: () => void; ask: () => void }>();
   let timer: NodeJS.Timeout | undefined;
   const askReplica = (replica: string, reply: string): void =>
     bus.nc.publish(replicaControlSubject(replica), JSON.stringify({ kind: "ping" }), { reply });
   const open = (name: FunctionName, replica: string) => {
-    const views = new Set<KeptView>();
+    const views = new Set<StreamView>();
     const replies = inbox.forFunction(name);
     const lost = lostReplica(replica);
     let token: number | undefined;
@@ -192,7 +165,7 @@ const createReplicaWatch = (bus: Bus) => {
         askReplica(replica, subject);
       });
     },
-    add: (name: FunctionName, replica: string, view: KeptView): (() => void) => {
+    add: (name: FunctionName, replica: string, view: StreamView): (() => void) => {
       const key = `${formatFunctionName(name)}/${replica}`;
       const of = watched.get(key) ?? open(name, replica);
       watched.set(key, of);
@@ -217,9 +190,9 @@ const createReplicaWatch = (bus: Bus) => {
 
 /** Opens a reader on a connection; its views end with it. */
 export const openKeptReader = (bus: Bus): KeptReader => {
-  const finder = createFinder(bus);
+  const finder = createMessageFinder(bus, streams.STREAMS);
   const watch = createReplicaWatch(bus);
-  const views = new Set<KeptView>();
+  const views = new Set<StreamView>();
   const counts = new Map<string, number>();
   const countOne = (key: string, by: 1 | -1): void => {
     const count = (counts.get(key) ?? 0) + by;
@@ -245,9 +218,10 @@ export const openKeptReader = (bus: Bus): KeptReader => {
       const { namespace, name } = place.function;
       const key = formatFunctionName(place.function);
       let unwatch: () => void = () => {};
-      const view: KeptView = new KeptView({
+      const view: StreamView = openKeptView({
         bus,
         manager: finder.manager,
+        stream: streams.STREAMS.name,
         subject: keptPartsSubject(namespace, name, place.stream),
         startSeq: place.startSeq,
         next: place.next,

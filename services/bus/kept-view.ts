@@ -1,15 +1,8 @@
-import { AckPolicy, DeliverPolicy, type JetStreamManager } from "@nats-io/jetstream";
-import { createInbox, type Msg, nanos } from "nats";
-import { setTimeout as pause } from "node:timers/promises";
 import { BuskerError } from "../../schemas/errors.ts";
-import { inboxPrefix } from "../../schemas/subjects.ts";
-import { streams } from "../../schemas/topology.ts";
-import type { Bus } from "./connection.ts";
-import { headerStatus, headerText } from "./headers.ts";
 import { decodeKeptPart, type KeptPart } from "./kept-answer.ts";
-import { untilConnected } from "./until-connected.ts";
+import { StreamView, type Taken, type ViewParts } from "./stream-view.ts";
 
-/** Who reads a kept answer. Exactly one of `onEnd` and `onError` is called, and nothing after it. */
+/** Who reads an answer that is kept in frames. Exactly one of `onEnd` and `onError` is called, and nothing after it. */
 export interface KeptListener {
   /** Takes the next event as it goes to the client; false: no more before `resume`, except what is on its way. */
   readonly onEvent: (data: Uint8Array) => boolean;
@@ -17,250 +10,49 @@ export interface KeptListener {
   readonly onError: (error: BuskerError) => void;
 }
 
-/** What is to be read. */
-export interface ViewParts {
-  readonly bus: Bus;
-  readonly manager: () => Promise<JetStreamManager>;
-  /** The subject of the parts. */
-  readonly subject: string;
-  /** In the stream, where the next part is at the earliest. */
-  readonly startSeq: number;
+/** What is to be read of an answer. */
+export interface KeptViewParts extends Omit<ViewParts, "take" | "until" | "onEnd" | "onError"> {
   /** The number of the next part. */
   readonly next: number;
-  /** The moment from which on nothing is waited for any more. */
-  readonly endMs: number;
+  /** The moment from which on an end is not waited for any more; absent: somebody else says so, by `lose`. */
+  readonly endMs?: number;
+  /** Parts of which it is false are passed over: they are of another answer under the same subject. */
+  readonly isOwn?: (headers: string) => boolean;
   readonly listener: KeptListener;
-  /** Called once, whatever ended it. */
-  readonly onOver: () => void;
 }
 
-/** Asked for at a time, and so held at most while a reader is slow. */
-const pullBatch = 256;
-const pullBytes = 512 * 1024;
-
-/** How long the server keeps a request for more, and how often it says that it still has it. */
-const pullMs = 30_000;
-const heartbeatMs = 3000;
-
-/** When nothing more can come, what is there comes within this. */
-const lastPullMs = 300;
-
-/** A consumer that nobody asks is removed by the server: its gateway is gone, or its client slow; then another is made. */
-const idleConsumerMs = 10_000;
-
-const againMs = 100;
-
-/** A replica may write any deadline, and Node's timers end at once beyond this. */
-const longestTimerMs = 2 ** 31 - 1;
-
-/** How a request for more ended. */
-type PullEnd = "full" | "empty" | "reopen";
-
-/** The place of a message in its stream, by the subject for its acknowledgement (nats-architecture-and-design, ADR-15). */
-const sequenceOf = (message: Msg): number => {
-  const tokens = (message.reply ?? "").split(".");
-  return Number(tokens.length === 9 ? tokens[5] : tokens[7]);
+const decode = (headers: string, data: Uint8Array): KeptPart | BuskerError => {
+  try {
+    return decodeKeptPart(headers, data);
+  } catch (error) {
+    return error as BuskerError;
+  }
 };
 
-/** Bytes of a message as the server counts them. */
-const sizeOf = (message: Msg, headers: string): number =>
-  message.subject.length + (message.reply ?? "").length + Buffer.byteLength(headers) + message.data.length;
-
-const endOfStatus = (status: number, headers: string): PullEnd | undefined => {
-  if (status === 100) return undefined;
-  if (status === 404 || status === 408) return "empty";
-  return status === 409 && headers.includes("MaxBytes") ? "full" : "reopen";
+/** Reads an answer that is kept in frames: every part once and by its number, or an error. */
+export const openKeptView = ({ next, endMs, isOwn, listener, ...parts }: KeptViewParts): StreamView => {
+  let due = next;
+  const take = (data: Uint8Array, headers: string, isFirst: boolean): Taken => {
+    if (isOwn?.(headers) === false) return "more";
+    const part = decode(headers, data);
+    if (part instanceof BuskerError) return part;
+    if (part.number > due) return isFirst ? tooLate(due, part.number) : "missing";
+    if (part.number < due) return "more";
+    due += 1;
+    if (part.kind === "end") return "end";
+    if (part.kind === "abort") return part.error;
+    return listener.onEvent(part.data) ? "more" : "hold";
+  };
+  return new StreamView({
+    ...parts,
+    ...(endMs === undefined ? {} : { until: { ms: endMs, overdue } }),
+    take,
+    onEnd: listener.onEnd,
+    onError: listener.onError,
+  });
 };
-
-/**
- * One reader of one kept answer: each event once and in order, over losses of the server too. It asks for more only when
- * its client has taken what came, so that a slow one holds up nobody.
- */
-export class KeptView {
-  readonly #parts: ViewParts;
-  readonly #stopping = new AbortController();
-  readonly #timer: NodeJS.Timeout;
-  #seq: number;
-  #next: number;
-  #isOver = false;
-  #isHeld = false;
-  /** Nothing more comes beyond what is there: why. */
-  #lost: BuskerError | undefined;
-  /** Ends the request for more that is open, or the wait for the client. */
-  #wake: (end: PullEnd) => void = () => {};
-  /** Ends the wait for the client only: what was asked for is on its way. */
-  #release: () => void = () => {};
-
-  constructor(parts: ViewParts) {
-    this.#parts = parts;
-    this.#seq = parts.startSeq;
-    this.#next = parts.next;
-    const leftMs = Math.min(Math.max(0, parts.endMs - Date.now()), longestTimerMs);
-    this.#timer = setTimeout(() => this.lose(overdue), leftMs).unref();
-    void this.#run();
-  }
-
-  /** The client has taken what there was. */
-  resume(): void {
-    if (!this.#isHeld) return;
-    this.#isHeld = false;
-    this.#release();
-  }
-
-  /** The answer will not go on: what is there is read, then it ends with this error. */
-  lose(error: BuskerError): void {
-    if (this.#isOver || this.#lost) return;
-    this.#lost = error;
-    if (!this.#parts.bus.isConnected()) this.#fail(error);
-    else if (!this.#isHeld) this.#wake("reopen");
-  }
-
-  /** The client is gone. */
-  stop(): void {
-    this.#finish(() => {});
-  }
-
-  #finish(tell: () => void): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    clearTimeout(this.#timer);
-    this.#stopping.abort();
-    this.#wake("reopen");
-    this.#parts.onOver();
-    tell();
-  }
-
-  #fail(error: BuskerError): void {
-    this.#finish(() => this.#parts.listener.onError(error));
-  }
-
-  async #run(): Promise<void> {
-    const { bus } = this.#parts;
-    while (!this.#isOver && !bus.nc.isClosed()) {
-      try {
-        if (this.#lost && !bus.isConnected()) throw this.#lost;
-        await untilConnected(bus, this.#stopping.signal);
-        await this.#follow();
-      } catch {
-        // The server is away, or JetStream not there yet: tried again until the answer's time is over.
-        if (this.#lost) this.#fail(this.#lost);
-      }
-      await pause(againMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
-    }
-  }
-
-  /** Reads through one consumer for as long as it is there. */
-  async #follow(): Promise<void> {
-    const { bus, subject } = this.#parts;
-    const manager = await this.#parts.manager();
-    const { name } = await manager.consumers.add(streams.STREAMS.name, {
-      ack_policy: AckPolicy.None,
-      deliver_policy: DeliverPolicy.StartSequence,
-      opt_start_seq: this.#seq,
-      filter_subject: subject,
-      inactive_threshold: nanos(idleConsumerMs),
-      mem_storage: true,
-    });
-    const unlisten = bus.onChange((connected) => {
-      if (!connected) this.#wake("reopen");
-    });
-    try {
-      let isFirst = true;
-      for (let end: PullEnd = "full"; end !== "reopen" && !this.#isOver;) {
-        if (this.#isHeld) end = await this.#untilReleased();
-        else {
-          end = await this.#pull(name, isFirst);
-          isFirst = false;
-          if (end === "empty" && this.#lost) return this.#fail(this.#lost);
-        }
-      }
-    } finally {
-      unlisten();
-      // Without the answer: where the server is away it is gone anyway, or soon.
-      if (bus.isConnected()) manager.consumers.delete(streams.STREAMS.name, name).catch(() => undefined);
-    }
-  }
-
-  /** Waits for the client; after a while the consumer may have been removed, and a request to it is not answered. */
-  #untilReleased(): Promise<PullEnd> {
-    const sinceMs = Date.now();
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-      this.#release = () => resolve(Date.now() - sinceMs < idleConsumerMs / 2 ? "full" : "reopen");
-    });
-  }
-
-  #pull(consumer: string, isFirst: boolean): Promise<PullEnd> {
-    const { nc } = this.#parts.bus;
-    const inbox = createInbox(inboxPrefix(this.#parts.bus.user));
-    let left = pullBatch;
-    let leftBytes = pullBytes;
-    let isExact = isFirst;
-    let settle: (end: PullEnd) => void = () => {};
-    const ended = new Promise<PullEnd>((resolve) => (settle = this.#wake = resolve));
-    const silence = setTimeout(() => settle("reopen"), heartbeatMs * 2 + 500).unref();
-    const subscription = nc.subscribe(inbox, {
-      callback: (error, message) => {
-        if (error || this.#isOver) return settle("reopen");
-        silence.refresh();
-        const headers = headerText(message);
-        const status = headerStatus(headers);
-        if (status > 0) {
-          const end = endOfStatus(status, headers);
-          if (end === "full" && left === pullBatch) this.#fail(tooLarge);
-          if (end) settle(end === "empty" && left < pullBatch ? "full" : end);
-          return;
-        }
-        left -= 1;
-        leftBytes -= sizeOf(message, headers);
-        if (!this.#take(message, headers, isExact)) settle("reopen");
-        else if (left <= 0 || leftBytes <= 0) settle("full");
-        isExact = false;
-      },
-    });
-    nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${streams.STREAMS.name}.${consumer}`, JSON.stringify(this.#request()), {
-      reply: inbox,
-    });
-    return ended.finally(() => {
-      clearTimeout(silence);
-      subscription.unsubscribe();
-    });
-  }
-
-  #request(): object {
-    const common = { batch: pullBatch, max_bytes: pullBytes };
-    return this.#lost
-      ? { ...common, expires: nanos(lastPullMs) }
-      : { ...common, expires: nanos(pullMs), idle_heartbeat: nanos(heartbeatMs) };
-  }
-
-  /** Takes one part; false when one before it is missing and may come again from a new consumer. */
-  #take(message: Msg, headers: string, isFirst: boolean): boolean {
-    let part: KeptPart;
-    try {
-      part = decodeKeptPart(headers, message.data);
-    } catch (error) {
-      this.#fail(error as BuskerError);
-      return true;
-    }
-    if (part.number > this.#next) {
-      if (isFirst) this.#fail(tooLate(this.#next, part.number));
-      return isFirst;
-    }
-    this.#seq = sequenceOf(message) + 1;
-    if (part.number < this.#next) return true;
-    this.#next += 1;
-    const { listener } = this.#parts;
-    if (part.kind === "end") this.#finish(() => listener.onEnd());
-    else if (part.kind === "abort") this.#fail(part.error);
-    else if (!listener.onEvent(part.data)) this.#isHeld = true;
-    return true;
-  }
-}
 
 const overdue = new BuskerError("deadline_exceeded", "the kept answer has no end, and its call's deadline is over");
-
-const tooLarge = new BuskerError("internal", "the kept answer is broken: a part is larger than one may be");
 
 const tooLate = (due: number, got: number): BuskerError =>
   new BuskerError("stream_gone", `part ${due} of the kept answer is gone, part ${got} is the oldest that is kept`);

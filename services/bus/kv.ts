@@ -22,7 +22,8 @@ export interface Bucket<T> {
   readonly update: (key: string, value: T, revision: number) => Promise<number>;
   /** Writes whatever was there. */
   readonly put: (key: string, value: T) => Promise<number>;
-  readonly remove: (key: string) => Promise<void>;
+  /** Whatever was there; with a revision only that, or throws `conflict`. */
+  readonly remove: (key: string, revision?: number) => Promise<void>;
   /** The values that a key had, newest first, as far back as the bucket keeps them; removals are left out. */
   readonly history: (key: string) => Promise<readonly Entry<T>[]>;
   /**
@@ -101,7 +102,8 @@ export const openBucket = async <T>(bus: Bus, definition: BucketDefinition): Pro
     create: (key, value) => write(key, () => kv.create(key, JSON.stringify(value))),
     update: (key, value, revision) => write(key, async () => kv.update(key, JSON.stringify(value), revision)),
     put: (key, value) => write(key, () => kv.put(key, JSON.stringify(value))),
-    remove: (key) => write(key, () => kv.delete(key)),
+    remove: (key, revision) =>
+      write(key, () => kv.delete(key, revision === undefined ? {} : { previousSeq: revision })),
     history: (key) => read(key, () => readHistory<T>(kv, key)),
     watch: async (onChange, onCaughtUp = () => {}) => {
       bus.assertConnected();

@@ -51,7 +51,9 @@ interface UserOptions {
 
 /** The JWT of a user, by its key pair or its public key. */
 const signUser = ({ signer, user, permissions, ttlMs }: UserOptions, key: KeyPair | string): Promise<string> => {
-  const claims = { pub: { allow: [...permissions.publish] }, sub: { allow: [...permissions.subscribe] } };
+  const { publish, subscribe, denyPublish } = permissions;
+  const denied = denyPublish === undefined ? {} : { deny: [...denyPublish] };
+  const claims = { pub: { allow: [...publish], ...denied }, sub: { allow: [...subscribe] } };
   const validity = ttlMs === undefined ? {} : { exp: Math.ceil((Date.now() + ttlMs) / 1000) };
   return encodeUser(user, key, signer.account, claims, { signer: signer.key, ...validity });
 };

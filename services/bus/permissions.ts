@@ -7,10 +7,21 @@ import * as js from "./jetstream-subjects.ts";
 export interface Permissions {
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
+  /** What it may not publish to in spite of `publish`. */
+  readonly denyPublish?: readonly string[];
 }
 
 /** The platform's own users, each with a file of credentials in the data folder. */
-export const platformUsers = ["gateway", "provider", "queue-worker", "scaler", "triggers", "admin", "invoke"] as const;
+export const platformUsers = [
+  "gateway",
+  "provider",
+  "queue-worker",
+  "outcomes",
+  "scaler",
+  "triggers",
+  "admin",
+  "invoke",
+] as const;
 export type PlatformUser = (typeof platformUsers)[number];
 
 /** What everybody needs who calls functions by slots (design §3). */
@@ -105,8 +116,23 @@ const queueWorker: Permissions = {
     subjects.replicaAnyFilter,
     subjects.functionAnyFilter,
     subjects.callAnyFilter,
+    // Whom to answer: a stream does not keep where the answer to a message goes.
+    subjects.asyncAnyFilter,
     subjects.cancelAnyFilter,
   ],
+};
+
+// Of all users of the platform (`inboxPrefix`).
+const platformInboxes = "_BUSKER.>";
+
+/**
+ * Publishes outcomes to subjects that deployers of functions have chosen. It is a user of its own, so that the server, too,
+ * keeps them off the platform's subjects, whatever a check has let through.
+ */
+const outcomes: Permissions = {
+  publish: [">"],
+  denyPublish: [subjects.platformAnyFilter, subjects.plainInboxFilter, platformInboxes, ...js.serverSubjects],
+  subscribe: [subjects.inboxFilter("outcomes")],
 };
 
 const scaler: Permissions = {
@@ -136,6 +162,7 @@ export const platformPermissions: Readonly<Record<PlatformUser, Permissions>> = 
   gateway,
   provider,
   "queue-worker": queueWorker,
+  outcomes,
   scaler,
   triggers,
   admin: { publish: [">"], subscribe: [">"] },

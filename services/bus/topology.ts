@@ -27,6 +27,7 @@ const streamConfig = (definition: StreamDefinition, replicas: number): Partial<S
   num_replicas: replicas,
   allow_direct: true,
   no_ack: definition.noAck ?? false,
+  allow_rollup_hdrs: definition.allowsRollup ?? false,
 });
 
 const ensureStream = async (

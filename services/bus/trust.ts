@@ -38,10 +38,11 @@ const claimsOf = (jwt: string): ClaimsData<User> =>
 const isCurrent = (text: string, signer: Signer, user: PlatformUser): boolean => {
   try {
     const { iss, name, nats } = claimsOf(parseCredentials(text).jwt);
-    const { publish, subscribe } = platformPermissions[user];
-    const wanted = [signer.key.getPublicKey(), signer.account, user, publish, subscribe];
+    const { publish, subscribe, denyPublish } = platformPermissions[user];
+    const wanted = [signer.key.getPublicKey(), signer.account, user, publish, denyPublish, subscribe];
+    const { pub, sub } = nats;
     return (
-      JSON.stringify([iss, nats.issuer_account, name, nats.pub?.allow, nats.sub?.allow]) === JSON.stringify(wanted)
+      JSON.stringify([iss, nats.issuer_account, name, pub?.allow, pub?.deny, sub?.allow]) === JSON.stringify(wanted)
     );
   } catch {
     return false;

@@ -8,6 +8,7 @@ describe("readUpConfig()", () => {
       dataFolder: "./data",
       port: 8080,
       metricsPort: 8082,
+      queueMetricsPort: 8083,
       natsPort: 4222,
       natsHost: "",
       backend: "auto",
@@ -15,12 +16,18 @@ describe("readUpConfig()", () => {
   });
 
   it("names all faults together, because one at a time is a start for each", () => {
-    const env = { BUSKER_PORT: "http", BUSKER_METRICS_PORT: "99999", BUSKER_NATS_PORT: "-1", BUSKER_BACKEND: "k8s" };
+    const env = {
+      BUSKER_PORT: "http",
+      BUSKER_METRICS_PORT: "99999",
+      BUSKER_QUEUE_METRICS_PORT: "x",
+      BUSKER_NATS_PORT: "-1",
+      BUSKER_BACKEND: "k8s",
+    };
     expect(() => readUpConfig(env))
       .to.throw()
       .with.property("message")
       .that.matches(
-        /BUSKER_PORT .*"http"\nBUSKER_METRICS_PORT .*"99999"\nBUSKER_NATS_PORT .*"-1"\nBUSKER_BACKEND .*"k8s"/,
+        /BUSKER_PORT .*"http"\nBUSKER_METRICS_PORT .*"99999"\nBUSKER_QUEUE_METRICS_PORT .*"x"\nBUSKER_NATS_PORT .*"-1"\nBUSKER_BACKEND .*"k8s"/,
       );
   });
 });

@@ -35,6 +35,11 @@ describe("busker keys", () => {
       "secrets/basic-auth-user",
       "trust/sealing.pub",
     ]);
+    expect(filesIn(at("out/queue-worker"))).to.deep.equal([
+      "creds/outcomes.creds",
+      "creds/queue-worker.creds",
+      "secrets/callback-key",
+    ]);
     expect(filesIn(at("out"))).to.not.include("stack.env");
     for (const file of filesIn(at("out"))) expect(statSync(at("out", file)).mode & 0o777, file).to.equal(0o600);
   });
@@ -64,11 +69,11 @@ describe("busker keys", () => {
 
   it("gives a holder's files to the user named, because services do not run as root", async function () {
     if (process.getuid?.() !== 0) return this.skip();
-    await run("--out", at("out"), "--owner", "gateway=12345");
-    const owners = ["gateway", "gateway/creds", "gateway/creds/gateway.creds", "provider"].map(
+    await run("--out", at("out"), "--owner", "gateway=12345", "--owner", "queue-worker=12346");
+    const owners = ["gateway", "gateway/creds", "gateway/creds/gateway.creds", "queue-worker", "provider"].map(
       (path) => statSync(at("out", path)).uid,
     );
-    expect(owners).to.deep.equal([12345, 12345, 12345, 0]);
+    expect(owners).to.deep.equal([12345, 12345, 12345, 12346, 0]);
   });
 
   it("shows the password only when it is asked to", async () => {

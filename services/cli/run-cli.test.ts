@@ -66,7 +66,7 @@ describe("runCli()", () => {
       { args: ["secret", "create", "a", "--from-literal", "x", "--from-file", "y"], says: "exclude each other" },
       { args: ["secret", "update", "a", "--from-literal", " \n"], says: "the value is empty" },
       { args: ["secret", "remove"], says: "missing required argument 'name'" },
-      { args: ["keys", "--owner", "nobody=1"], says: "one of nats, provider, gateway, admin" },
+      { args: ["keys", "--owner", "nobody=1"], says: "one of nats, provider, gateway, queue-worker, admin" },
       { args: ["keys", "--cluster", "a b"], says: "host names" },
       { args: ["list", "-g", "ftp://x"], says: "http:// or https://" },
     ];
@@ -335,6 +335,18 @@ describe("runCli()", () => {
         expect([code, stdout.toString()]).to.deep.equal([1, "why"]);
         expect(stderr).to.match(new RegExp(`^busker: fn.openfaas-fn answered ${status} `));
       });
+
+    it("--async prints the id of the call that was queued, to ask for it by", async () => {
+      await start({ "PUT /async-function/fn/a": { status: 202, headers: { "x-call-id": "some id" } } });
+      const { code, stdout } = await run(["invoke", "fn", "--async", "-m", "PUT", "--path", "a"], { stdin: "x" });
+      expect([code, stdout.toString()]).to.deep.equal([0, "some id\n"]);
+    });
+
+    it("--async exits 1 when the call was not queued, and prints no id", async () => {
+      await start({ "POST /async-function/fn": { status: 503, body: "full", headers: { "x-call-id": "some id" } } });
+      const { code, stdout, stderr } = await run(["invoke", "fn", "--async"], { stdin: "x" });
+      expect([code, stdout.toString(), stderr.includes("answered 503")]).to.deep.equal([1, "full", true]);
+    });
 
     it("exits 1 when the answer is cut short, because half an answer is none", async () => {
       await start({

@@ -20,6 +20,8 @@ export interface GatewayConfig {
   readonly metricsPort: number;
   /** Largest body of an invocation that is collected here, in bytes; larger ones than `maxWholeBytes` are streamed. */
   readonly maxBodyBytes: number;
+  /** Largest body of a durable invocation, in bytes. */
+  readonly maxAsyncBodyBytes: number;
   /** Largest bundle, in bytes. */
   readonly maxBundleBytes: number;
   /** Calls that may wait for one function at this gateway. */
@@ -42,6 +44,7 @@ export const readGatewayConfig = (env: Environment): GatewayConfig =>
     port: portField("BUSKER_PORT", 8080),
     metricsPort: portField("BUSKER_METRICS_PORT", 8082),
     maxBodyBytes: integerField("BUSKER_MAX_BODY_BYTES", { min: 1, max: maxBodyBytes }, maxBodyBytes),
+    maxAsyncBodyBytes: integerField("BUSKER_MAX_ASYNC_BODY_BYTES", { min: 1, max: 1024 * gibibyte }, gibibyte),
     maxBundleBytes: integerField("BUSKER_MAX_BUNDLE_BYTES", { min: 1024, max: 16 * gibibyte }, gibibyte / 4),
     maxLine: integerField("BUSKER_MAX_LINE", { min: 1, max: 1_000_000 }, 10_000),
     wishTimeoutMs: durationField("BUSKER_WISH_TIMEOUT", 60_000),

@@ -3,7 +3,8 @@ import { functionTimeoutMs, keepsEvents } from "../../schemas/function.ts";
 import { type FunctionName, formatFunctionName, parseFunctionName } from "../../schemas/names.ts";
 import { buckets } from "../../schemas/topology.ts";
 import type { Bus } from "../bus/connection.ts";
-import { type Bucket, openBucket } from "../bus/kv.ts";
+import { openBucket } from "../bus/kv.ts";
+import { mirrorBucket } from "../bus/mirror.ts";
 
 /** A function as this gateway knows it. */
 export interface FunctionEntry {
@@ -27,24 +28,6 @@ export interface Directory {
   readonly stop: () => void;
 }
 
-/** Copies a bucket into a map for as long as it runs; resolves when the copy is complete. */
-const mirror = async <T>(
-  bucket: Bucket<T>,
-  onPut: (key: string, value: T) => void,
-  onGone: (key: string) => void,
-): Promise<() => void> => {
-  let caughtUp: () => void = () => {};
-  const complete = new Promise<void>((resolve) => {
-    caughtUp = resolve;
-  });
-  const stop = await bucket.watch((change) => {
-    if (change.kind === "put") onPut(change.entry.key, change.entry.value);
-    else onGone(change.key);
-  }, caughtUp);
-  await complete;
-  return stop;
-};
-
 /** Opens the directory; rejects while the buckets do not exist yet. */
 export const openDirectory = async (bus: Bus): Promise<Directory> => {
   const functions = new Map<string, FunctionEntry>();
@@ -52,7 +35,7 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
   const namespaces = new Set<string>();
   const removedListeners = new Set<(name: FunctionName) => void>();
   const stops = [
-    await mirror<FunctionRecord>(
+    await mirrorBucket<FunctionRecord>(
       await openBucket(bus, buckets.functions),
       (key, record) => {
         const { namespace, name } = record.spec;
@@ -69,12 +52,12 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
         if (gone) for (const listener of removedListeners) listener(gone.function);
       },
     ),
-    await mirror<FunctionStatusRecord>(
+    await mirrorBucket<FunctionStatusRecord>(
       await openBucket(bus, buckets.status),
       (key, status) => statuses.set(key, status),
       (key) => statuses.delete(key),
     ),
-    await mirror<unknown>(
+    await mirrorBucket<unknown>(
       await openBucket(bus, buckets.namespaces),
       (key) => namespaces.add(key),
       (key) => namespaces.delete(key),

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { isInvocation, splitUrl } from "./invocation-url.ts";
+import { isDurable, isInvocation, splitUrl } from "./invocation-url.ts";
 
 describe("splitUrl()", () => {
   const cases = [
@@ -11,6 +11,8 @@ describe("splitUrl()", () => {
     ["/function/echo/a%2Fb", "echo", "/a%2Fb"],
     ["/function/echo//x", "echo", "//x"],
     ["/function/", "", "/"],
+    ["/async-function/echo", "echo", "/"],
+    ["/async-function/a%2Fb/response?wait=1s", "a%2Fb", "/response?wait=1s"],
   ] as const;
   for (const [url, name, path] of cases)
     it(`splits ${url} and keeps the rest exactly as it was sent`, () => {
@@ -23,6 +25,16 @@ describe("isInvocation()", () => {
     expect(["/function/x", "/functions/x", "/system/function/x", "/"].map(isInvocation)).to.deep.equal([
       true,
       false,
+      false,
+      false,
+    ]);
+  });
+});
+
+describe("isDurable()", () => {
+  it("is about /async-function/ only", () => {
+    expect(["/async-function/x", "/function/x", "/system/async-function/x"].map(isDurable)).to.deep.equal([
+      true,
       false,
       false,
     ]);

@@ -13,6 +13,7 @@ import { onceGone } from "./once-gone.ts";
 import { takeBody } from "./read-body.ts";
 import { trySendResult } from "./send-result.ts";
 import { sendKeptFrom, sendNewKept, type Viewer } from "./send-kept.ts";
+import { allowMethods, assertMethod } from "./methods.ts";
 import { joinSocket } from "./send-socket.ts";
 import { sendStream } from "./send-stream.ts";
 import { openResponse, type Upgraded } from "./upgrade.ts";
@@ -26,14 +27,8 @@ export interface InvokeParts {
   readonly maxBodyBytes: number;
 }
 
-const methods = new Set(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]);
-
 const findFunction = (directory: Directory, method: string, name: string): FunctionEntry => {
-  if (!methods.has(method))
-    throw new BuskerError(
-      "method_not_allowed",
-      `method ${method} is not taken; functions take ${[...methods].join(", ")}`,
-    );
+  assertMethod(method);
   const entry = directory.find(name);
   if (entry) return entry;
   throw new BuskerError("function_not_found", `there is no function ${name}`);
@@ -70,8 +65,7 @@ export const createInvokeRoute = ({ directory, invoker, kept, metrics, maxBodyBy
     try {
       entry = findFunction(directory, request.method ?? "", name);
     } catch (error) {
-      if (error instanceof BuskerError && error.code === "method_not_allowed")
-        response.setHeader("Allow", [...methods].join(", "));
+      allowMethods(response, error);
       const { callId } = readCallHead(request, path, `${startMs}000000`);
       client?.refuse();
       sendError(response, error, callId);

@@ -11,11 +11,13 @@ import { serveMetrics } from "../runtime/metrics.ts";
 import { createApp } from "./app.ts";
 import { createAuthorizer, readCredentials } from "./basic-auth.ts";
 import { createBundlesRoute } from "./bundles-route.ts";
+import { createCallRoute } from "./call-route.ts";
 import { readGatewayConfig } from "./config.ts";
 import { openDirectory } from "./directory.ts";
+import { openDurableCalls } from "./durable-calls.ts";
 import { createFunctionsRoute } from "./functions-route.ts";
 import { createGatewayMetrics } from "./gateway-metrics.ts";
-import { isInvocation } from "./invocation-url.ts";
+import { isDurable, isInvocation } from "./invocation-url.ts";
 import { createInvokeRoute } from "./invoke-route.ts";
 import { createLogsRoute } from "./logs-route.ts";
 import { createPlatformRoute } from "./platform-route.ts";
@@ -52,19 +54,30 @@ await runService("gateway", async (scope) => {
   metrics.observe(directory, invoker.counts, kept.count);
   directory.onRemoved(metrics.forget);
   const invoke = createInvokeRoute({ directory, invoker, kept, metrics, maxBodyBytes: config.maxBodyBytes });
+  const { accept, calls, close } = await openDurableCalls(bus, {
+    directory,
+    payloads: await retryUntilReady(() => openStore(bus, stores.payloads)),
+    metrics,
+    maxBodyBytes: config.maxAsyncBodyBytes,
+  });
+  scope.onStop("durable calls", async () => close());
   const api = createApp(authorize, [
     createFunctionsRoute({ directory, wishes, metrics }),
     createSecretsRoute(openSecrets(bus, seal, secretTimeoutMs)),
     createBundlesRoute(bundles, config.maxBundleBytes),
     createLogsRoute(bus, directory),
+    createCallRoute(calls),
     createPlatformRoute({ bus, directory, backend: config.backend }),
   ]).callback();
   const metricsServer = await serveMetrics(metrics.registry, config.host, config.metricsPort);
   scope.onStop("metrics", metricsServer.stop);
   // Invocations go past Koa: its context and promises cost 3 to 9 of the gateway's 50 microseconds per call (measured).
   const server = await serveHttp({
-    onRequest: (request, response) =>
-      isInvocation(request.url ?? "") ? invoke.onRequest(request, response) : void api(request, response),
+    onRequest: (request, response) => {
+      if (isInvocation(request.url ?? "")) invoke.onRequest(request, response);
+      else if (isDurable(request.url ?? "")) accept(request, response);
+      else void api(request, response);
+    },
     onUpgrade: invoke.onUpgrade,
     host: config.host,
     port: config.port,

@@ -2,7 +2,7 @@ import Router from "@koa/router";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { Directory } from "./directory.ts";
-import { release } from "./version.ts";
+import { release } from "../runtime/release.ts";
 
 /** What the platform's own routes need. */
 export interface PlatformParts {

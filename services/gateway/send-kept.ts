@@ -35,7 +35,7 @@ const headersOf = (
   ...responseHeaders({
     call: { ...call, callId },
     startNs,
-    reply: { head, error: undefined, inFlight: 0, slots: 0, offer: false },
+    reply: { head, error: undefined },
     keepsLength: false,
     hasBody,
   }),

@@ -55,9 +55,9 @@ const sendBody = (response: ServerResponse, body: Uint8Array | undefined): void 
  * (RFC 9110 §8.6).
  */
 export const responseHeaders = (parts: {
-  readonly call: CallHead;
+  readonly call: Pick<CallHead, "callId" | "contentType">;
   readonly startNs: string;
-  readonly reply: ReceivedReply;
+  readonly reply: Pick<ReceivedReply, "head" | "error">;
   readonly keepsLength: boolean;
   readonly hasBody: boolean;
 }): string[] => {

@@ -8,7 +8,7 @@ import { responseHeaders } from "./send-result.ts";
 /** A streamed answer and whom it goes to. */
 export interface StreamedAnswer {
   readonly response: ServerResponse;
-  readonly call: CallHead;
+  readonly call: Pick<CallHead, "callId" | "contentType">;
   readonly startNs: string;
   readonly result: Extract<CallResult, { readonly kind: "streaming" }>;
   readonly cancel: () => void;

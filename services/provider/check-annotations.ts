@@ -2,13 +2,20 @@ import {
   annotationPrefix,
   baseImageAnnotation,
   knownAnnotations,
+  onFailureAnnotation,
+  onSuccessAnnotation,
   pullPolicyAnnotation,
+  recordAnnotation,
   registrySecretAnnotation,
+  resultTtlAnnotation,
   userAnnotation,
   zeroAnnotation,
 } from "../../schemas/annotations.ts";
-import { bundleScheme, type FunctionSpec, resumeAnnotation } from "../../schemas/function.ts";
+import { bundleScheme, type FunctionSpec, parseDurationMs, resumeAnnotation } from "../../schemas/function.ts";
+import { parseOutcomeTarget } from "../../schemas/outcome-target.ts";
+import { checkRetryAnnotations } from "../../schemas/retry-policy.ts";
 import { isSecretName } from "../../schemas/secret.ts";
+import { maxResultAgeMs } from "../../schemas/topology.ts";
 import { userFault } from "./container/user.ts";
 
 /** The sentence of what is wrong; undefined when nothing is. */
@@ -21,11 +28,34 @@ const oneOf =
       ? undefined
       : `annotation ${annotation} must be ${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}; got ${JSON.stringify(value)}`;
 
+const outcomeTarget =
+  (annotation: string): Check =>
+  (value) => {
+    try {
+      parseOutcomeTarget(value);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return `annotation ${annotation} must be ${error.message}; got ${JSON.stringify(value)}`;
+    }
+  };
+
+const resultTtlFault: Check = (value) => {
+  const ttlMs = parseDurationMs(value);
+  return ttlMs !== undefined && ttlMs > 0 && ttlMs <= maxResultAgeMs
+    ? undefined
+    : `annotation ${resultTtlAnnotation} must be a duration such as 30m, of ${maxResultAgeMs / 3600_000}h at most; got ${JSON.stringify(value)}`;
+};
+
 const checks: Readonly<Record<string, Check>> = {
   [resumeAnnotation]: oneOf(resumeAnnotation, ["true", "false"]),
   [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze"]),
+  [recordAnnotation]: oneOf(recordAnnotation, ["calls", "bodies"]),
+  [resultTtlAnnotation]: resultTtlFault,
   [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),
   [userAnnotation]: userFault,
+  [onSuccessAnnotation]: outcomeTarget(onSuccessAnnotation),
+  [onFailureAnnotation]: outcomeTarget(onFailureAnnotation),
   [registrySecretAnnotation]: (value) =>
     isSecretName(value)
       ? undefined
@@ -48,6 +78,7 @@ export const checkAnnotations = ({
   annotations = {},
 }: Pick<FunctionSpec, "image" | "annotations">): readonly string[] => [
   ...Object.entries(annotations).flatMap(([name, value]) => checks[name]?.(value) ?? unknownFault(name) ?? []),
+  ...checkRetryAnnotations({ annotations }),
   ...(annotations[baseImageAnnotation] !== undefined && !image.startsWith(bundleScheme)
     ? [`annotation ${baseImageAnnotation} is of bundles; the image is ${JSON.stringify(image)}`]
     : []),

@@ -16,6 +16,8 @@ describe("checkSpec()", () => {
     { annotations: { "com.busker.stream.resume": "false", any: "other" } },
     { annotations: { "com.busker.user": "image", "com.busker.zero": "freeze" } },
     { annotations: { "com.busker.user": "1000:0", "com.busker.image-pull-policy": "IfNotPresent" } },
+    { annotations: { "com.busker.result.ttl": "30m", "com.busker.record": "bodies" } },
+    { annotations: { "com.openfaas.retry.attempts": "3", "com.openfaas.retry.codes": "429, 503" } },
     { limits: { "nvidia.com/gpu": "1" } },
   ];
   for (const more of fine)
@@ -54,12 +56,31 @@ describe("checkSpec()", () => {
     [{ ...good, annotations: { "com.busker.user": "root" } }, "annotation com.busker.user must be image, or ids"],
     [{ ...good, annotations: { "com.busker.zero": "sleep" } }, "com.busker.zero must be stop or freeze"],
     [
+      { ...good, annotations: { "com.busker.on-success": "nats:busker.a" } },
+      "com.busker.on-success must be nats: and a",
+    ],
+    [
+      { ...good, annotations: { "com.busker.on-failure": "A b" } },
+      "com.busker.on-failure must be NAME or NAME.NAMESPACE",
+    ],
+    [
       { ...good, annotations: { "com.busker.image-pull-policy": "always" } },
       'com.busker.image-pull-policy must be Always, IfNotPresent or Never; got "always"',
     ],
     [{ ...good, annotations: { "com.busker.registry-secret": "a/b" } }, "must be the name of a secret"],
     [{ ...good, annotations: { "com.busker.base-image": "" } }, "must be an image reference"],
     [{ ...good, image: "app:1", annotations: { "com.busker.base-image": "debian" } }, "is of bundles; the image is"],
+    [{ ...good, annotations: { "com.busker.result.ttl": "1000h" } }, "must be a duration such as 30m, of 168h at most"],
+    [
+      { ...good, annotations: { "com.busker.result.ttl": "0" } },
+      'must be a duration such as 30m, of 168h at most; got "0"',
+    ],
+    [{ ...good, annotations: { "com.busker.record": "all" } }, "com.busker.record must be calls or bodies"],
+    [{ ...good, annotations: { "com.openfaas.retry.attempts": "0" } }, "must be a whole number from 1 to"],
+    [
+      { ...good, annotations: { "com.openfaas.retry.min_wait": "soon" } },
+      "com.openfaas.retry.min_wait must be a duration",
+    ],
     [{ ...good, limits: { "nvidia.com/gpu": "half" } }, "limits.nvidia.com/gpu must be a whole number"],
     [
       { ...good, labels: { "com.openfaas.scale.min": "3", "com.openfaas.scale.max": "2" } },

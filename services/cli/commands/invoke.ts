@@ -19,6 +19,7 @@ interface InvokeOptions extends NamespaceOptions {
   readonly query?: Pairs;
   readonly path?: string;
   readonly data?: string;
+  readonly async?: true;
 }
 
 // Bodies up to this size are sent with their length: the gateway passes those on in one message.
@@ -58,7 +59,8 @@ const bodyOf = (options: InvokeOptions, terminal: Terminal): Promise<StreamBody>
 const urlOf = (text: string, options: InvokeOptions, terminal: Terminal): URL => {
   const gatewayUrl = resolveGatewayUrl(options.gateway, terminal.env);
   const rest = options.path === undefined ? "" : `/${options.path.replace(/^\//, "")}`;
-  const url = new URL(`${gatewayUrl}/function/${urlName(functionOf(text, options))}${rest}`);
+  const route = options.async ? "async-function" : "function";
+  const url = new URL(`${gatewayUrl}/${route}/${urlName(functionOf(text, options))}${rest}`);
   for (const [key, value] of options.query ?? []) url.searchParams.append(key, value);
   return url;
 };
@@ -89,6 +91,8 @@ const invoke = async (text: string, options: InvokeOptions, terminal: Terminal, 
     throw unreachable(url.origin, cause);
   });
   const name = formatFunctionName(functionOf(text, options));
+  // All that there is to show of a call that is queued is what to ask for it by.
+  if (options.async && response.statusCode === 202) terminal.stdout.write(`${String(response.headers["x-call-id"])}\n`);
   await pipeline(response, terminal.stdout, { end: false }).catch((cause: NodeJS.ErrnoException) => {
     throw cause.code === "ECONNRESET" ? brokenOff(name, cause) : cause;
   });
@@ -114,11 +118,13 @@ export const addInvokeCommand = (program: Command, terminal: Terminal, outcome: 
     .option("-H, --header <name: value>", "a header; may be given again", pair(/:\s*/, "It must be NAME: VALUE."))
     .option("-m, --method <method>", "the HTTP method", parseMethod, "POST")
     .option("-q, --query <key=value>", "a query parameter; may be given again", pair(/=/, "It must be KEY=VALUE."))
+    .option("--async", "call it later: print the call's id as soon as the call is queued")
     .option("--path <path>", "the path below the function's own")
     .action((name: string, options: InvokeOptions) => invoke(name, options, terminal, outcome));
   withExample(
     withNamespace(command),
     "busker invoke wordcount < README.md",
     "busker invoke notes -m GET --path /notes -d ''",
+    "busker invoke slow --async -d 5 -H 'X-Delay: 10m'",
   );
 };

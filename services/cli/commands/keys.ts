@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { BuskerError } from "../../../schemas/errors.ts";
+import { ensureCallbackKey } from "../../bus/callback-key.ts";
 import { openTrust } from "../../bus/trust.ts";
 import { dataFolderOf, passwordFile } from "../find-credentials.ts";
 import { handOutKeys, type KeyHolder, keyHolders } from "../hand-out-keys.ts";
@@ -17,7 +18,7 @@ interface KeysOptions {
 }
 
 const collectOwner = (text: string, owners: ReadonlyMap<KeyHolder, number>): ReadonlyMap<KeyHolder, number> => {
-  const [, name, id] = /^([a-z]+)=(\d{1,9})$/.exec(text) ?? [];
+  const [, name, id] = /^([a-z-]+)=(\d{1,9})$/.exec(text) ?? [];
   const holder = keyHolders.find((known) => known === name);
   if (holder === undefined) throw new InvalidArgumentError(`it must be one of ${keyHolders.join(", ")}, then =UID.`);
   return new Map([...owners, [holder, Number(id)]]);
@@ -41,6 +42,7 @@ const keys = async ({ out, owner, cluster, password }: KeysOptions, terminal: Te
   const dataFolder = prepareDataFolder(dataFolderOf(terminal.env));
   const trust = await openTrust(dataFolder);
   ensurePassword(dataFolder);
+  await ensureCallbackKey(dataFolder);
   printLine(terminal, `the keys are in ${dataFolder}, the password of admin in ${passwordFile(dataFolder)}`);
   if (out === undefined) return;
   await handOutKeys({ dataFolder, trust, out: resolve(out), owners: owner, cluster });

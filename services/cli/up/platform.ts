@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BuskerError } from "../../../schemas/errors.ts";
+import { ensureCallbackKey } from "../../bus/callback-key.ts";
 import { openTrust, type Trust } from "../../bus/trust.ts";
 import type { Environment } from "../../runtime/config.ts";
 import type { UpConfig } from "../config.ts";
@@ -41,8 +42,9 @@ export interface PlatformStart {
   readonly signal: AbortSignal;
 }
 
-// The provider ends its replicas, which may finish what they are at; the gateway only has to close connections.
-const graceMs = { provider: 12_000, gateway: 5000 } as const;
+// The provider ends its replicas, which may finish what they are at; the queue-worker hands back what does not end soon; the
+// gateway only has to close connections.
+const graceMs = { provider: 12_000, "queue-worker": 8000, gateway: 5000 } as const;
 const healthyMs = 30_000;
 // The services of a platform that was killed notice it by themselves, and let go of their ports.
 const leftOverMs = 5000;
@@ -62,18 +64,19 @@ const takeData = (config: UpConfig, parts: StopList): { dataFolder: string; pati
 
 const startServices = (
   { env, parts, report }: PlatformStart,
-  ports: { port: number; metricsPort: number },
+  ports: { port: number; metricsPort: number; queueMetricsPort: number },
   where: { dataFolder: string; natsUrl: string; trust: Trust; backend: string },
 ): readonly Supervised[] => {
   const { BUSKER_PASSWORD: _secret, ...inherited } = env;
-  return (["provider", "gateway"] as const).map((name) => {
+  // Stopped in reverse: what the gateway accepts no more the queue-worker finishes while there are replicas.
+  return (["provider", "queue-worker", "gateway"] as const).map((name) => {
     const serviceEnv = {
       ...inherited,
       BUSKER_DATA: where.dataFolder,
       BUSKER_NATS_URL: where.natsUrl,
       BUSKER_CREDENTIALS: where.trust.credentialsFile(name),
       BUSKER_PORT: String(ports.port),
-      BUSKER_METRICS_PORT: String(ports.metricsPort),
+      BUSKER_METRICS_PORT: String(name === "queue-worker" ? ports.queueMetricsPort : ports.metricsPort),
       BUSKER_BACKEND: where.backend,
     };
     const service = supervise({ name, file: serviceFile(name), env: serviceEnv }, report);
@@ -110,7 +113,7 @@ const replicasOf = (backend: string, dataFolder: string, engine: EngineProgram):
 };
 
 /**
- * Starts everything in order: data folder, ports, keys, engine, nats-server, provider, gateway; resolves when the gateway
+ * Starts everything in order: data folder, ports, keys, engine, nats-server, provider, queue-worker, gateway; resolves when the gateway
  * answers. Each part is put on the stop list as soon as it is there, so that a failure half-way leaves nothing behind.
  */
 export const startPlatform = async (start: PlatformStart): Promise<Platform> => {
@@ -119,6 +122,8 @@ export const startPlatform = async (start: PlatformStart): Promise<Platform> => 
   const port = await takeFreePort({ what: "the gateway", key: "BUSKER_PORT", port: config.port, patienceMs });
   const metricsKey = { what: "the gateway's metrics", key: "BUSKER_METRICS_PORT" };
   const metricsPort = await takeFreePort({ ...metricsKey, port: config.metricsPort, patienceMs });
+  const queueMetricsKey = { what: "the queue-worker's metrics", key: "BUSKER_QUEUE_METRICS_PORT" };
+  const queueMetricsPort = await takeFreePort({ ...queueMetricsKey, port: config.queueMetricsPort, patienceMs });
   const trust = await openTrust(dataFolder);
   const engine = openEngineProgram(dataFolder, env);
   const { backend, natsHost, description } = await chooseBackend(config, engine);
@@ -131,7 +136,12 @@ export const startPlatform = async (start: PlatformStart): Promise<Platform> => 
   parts.add(replicas);
   signal.throwIfAborted();
   const { password, isNew } = ensurePassword(dataFolder);
-  const services = startServices(start, { port, metricsPort }, { dataFolder, natsUrl: nats.url, trust, backend });
+  await ensureCallbackKey(dataFolder);
+  const services = startServices(
+    start,
+    { port, metricsPort, queueMetricsPort },
+    { dataFolder, natsUrl: nats.url, trust, backend },
+  );
   const gatewayUrl = `http://${host}:${port}`;
   await waitHealthy({ gatewayUrl, services, deadlineMs: healthyMs, signal });
   return {

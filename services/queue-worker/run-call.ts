@@ -1,0 +1,110 @@
+import { resultTtlMs } from "../../schemas/annotations.ts";
+import { type Attempt, type CallError, type CallRecord, isFinal } from "../../schemas/call.ts";
+import { readRetryPolicy } from "../../schemas/retry-policy.ts";
+import { inOwnName } from "../bus/call-ids.ts";
+import { lastFreeWaitMs, nextNumber, reasonToStop } from "./attempts.ts";
+import { noteRunning, openTelling } from "./attempt-telling.ts";
+import { openCallFile } from "./call-file.ts";
+import { leaveToOther, type Run, type RunParts, tell } from "./call-run.ts";
+import type { RunDelivery, Settlement } from "./delivery.ts";
+import { endCall, leaveQueue, waitForNext } from "./end-delivery.ts";
+import { type AttemptEnd, decideRetry } from "./retry-decision.ts";
+import { type AttemptResult, runAttempt } from "./run-attempt.ts";
+
+const dueOf = ({ state, nextMs, runAtMs, queuedMs }: CallRecord): number =>
+  (state === "retrying" ? nextMs : undefined) ?? runAtMs ?? queuedMs;
+
+const endOf = (result: Exclude<AttemptResult, { readonly kind: "stopped" }>): AttemptEnd => {
+  if (result.kind === "failed") return result;
+  const { status, headers } = result.head;
+  const at = headers.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === "retry-after");
+  return { kind: "answered", status, retryAfter: at < 0 ? undefined : headers[at + 1] };
+};
+
+const conclude = async (run: Run, begun: Attempt, result: AttemptResult, lastWaitMs: number): Promise<Settlement> => {
+  const { parts, delivery, file, policy, stopping } = run;
+  const { call } = delivery;
+  const endedMs = Date.now();
+  if (result.kind === "stopped") {
+    if (!stopping.aborted) {
+      // Cancelled, if it really is: the record says so.
+      await file.refresh();
+      return isFinal(file.record().state) ? leaveQueue(run) : { kind: "retry", delayMs: 0 };
+    }
+    const error: CallError = {
+      code: "cancelled",
+      message: "its queue-worker was stopped in the middle of the attempt",
+    };
+    return waitForNext(run, { ...begun, endedMs, error, isFree: true }, 0);
+  }
+  const { number } = begun;
+  const ended = endOf(result);
+  const facts = { number, policy, lastFreeWaitMs: lastWaitMs, nowMs: endedMs, random: Math.random() };
+  const decision = decideRetry(ended, facts);
+  parts.counter.attempted(call.function, decision.kind);
+  const what = ended.kind === "answered" ? { status: ended.status } : { error: ended.error };
+  const attempt: Attempt = { ...begun, endedMs, ...what };
+  if (decision.kind === "succeeded") return endCall(run, attempt, { state: "succeeded", result });
+  if (decision.kind === "dead") return endCall(run, attempt, { state: "dead", error: decision.reason, result });
+  const { delayMs, isFree } = decision;
+  const durationMs = endedMs - begun.startedMs;
+  tell(run, "retrying", {
+    id: call.id,
+    atMs: endedMs,
+    attempts: number,
+    ...what,
+    durationMs,
+    nextMs: endedMs + delayMs,
+  });
+  return waitForNext(run, isFree ? { ...attempt, isFree } : attempt, delayMs);
+};
+
+const runOnce = async (run: Run): Promise<Settlement> => {
+  const { parts, delivery, file, policy, stopping } = run;
+  const { call } = delivery;
+  const number = nextNumber(file.record());
+  const lastWaitMs = lastFreeWaitMs(file.record());
+  // It was handed out before, and nobody knows whether somebody had begun. One that ends its queue-worker each time must
+  // end itself, so that this attempt is on record before it begins.
+  const isNoted = delivery.deliveryCount > 1;
+  const { signal, cancel, forget } = parts.cancellations.of(call.id);
+  const telling = openTelling(run, number, isNoted, cancel);
+  stopping.addEventListener("abort", cancel, { once: true });
+  try {
+    if (isNoted && !(await noteRunning(run, telling.attempt())))
+      return isFinal(file.record().state) ? await leaveQueue(run) : leaveToOther;
+    const { onBound, onParts } = telling;
+    const result = await runAttempt(parts, call, { number, allowed: policy.attempts, signal, onBound, onParts });
+    telling.stop();
+    delivery.release();
+    return await conclude(run, telling.attempt(), result, lastWaitMs);
+  } finally {
+    telling.stop();
+    stopping.removeEventListener("abort", cancel);
+    forget();
+  }
+};
+
+/** Creates what the lanes run each delivery with: one attempt at its call, or what is still to be done of one that is over. */
+export const createRunner =
+  (parts: RunParts): RunDelivery =>
+  async (delivery, stopping) => {
+    const { call } = delivery;
+    const file = await openCallFile(parts.records, call);
+    if (file.isOthers()) {
+      await parts.acceptor.accept(inOwnName(call));
+      return { kind: "done" };
+    }
+    const record = file.record();
+    const spec = parts.functions.find(call.function)?.spec ?? {};
+    const policy = readRetryPolicy(spec, parts.policy);
+    const dueMs = dueOf(record);
+    const run: Run = { parts, delivery, file, policy, ttlMs: resultTtlMs(spec), dueMs, stopping };
+    if (isFinal(record.state)) return leaveQueue(run);
+    if (stopping.aborted) return { kind: "retry", delayMs: 0 };
+    // A consumer that was made again hands out what was put off, too.
+    const earlyMs = dueMs - Date.now();
+    if (earlyMs > 0) return { kind: "retry", delayMs: earlyMs };
+    const reason = reasonToStop(record, policy.attempts);
+    return reason ? endCall(run, undefined, { state: "dead", error: reason }) : runOnce(run);
+  };
