@@ -186,12 +186,6 @@ const cases: readonly Case[] = [
     gives: "busker.replica-order.r-1",
   },
   { name: "callFilter", call: subjects.callFilter, args: [ns, "fn"], gives: "busker.call.*.openfaas-fn.fn" },
-  {
-    name: "callStateFilter",
-    call: () => subjects.callStateFilter("succeeded"),
-    args: [],
-    gives: "busker.call.succeeded.*.*",
-  },
   { name: "queueFilter", call: subjects.queueFilter, args: [ns, "fn"], gives: "busker.queue.openfaas-fn.fn.*" },
   { name: "invokeFilter", call: subjects.invokeFilter, args: [ns, "fn"], gives: "busker.invoke.openfaas-fn.fn.>" },
   {
