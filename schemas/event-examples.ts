@@ -77,6 +77,8 @@ const callChanges = {
     waitedMs: 1.5,
     durationMs: 12.5,
     nextMs: 1_769_860_810_123,
+    parent: "an-earlier-call",
+    replayOf: "a-dead-call",
     priority: "normal",
   },
   bare: bareChange,

@@ -150,6 +150,10 @@ export interface CallChange {
   readonly durationMs?: number;
   /** Of `retrying`, and of `queued` for later: when the next attempt is due, milliseconds since the epoch. */
   readonly nextMs?: number;
+  /** Of `queued`: the call whose outcome this one was made from. */
+  readonly parent?: string;
+  /** Of `queued`: the call that this one runs again. */
+  readonly replayOf?: string;
   /** Of `queued`: among which of its function's calls. */
   readonly priority?: Priority;
 }
@@ -251,6 +255,8 @@ const callChange = object(
     waitedMs: amount("Of started: how long it was queued, from when it was due, in milliseconds"),
     durationMs: amount("How long the attempt that ended took, in milliseconds"),
     nextMs: amount("When the next attempt is due, milliseconds since the epoch"),
+    parent: string({ description: "Of queued: the call whose outcome this one was made from" }),
+    replayOf: string({ description: "Of queued: the call that this one runs again" }),
     priority: { enum: [...priorities], description: "Of queued: among which of its function's calls" },
   },
 );

@@ -31,6 +31,8 @@ export const wireHeaders = {
   inbox: "Busker-Inbox",
   /** In a request, always `events`: an answer that is a stream of events shall be kept, so that its readers may come back. */
   keep: "Busker-Keep",
+  /** In a request, always `elsewhere`: its caller keeps a record of the call, so that the replica puts it on none. */
+  recorded: "Busker-Recorded",
   /** In a replica's first frame, and in the HTTP response: the id under which the answer is kept; it has no data here. */
   stream: "Busker-Stream",
   /** Of an accepted durable invocation: what is known of it besides the request, as JSON. */
@@ -39,6 +41,8 @@ export const wireHeaders = {
   state: "Busker-State",
   /** Of a call's record: `<bytes of JSON> <bytes of request body> <bytes of response body>`, which the payload holds in turn. */
   layout: "Busker-Layout",
+  /** Of a dead call's record: what a list shows of it, as JSON. */
+  brief: "Busker-Brief",
   /** Of an outcome to be told: an `OutcomeTarget` as JSON. */
   target: "Busker-Target",
   /** Of an outcome that was tried to be told: `<tries> <milliseconds since the epoch when the next is due>`. */

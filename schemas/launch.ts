@@ -33,6 +33,8 @@ export interface ReplicaLaunch {
   readonly credentials?: string;
   /** The function's one timeout, in milliseconds. */
   readonly timeoutMs: number;
+  /** Its synchronous calls are put on the record with their bodies. */
+  readonly recordsBodies?: true;
   /** Folder the function starts in. */
   readonly cwd: string;
   /** The function's environment, whole: nothing of the watchdog's own is added but what `inherit` names. */

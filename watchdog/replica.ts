@@ -7,6 +7,7 @@ import type { Bus, BusMessage } from "../services/bus/connection.ts";
 import { publishEvent } from "../services/bus/events.ts";
 import { encodePassedOn } from "../services/bus/invocation-wire.ts";
 import { callerOf, createAnswering } from "./answer-calls.ts";
+import { createCallRecorder } from "./call-recorder.ts";
 import { createCallRunner } from "./call-runner.ts";
 import { createCallStreams } from "./call-streams.ts";
 import { createKeptAnswers } from "./kept-answers.ts";
@@ -100,6 +101,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     answering,
     streams,
     kept: createKeptAnswers(bus, { namespace, name, replica: id }),
+    recorder: launch.recordsBodies ? createCallRecorder(bus, { namespace, name }) : undefined,
     timeoutMs,
     readyPath,
     onUnreachable: pause,

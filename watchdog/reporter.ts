@@ -10,7 +10,8 @@ import type { ProcessTree } from "./process-tree.ts";
 export interface Reporter {
   readonly log: (stream: "stdout" | "stderr", text: string, callId?: string) => void;
   readonly began: () => void;
-  readonly finished: (call: FinishedCall) => void;
+  /** `isRecorded`: its caller keeps a record of it, so that it is only counted. */
+  readonly finished: (call: FinishedCall, isRecorded: boolean) => void;
   /** The last lines written, oldest first, as the function wrote them: why a function died is usually among them. */
   readonly lastLines: () => readonly string[];
   /** Publishes what is collected. */
@@ -121,11 +122,11 @@ export const createReporter = (
     began: () => {
       sample.started += 1;
     },
-    finished: (call) => {
+    finished: (call, isRecorded) => {
       const code = String(call.status);
       sample.finished[code] = (sample.finished[code] ?? 0) + 1;
       sample.durationSeconds += call.durationMs / 1000;
-      done.push(call);
+      if (!isRecorded) done.push(call);
       const text = describeCall(state.format, call);
       if (text !== undefined) addLine("stderr", text, call.id);
     },

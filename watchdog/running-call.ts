@@ -8,6 +8,7 @@ import type { BusMessage } from "../services/bus/connection.ts";
 import type { ReceivedRequest } from "../services/bus/invocation-wire.ts";
 import { type Answering, callerOf, errorAnswerOf } from "./answer-calls.ts";
 import { stopError } from "./answers.ts";
+import type { CallRecorder, CallRecording } from "./call-recorder.ts";
 import type { CallStream, CallStreams } from "./call-streams.ts";
 import { collectRest, ignoreRest } from "./collect-rest.ts";
 import { isEventStream, type KeptAnswers } from "./kept-answers.ts";
@@ -24,6 +25,8 @@ export interface RunnerParts {
   readonly answering: Answering;
   readonly streams: CallStreams;
   readonly kept: KeptAnswers;
+  /** Absent: calls are recorded without their bodies. */
+  readonly recorder?: CallRecorder | undefined;
   /** The function's one timeout, in milliseconds. */
   readonly timeoutMs: number;
   /** Path of the function's own readiness, where it has one; else empty. */
@@ -72,6 +75,7 @@ export class RunningCall implements BagItem {
   #fault: BuskerError | undefined;
   #stream: CallStream | undefined;
   #kept: KeptSink | undefined;
+  readonly #recording: CallRecording | undefined;
 
   /** `onEnd` is called once, before the call's last message. */
   constructor(parts: RunnerParts, message: BusMessage, request: ReceivedRequest, onEnd: (call: RunningCall) => void) {
@@ -82,6 +86,8 @@ export class RunningCall implements BagItem {
     this.#onEnd = onEnd;
     this.#startedMs = Date.now();
     this.deadlineMs = deadlineOf(request, this.#startedMs, parts.timeoutMs);
+    // A WebSocket has no bodies.
+    if (!request.isRecorded && !request.head.upgrade) this.#recording = parts.recorder?.open(request, this.#startedMs);
   }
 
   /** Hands the call to the function. */
@@ -90,7 +96,8 @@ export class RunningCall implements BagItem {
     if (!isStreamed) return this.#run(body);
     if (!this.#message.reply) return this.#finishWhole(errorAnswerOf(restless));
     const { takesStreams } = this.#parts.mode;
-    const rest = this.#openStream().upload(body.length);
+    const upload = this.#openStream().upload(body.length);
+    const rest = this.#recording?.watchRequest(upload) ?? upload;
     if (head.upgrade && !(takesStreams && this.#canStream)) {
       // Its sender must not wait for credit: it would not notice its own client's end.
       ignoreRest(body, rest);
@@ -149,13 +156,16 @@ export class RunningCall implements BagItem {
 
   #finishWhole(answer: Answer): void {
     const durationMs = Date.now() - this.#startedMs;
+    this.#recording?.answer(answer);
     const offer = this.#end(answer.status);
     if (answer.error === "function_unreachable") this.#parts.onUnreachable();
     this.#parts.answering.answer(this.#message, this.id, answer, { offer, durationMs });
   }
 
   /** The answer's beginning goes out, and the rest as it comes. */
-  #passOn({ status, headers, body }: Answer, start: NonNullable<Answer["stream"]>): void {
+  #passOn(answer: Answer, start: NonNullable<Answer["stream"]>): void {
+    const { status, headers, body } = answer;
+    this.#recording?.answer(answer);
     const stream = this.#openStream();
     const { windowBytes } = this.#request;
     const bytes = bytesOf(body);
@@ -165,12 +175,13 @@ export class RunningCall implements BagItem {
       this.#endStream(kind, number, status, this.#toldOf(error)),
     );
     sink.write(bytes.subarray(first.length));
-    start(sink);
+    start(this.#recording?.watchAnswer(sink) ?? sink);
   }
 
   /** The answer's events go where they are kept, and to the caller only that they do, and the end. */
   #keep(answer: Answer): void {
     const { status, headers } = answer;
+    this.#recording?.answer(answer);
     const openStream = this.#openStream();
     const { id, sink } = this.#parts.kept.open({
       callId: this.id,
@@ -188,7 +199,7 @@ export class RunningCall implements BagItem {
     this.#kept = sink;
     openStream.keep((total) => sink.grant(total));
     sink.write(bytesOf(answer.body));
-    if (answer.stream) answer.stream(sink);
+    if (answer.stream) answer.stream(this.#recording?.watchAnswer(sink) ?? sink);
     else sink.end();
   }
 
@@ -203,16 +214,23 @@ export class RunningCall implements BagItem {
 
   #endStream(kind: "end" | "abort", number: number, status: number, error: BuskerError | undefined): void {
     if (error?.code === "function_unreachable") this.#parts.onUnreachable();
-    this.#parts.answering.last(this.#message, { kind, number, error, offer: this.#end(error?.status ?? status) });
+    this.#parts.answering.last(this.#message, {
+      kind,
+      number,
+      error,
+      offer: this.#end(error?.status ?? status, error),
+    });
   }
 
   /** Before the call's last message; tells whether a slot is held for its caller. */
-  #end(status: number): boolean {
+  #end(status: number, error?: BuskerError): boolean {
     const { reporter, keeper } = this.#parts;
     this.#onEnd(this);
     this.#stream?.close();
     const startedMs = this.#startedMs;
-    reporter.finished({ id: this.id, status, startedMs, durationMs: Date.now() - startedMs });
+    const call = { id: this.id, status, startedMs, durationMs: Date.now() - startedMs };
+    reporter.finished(call, this.#request.isRecorded);
+    this.#recording?.end(error);
     return keeper.release(callerOf(this.#message));
   }
 }

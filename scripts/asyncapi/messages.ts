@@ -56,6 +56,9 @@ const callHeaders = {
   [wireHeaders.keep]: attribute("A stream of events in the answer shall be kept, so that its readers may come back", {
     const: "events",
   }),
+  [wireHeaders.recorded]: attribute("The caller keeps a record of the call, so that the replica puts it on none", {
+    const: "elsewhere",
+  }),
 };
 
 const frame = attribute("A part of a streamed body: its kind and its number; for credit the bytes granted in all", {
@@ -114,6 +117,9 @@ export const headerSchemas: Readonly<Record<string, JsonSchema>> = {
       [wireHeaders.state]: attribute("The call's state", { enum: [...recordStates] }),
       [wireHeaders.layout]: attribute("<bytes of JSON> <bytes of request body> <bytes of response body>", {
         pattern: "^\\d+ \\d+ \\d+$",
+      }),
+      [wireHeaders.brief]: attribute("Of a dead call: attempts, status and error, as JSON", {
+        contentMediaType: "application/json",
       }),
       [wireHeaders.expires]: attribute("When the record may go, milliseconds since the epoch", {
         pattern: "^\\d{1,16}$",

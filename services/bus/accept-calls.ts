@@ -96,6 +96,8 @@ export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, re
         attempts: 0,
         priority: call.priority,
         ...(call.runAtMs === undefined ? {} : { nextMs: call.runAtMs }),
+        ...(call.parent === undefined ? {} : { parent: call.parent }),
+        ...(call.replayOf === undefined ? {} : { replayOf: call.replayOf }),
       },
     });
   };

@@ -33,7 +33,7 @@ const uuidOf = (text: string): string => {
 };
 
 // NUL stands in none of the parts.
-const derive = (kind: "key" | "chain", of: FunctionName, text: string): string =>
+const derive = (kind: "key" | "chain" | "replay", of: FunctionName, text: string): string =>
   uuidOf([kind, formatFunctionName(of), text].join("\0"));
 
 /** The id of a function's call that is known by an idempotency key. */
@@ -41,6 +41,13 @@ export const keyedCallId = (of: FunctionName, key: string): string => derive("ke
 
 /** The id of a function's call whose own id another function's call has already: ids travel along chains. */
 export const chainedCallId = (of: FunctionName, id: string): string => derive("chain", of, id);
+
+/**
+ * The id of the call that replays a dead letter (by its number in the stream) on a function: always the same, so that whoever
+ * replays it twice makes one call.
+ */
+export const replayedCallId = (id: string, seq: number, on: FunctionName): string =>
+  derive("replay", on, `${seq}\0${id}`);
 
 const withCallId = (headers: readonly string[], id: string): readonly string[] =>
   headers.map((text, at) => (at % 2 === 1 && headers[at - 1]?.toLowerCase() === "x-call-id" ? id : text));

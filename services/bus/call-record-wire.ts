@@ -21,6 +21,18 @@ export const withoutBodies = (record: CallRecord): WholeRecord => ({
   response: new Uint8Array(),
 });
 
+const longestMessage = 200;
+
+/** Of a dead call: what a list of dead letters shows, so that nobody must read the bodies for it. */
+const briefLine = ({ attempts, response, error }: CallRecord): string => {
+  const brief = {
+    attempts: attempts.at(-1)?.number ?? 0,
+    ...(response === undefined ? {} : { status: response.status }),
+    ...(error === undefined ? {} : { error: { code: error.code, message: error.message.slice(0, longestMessage) } }),
+  };
+  return `${wireHeaders.brief}: ${JSON.stringify(brief)}\r\n`;
+};
+
 /** The headers and payload of a record: a binary-mode CloudEvent. `more`: further header lines, each ended by CRLF. */
 export const encodeRecord = (
   source: string,
@@ -32,7 +44,9 @@ export const encodeRecord = (
     `ce-specversion: 1.0\r\nce-type: ${callRecordType}\r\nce-source: ${source}\r\nce-id: ${encodeAttribute(record.id)}\r\n` +
     `${wireHeaders.state}: ${record.state}\r\n` +
     `${wireHeaders.layout}: ${json.length} ${request.length} ${response.length}\r\n` +
-    `${storageLines(record)}${more}`;
+    storageLines(record) +
+    (record.state === "dead" ? briefLine(record) : "") +
+    more;
   return { headers: HeaderBlock.of(lines), payload: Buffer.concat([json, request, response]) };
 };
 

@@ -33,6 +33,8 @@ export interface ConsumerOptions {
   readonly concurrency: number;
   /** How long a silent holder keeps a delivery; extended while the handler runs. */
   readonly leaseMs: number;
+  /** So many are asked for at a time at least, where as many may come: a pull of one costs as much; absent: 1. */
+  readonly leastPull?: number;
   /** Deliveries that may be taken or wait for their next, in all processes together; absent: 10,000, -1: any number. */
   readonly maxUnsettled?: number;
 }
@@ -159,15 +161,20 @@ export const consumeDurably = async (
   });
   const running = new Set<Promise<void>>();
   const stopping = new AbortController();
+  const most = options.concurrency - (options.leastPull ?? 1);
   let batch: ConsumerMessages | undefined;
+  let wake = (): void => {};
   const start = (message: JsMsg): void => {
-    const work: Promise<void> = handle(bus, options, message, handler).finally(() => running.delete(work));
+    const work: Promise<void> = handle(bus, options, message, handler).finally(() => {
+      running.delete(work);
+      wake();
+    });
     running.add(work);
   };
   // As many as there are free places: what is asked for and what runs are never more than `concurrency` together, so
   // that nothing waits here with its lease running while another process is idle.
   const pull = async (): Promise<void> => {
-    if (running.size >= options.concurrency) await Promise.race(running);
+    while (running.size > most && !stopping.signal.aborted) await new Promise<void>((resolve) => (wake = resolve));
     if (stopping.signal.aborted) return;
     // Made anew after a pull that failed: the consumer may have gone with its stream.
     consumer ??= await ensureConsumer(bus, options);
@@ -188,6 +195,7 @@ export const consumeDurably = async (
   const loop = keepRunning(bus, `consuming stream ${options.stream.name} as ${options.durable}`, stopping.signal, pull);
   return async () => {
     stopping.abort();
+    wake();
     unlisten();
     endSweep();
     batch?.stop();

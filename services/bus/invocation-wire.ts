@@ -22,6 +22,8 @@ export interface RequestParts {
   readonly isStreamed?: boolean;
   /** A streamed answer that is one of events shall be kept. */
   readonly keepsEvents?: boolean;
+  /** The caller keeps a record of the call. */
+  readonly isRecorded?: boolean;
   /** Further lines of the block, each ended by CRLF. */
   readonly more?: string;
 }
@@ -40,6 +42,8 @@ export interface ReceivedRequest {
   readonly isStreamed: boolean;
   /** A stream of events in the answer shall be kept. */
   readonly keepsEvents: boolean;
+  /** Its caller keeps a record of it: it is a durable call, and no synchronous one. */
+  readonly isRecorded: boolean;
 }
 
 const constantLines = (type: string): string => `ce-specversion: 1.0\r\nce-type: ${type}\r\n`;
@@ -54,6 +58,7 @@ export const encodeRequest = (parts: RequestParts): MsgHdrs => {
   if (parts.windowBytes !== undefined) lines += `${wireHeaders.window}: ${parts.windowBytes}\r\n`;
   if (parts.isStreamed) lines += `${wireHeaders.body}: stream\r\n`;
   if (parts.keepsEvents) lines += `${wireHeaders.keep}: events\r\n`;
+  if (parts.isRecorded) lines += `${wireHeaders.recorded}: elsewhere\r\n`;
   if (parts.deadlineMs !== undefined) lines += `${wireHeaders.deadline}: ${parts.deadlineMs}\r\n`;
   lines += `${wireHeaders.http}: ${JSON.stringify(parts.head)}\r\n${parts.more ?? ""}`;
   return HeaderBlock.of(lines);
@@ -134,6 +139,7 @@ export const decodeRequest = (message: RequestMessage): ReceivedRequest => {
       windowBytes: 0,
       isStreamed: false,
       keepsEvents: false,
+      isRecorded: false,
     };
   const common = {
     deadlineMs: wholeNumber(headerValue(headers, wireHeaders.deadline)),
@@ -141,6 +147,7 @@ export const decodeRequest = (message: RequestMessage): ReceivedRequest => {
     windowBytes: wholeNumber(headerValue(headers, wireHeaders.window)) ?? 0,
     isStreamed: headerValue(headers, wireHeaders.body) === "stream",
     keepsEvents: headerValue(headers, wireHeaders.keep) === "events",
+    isRecorded: headerValue(headers, wireHeaders.recorded) === "elsewhere",
   };
   const json = headerValue(headers, wireHeaders.http);
   if (json === undefined && isStructured(headers)) return { ...decodeStructured(message), ...common };

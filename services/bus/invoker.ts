@@ -29,6 +29,8 @@ export interface Invocation {
   readonly canStream?: boolean;
   /** An answer that is a stream of events shall be kept: its head names the id, and its body is to be read there. */
   readonly keepsEvents?: boolean;
+  /** The caller keeps a record of the call (a durable one), so that the replica puts it on none. */
+  readonly isRecorded?: boolean;
   /** `body` is only the beginning: called once, with where to write the rest, when a replica has taken the call. */
   readonly upload?: ((sink: BodySink) => void) | undefined;
   /** Called when the call is sent to a replica; again when it went back to the line and is sent to another. */
@@ -211,6 +213,7 @@ const startCall = (
       windowBytes: windowBytes === 0 ? undefined : windowBytes,
       isStreamed: invocation.upload !== undefined,
       keepsEvents: invocation.keepsEvents === true,
+      isRecorded: invocation.isRecorded === true,
     });
     assertFits(bus, headerBytes(headers) + invocation.body.length);
     const call: OpenCall = {

@@ -70,6 +70,8 @@ const decodeOutcome = (message: BusMessage): Outcome => {
 export interface TakenOutcome extends Outcome {
   /** Its number there. */
   readonly seq: number;
+  /** How often it was taken, this time included. */
+  readonly deliveries: number;
 }
 
 /** How outcomes are taken. */
@@ -95,6 +97,7 @@ export const consumeOutcomes = (
       durable: "outcomes",
       filters: [outcomeAnyFilter],
       concurrency: options.concurrency,
+      leastPull: Math.ceil(options.concurrency / 8),
       leaseMs: options.leaseMs,
       // Those that wait for their next try count: one receiver that is down must not use up a bound for all.
       maxUnsettled: -1,
@@ -107,7 +110,7 @@ export const consumeOutcomes = (
         reportFault(`message ${message.seq} of stream OUTCOMES cannot be read and is dropped`, cause);
         return { kind: "dead", reason: "unreadable" };
       }
-      return handle({ ...outcome, seq: message.seq });
+      return handle({ ...outcome, seq: message.seq, deliveries: message.info.deliveryCount });
     },
   );
 

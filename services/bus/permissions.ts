@@ -51,6 +51,8 @@ const gateway: Permissions = {
     ...callFunctions,
     ...acceptCalls,
     subjects.cancelAnyFilter,
+    // A dead letter that is about an outcome is replayed by having it told again.
+    subjects.outcomeAnyFilter,
     ...subjects.wishVerbs.map(subjects.functionVerbFilter),
     ...subjects.secretRequestVerbs.map(subjects.secretVerbFilter),
     ...readWish,

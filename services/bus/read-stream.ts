@@ -2,6 +2,7 @@ import { type Consumer, type ConsumerMessages, DeliverPolicy, type JsMsg } from 
 import type { StreamDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
 import { followerJetStream, openPatiently } from "./follow-jetstream.ts";
+import { headerText } from "./headers.ts";
 import { asBusError } from "./jetstream-errors.ts";
 import { keepRunning } from "./keep-running.ts";
 import { reportFault } from "./report-fault.ts";
@@ -10,6 +11,10 @@ import { reportFault } from "./report-fault.ts";
 export interface StreamMessage {
   readonly subject: string;
   readonly data: Uint8Array;
+  /** Its headers as text, for `headerValue`. */
+  readonly headerText: () => string;
+  /** Its number in the stream. */
+  readonly seq: number;
   /** Milliseconds since the epoch: when the stream took it. */
   readonly atMs: number;
   /** Messages that match and come after it. */
@@ -21,6 +26,8 @@ export interface ReadOptions {
   readonly stream: StreamDefinition;
   readonly filter: string;
   readonly since: Date;
+  /** Behind this number instead of from a time on. */
+  readonly afterSeq?: number | undefined;
 }
 
 // Asked for at a time; read as fast as they come.
@@ -38,14 +45,17 @@ const stopWhenSilent = async (messages: ConsumerMessages): Promise<void> => {
 const openConsumer = (bus: Bus, options: ReadOptions, lastSeq: number): Promise<Consumer> =>
   followerJetStream(bus).consumers.get(options.stream.name, {
     filter_subjects: options.filter,
-    ...(lastSeq > 0
+    ...(lastSeq > 0 || options.afterSeq !== undefined
       ? { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: lastSeq + 1 }
       : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: options.since.toISOString() }),
   });
 
-const toStreamMessage = (message: JsMsg): StreamMessage => ({
+/** What a reader of a stream is told of a message. */
+export const toStreamMessage = (message: JsMsg): StreamMessage => ({
   subject: message.subject,
   data: message.data,
+  headerText: () => headerText(message),
+  seq: message.seq,
   atMs: message.info.timestampNanos / 1e6,
   pending: message.info.pending,
 });
@@ -67,11 +77,11 @@ export const readStream = async (
     const consumer = await openConsumer(bus, options, lastSeq);
     return { consumer, waiting: (await consumer.info(true)).num_pending };
   };
-  let lastSeq = 0;
+  let lastSeq = options.afterSeq ?? 0;
   let told = 0;
   let caughtUp = false;
   let messages: ConsumerMessages | undefined;
-  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, () => open(0)).catch(
+  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, () => open(lastSeq)).catch(
     (cause: unknown) => {
       throw asBusError(`could not read stream ${options.stream.name}`, cause);
     },

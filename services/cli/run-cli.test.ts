@@ -41,7 +41,9 @@ describe("runCli()", () => {
       "version",
     ];
     const secretCommands = ["secret", ...["create", "update", "list", "remove"].map((verb) => `secret ${verb}`)];
-    for (const command of [...commands, ...secretCommands])
+    const callCommands = ["calls", ...["show", "cancel", "wait", "replay"].map((verb) => `calls ${verb}`)];
+    const deadCommands = ["list", "show", "replay", "purge"].map((verb) => `dead ${verb}`);
+    for (const command of [...commands, ...secretCommands, ...callCommands, ...deadCommands])
       it(`shows an example in the help of ${command} and exits 0, because an example teaches fastest`, async () => {
         const { code, stdout } = await runInMemory([...command.split(" "), "--help"]);
         expect([code, /Example:\n {2}.*busker /.test(stdout.toString())]).to.deep.equal([0, true]);
@@ -66,6 +68,12 @@ describe("runCli()", () => {
       { args: ["secret", "create", "a", "--from-literal", "x", "--from-file", "y"], says: "exclude each other" },
       { args: ["secret", "update", "a", "--from-literal", " \n"], says: "the value is empty" },
       { args: ["secret", "remove"], says: "missing required argument 'name'" },
+      { args: ["calls", "--state", "lost"], says: "queued, running, retrying, succeeded, dead, cancelled, failed" },
+      { args: ["calls", "--function", "Bad!"], says: "function name must be" },
+      { args: ["calls", "replay", "c1", "--to", "Bad!"], says: "function name must be" },
+      { args: ["calls", "wait", "c1", "--timeout", "soon"], says: "duration such as 30s" },
+      { args: ["dead", "replay"], says: "either call ids or --function" },
+      { args: ["dead", "purge", "c1", "--function", "fn"], says: "either call ids or --function" },
       { args: ["keys", "--owner", "nobody=1"], says: "one of nats, provider, gateway, queue-worker, admin" },
       { args: ["keys", "--cluster", "a b"], says: "host names" },
       { args: ["list", "-g", "ftp://x"], says: "http:// or https://" },

@@ -1,5 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { describeError } from "../runtime/log.ts";
+import { addCallsCommand } from "./commands/calls.ts";
+import { addDeadCommand } from "./commands/dead.ts";
 import { addDeployCommand } from "./commands/deploy.ts";
 import { addDescribeCommand } from "./commands/describe.ts";
 import { addInvokeCommand } from "./commands/invoke.ts";
@@ -25,6 +27,8 @@ const commands: readonly AddCommand[] = [
   addListCommand,
   addDescribeCommand,
   addLogsCommand,
+  addCallsCommand,
+  addDeadCommand,
   addScaleCommand,
   addRemoveCommand,
   addSecretCommand,
@@ -38,6 +42,8 @@ const createProgram = (terminal: Terminal, outcome: Outcome): Command => {
     .description("Functions on a NATS bus: deploy a folder, call it over HTTP or NATS.")
     .addHelpText("after", "\nExample:\n  busker deploy ./hello && echo you | busker invoke hello")
     .version(ownVersion())
+    // An option belongs to the command that it stands behind: `busker calls` and `busker calls show` have some in common.
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => void terminal.stdout.write(text),
       writeErr: (text) => void terminal.stderr.write(text),

@@ -1,5 +1,5 @@
-import { createAcceptor } from "../bus/accept-calls.ts";
-import { openAcknowledged } from "../bus/acknowledged.ts";
+import { type CallAcceptor, createAcceptor } from "../bus/accept-calls.ts";
+import { type AcknowledgedPublisher, openAcknowledged } from "../bus/acknowledged.ts";
 import { type CallRecords, openCallRecords } from "../bus/call-records.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { ObjectStore } from "../bus/objects.ts";
@@ -16,6 +16,8 @@ export interface DurableCalls {
   /** Answers requests about one call. */
   readonly calls: CallHandler;
   readonly records: CallRecords;
+  readonly acceptor: CallAcceptor;
+  readonly acknowledged: AcknowledgedPublisher;
   /** Requests that wait for the end of a call. */
   readonly waiting: () => number;
   /** Responses in parts that are being read. */
@@ -42,6 +44,8 @@ export const openDurableCalls = async (bus: Bus, parts: DurableParts): Promise<D
     accept: createAcceptRoute({ ...parts, acceptor, records, calls }),
     calls,
     records,
+    acceptor,
+    acknowledged,
     waiting: ends.count,
     reading: partsReader.count,
     close: () => {

@@ -11,8 +11,13 @@ import { serveMetrics } from "../runtime/metrics.ts";
 import { createApp } from "./app.ts";
 import { createAuthorizer, readCredentials } from "./basic-auth.ts";
 import { createBundlesRoute } from "./bundles-route.ts";
+import { openDeadLetters } from "../bus/dead-letters.ts";
 import { createCallRoute } from "./call-route.ts";
 import { readGatewayConfig } from "./config.ts";
+import { createCallsRoute } from "./calls-route.ts";
+import { createDeadRoute } from "./dead-route.ts";
+import { createCallFinder } from "./find-call.ts";
+import { createReplayer } from "./replayer.ts";
 import { openDirectory } from "./directory.ts";
 import { openDurableCalls } from "./durable-calls.ts";
 import { createFunctionsRoute } from "./functions-route.ts";
@@ -54,19 +59,25 @@ await runService("gateway", async (scope) => {
   metrics.observe(directory, invoker.counts, kept.count);
   directory.onRemoved(metrics.forget);
   const invoke = createInvokeRoute({ directory, invoker, kept, metrics, maxBodyBytes: config.maxBodyBytes });
-  const { accept, calls, close } = await openDurableCalls(bus, {
+  const payloads = await retryUntilReady(() => openStore(bus, stores.payloads));
+  const durable = await openDurableCalls(bus, {
     directory,
-    payloads: await retryUntilReady(() => openStore(bus, stores.payloads)),
+    payloads,
     metrics,
     maxBodyBytes: config.maxAsyncBodyBytes,
   });
-  scope.onStop("durable calls", async () => close());
+  scope.onStop("durable calls", async () => durable.close());
+  const letters = await openDeadLetters(bus);
+  const finder = createCallFinder(bus, durable.records, letters);
+  const replayer = createReplayer({ bus, directory, finder, letters, payloads, ...durable });
   const api = createApp(authorize, [
     createFunctionsRoute({ directory, wishes, metrics }),
     createSecretsRoute(openSecrets(bus, seal, secretTimeoutMs)),
     createBundlesRoute(bundles, config.maxBundleBytes),
     createLogsRoute(bus, directory),
-    createCallRoute(calls),
+    createCallRoute(durable.calls),
+    createCallsRoute({ bus, finder, replayer }),
+    createDeadRoute({ letters, replayer }),
     createPlatformRoute({ bus, directory, backend: config.backend }),
   ]).callback();
   const metricsServer = await serveMetrics(metrics.registry, config.host, config.metricsPort);
@@ -75,7 +86,7 @@ await runService("gateway", async (scope) => {
   const server = await serveHttp({
     onRequest: (request, response) => {
       if (isInvocation(request.url ?? "")) invoke.onRequest(request, response);
-      else if (isDurable(request.url ?? "")) accept(request, response);
+      else if (isDurable(request.url ?? "")) durable.accept(request, response);
       else void api(request, response);
     },
     onUpgrade: invoke.onUpgrade,

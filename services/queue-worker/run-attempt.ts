@@ -101,6 +101,7 @@ const invocationOf = (
   // To wait in line is not the function's time, which its replica measures from when it takes the call.
   deadlineMs: Date.now() + maxTimeoutMs,
   canStream: true,
+  isRecorded: true,
   onBound: watch.onBound,
 });
 

@@ -30,6 +30,8 @@ export interface TestReplicaOptions {
   readonly slots: number;
   readonly mode: Mode;
   readonly timeoutMs?: number;
+  /** Its function has the annotation `com.busker.record: bodies`. */
+  readonly recordsBodies?: true;
 }
 
 const noUsage = { usage: () => ({ cpuSeconds: 0, memoryBytes: 0, rootMemoryBytes: 0 }) };
@@ -58,6 +60,7 @@ export const openTestReplica = async (options: TestReplicaOptions): Promise<Test
     timeoutMs,
     cwd: folder,
     env: {},
+    ...(options.recordsBodies ? { recordsBodies: true } : {}),
   };
   const bus = await openBus({ url: nats.url, credentialsFile, user: id, name: id });
   const format = { prefixLogs: false, logCallId: false, mode: "http" } as const;

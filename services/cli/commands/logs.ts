@@ -1,13 +1,13 @@
 import { createInterface } from "node:readline";
 import { text as readText } from "node:stream/consumers";
-import { type Command, InvalidArgumentError } from "commander";
-import { parseDurationMs } from "../../../schemas/function.ts";
+import type { Command } from "commander";
 import { formatFunctionName, type FunctionName } from "../../../schemas/names.ts";
 import { basicAuthorization, explainRefusal, findCredentials } from "../find-credentials.ts";
 import { resolveGatewayUrl } from "../gateway-address.ts";
 import { errorOfResponse, unreachable } from "../gateway-client.ts";
 import { openStream } from "../http-stream.ts";
 import { functionOf, type NamespaceOptions, withExample, withJson, withNamespace } from "../options.ts";
+import { parseSince, parseWhole } from "../parse-time.ts";
 import { printLine, printNote, type Terminal } from "../terminal.ts";
 
 interface LogOptions extends NamespaceOptions {
@@ -24,18 +24,6 @@ interface LogLine {
   readonly timestamp: string;
   readonly text: string;
 }
-
-const parseSince = (text: string): string => {
-  const durationMs = parseDurationMs(text);
-  if (durationMs !== undefined) return new Date(Date.now() - durationMs).toISOString();
-  if (/^\d{4}-\d\d-\d\dT/.test(text) && !Number.isNaN(Date.parse(text))) return text;
-  throw new InvalidArgumentError("It must be a duration such as 5m or a time such as 2026-01-31T12:00:00Z.");
-};
-
-const parseTail = (text: string): string => {
-  if (/^\d+$/.test(text)) return text;
-  throw new InvalidArgumentError("It must be a whole number.");
-};
 
 const printLog = (terminal: Terminal, line: string, json: boolean): void => {
   if (json) return printLine(terminal, line);
@@ -79,7 +67,7 @@ export const addLogsCommand = (program: Command, terminal: Terminal): void => {
     .argument("<name>", "NAME or NAME.NAMESPACE")
     .option("-f, --follow", "go on with new lines until Ctrl-C")
     .option("--since <time>", "from this time on: a duration (5m) or a time in RFC 3339", parseSince)
-    .option("--tail <lines>", "only the last lines", parseTail)
+    .option("--tail <lines>", "only the last lines", parseWhole)
     .option("--instance <replica>", "of one replica only")
     .action((name: string, options: LogOptions) => readLogs(name, options, terminal));
   withExample(withJson(withNamespace(command)), "busker logs slow --follow --since 10m");

@@ -7,7 +7,7 @@ import type { CallRecords } from "../../bus/call-records.ts";
 import type { Bus } from "../../bus/connection.ts";
 import { openForeignPublisher } from "../../bus/foreign-events.ts";
 import { openStore } from "../../bus/objects.ts";
-import { consumeOutcomes, type Outcome, type TakenOutcome } from "../../bus/outcomes.ts";
+import { consumeOutcomes, type TakenOutcome } from "../../bus/outcomes.ts";
 import type { PartsReader } from "../../bus/parts-reader.ts";
 import type { Disposition } from "../../bus/streams.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -41,7 +41,7 @@ export interface OutcomesOptions {
   readonly resolve?: Resolve;
 }
 
-const limits = { all: 100, perHost: 8, perSilentHost: 1, bytes: 64 * 1024 * 1024 };
+const limits = { all: 100, perHost: 8, perSilentHost: 1, waiting: 200, bytes: 64 * 1024 * 1024 };
 // So long after a process was killed another tells what it was telling.
 const leaseMs = 10_000;
 
@@ -52,7 +52,7 @@ interface Tellers {
   readonly gateways: ReadonlySet<string>;
 }
 
-const tell = async ({ url, subject, chain, gateways }: Tellers, outcome: Outcome): Promise<TellResult> => {
+const tell = async ({ url, subject, chain, gateways }: Tellers, outcome: TakenOutcome): Promise<TellResult> => {
   const { target } = outcome;
   switch (target.kind) {
     case "function":

@@ -1,5 +1,5 @@
 import { BuskerError } from "../../../schemas/errors.ts";
-import { type Outcome, outcomeKey } from "../../bus/outcomes.ts";
+import { type Outcome, outcomeKey, type TakenOutcome } from "../../bus/outcomes.ts";
 import { describeError } from "../../runtime/log.ts";
 import { release } from "../../runtime/release.ts";
 import { readRetryAfterMs } from "../retry-decision.ts";
@@ -102,9 +102,9 @@ const hasAnswered = (result: TellResult): boolean =>
   result.kind === "told" || result.kind === "final" || (result.kind === "failed" && result.error.cause === undefined);
 
 /** Tells a URL the outcome of a call, in one POST, when its host has a place for it. Never rejects. */
-export const tellUrl = async (teller: UrlTeller, outcome: Outcome, url: string): Promise<TellResult> => {
+export const tellUrl = async (teller: UrlTeller, outcome: TakenOutcome, url: string): Promise<TellResult> => {
   const host = URL.canParse(url) ? hostAndPort(new URL(url)) : url;
-  const entry = await teller.gate.enter(host, outcome.whole.response.length);
+  const entry = await teller.gate.enter(host, outcome.whole.response.length, outcome.deliveries);
   if (entry.kind === "later") return entry;
   if (teller.stopping.aborted) {
     entry.place.leave(true);
