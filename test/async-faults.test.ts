@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import { readdirSync, readFileSync } from "node:fs";
-import { rm, mkdtemp, mkdir } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CallRecord, RecordState } from "../schemas/call.ts";
@@ -18,7 +18,7 @@ import { eventually, startTestPlatform, type TestPlatform } from "./support/plat
  * BUSKER_FAULT_CALLS says how many calls; as many as a minute allows where absent.
  */
 
-// Whoever calls: appends its number to a file of its replica, so that it is known what ran, and how often.
+// Appends the number of each call to a file of its replica's own, so that it is known what ran, and how often.
 const handler = `
 import { appendFileSync } from "node:fs";
 const file = process.env.LEDGER + "/" + process.pid;
@@ -47,7 +47,6 @@ describe("durable calls while everything dies", function () {
   before(async function () {
     this.timeout(60_000);
     ledger = await mkdtemp(join(tmpdir(), "busker-ledger-"));
-    await mkdir(ledger, { recursive: true });
     platform = await startTestPlatform();
     bus = await openBus({
       url: platform.natsUrl,
@@ -129,6 +128,15 @@ describe("durable calls while everything dies", function () {
     return state.messages;
   };
 
+  /** What there is to see when calls do not end. */
+  const describeQueue = async (): Promise<string> => {
+    const manager = await jetstreamManager(bus.nc, { checkAPI: false });
+    const lines = [JSON.stringify((await manager.streams.info("INVOCATIONS")).state)];
+    for await (const info of manager.consumers.list("INVOCATIONS")) lines.push(JSON.stringify(info));
+    for (const record of (await readRecords()).values()) if (!isFinal(record.state)) lines.push(JSON.stringify(record));
+    return lines.slice(0, 10).join("\n");
+  };
+
   const readRecords = async (): Promise<ReadonlyMap<string, CallRecord>> => {
     const { direct } = await jetstreamManager(bus.nc, { checkAPI: false });
     const records = new Map<string, CallRecord>();
@@ -191,24 +199,8 @@ describe("durable calls while everything dies", function () {
       async () => ((await waiting().catch(() => 1)) === 0 ? true : undefined),
       90_000,
     ).catch(async (error: unknown) => {
-      const manager = await jetstreamManager(bus.nc, { checkAPI: false });
-      for await (const info of manager.consumers.list("INVOCATIONS"))
-        console.log(JSON.stringify({ ...info, config: undefined, cluster: undefined }));
-      console.log(JSON.stringify((await manager.streams.info("INVOCATIONS", { deleted_details: false })).state));
-      const seqs: number[] = [];
-      for (let seq = 1; ;) {
-        const message = await manager.direct
-          .getMessage("INVOCATIONS", { seq, next_by_subj: queueAnyFilter })
-          .catch(() => null);
-        if (!message) break;
-        seqs.push(message.seq);
-        seq = message.seq + 1;
-      }
-      console.log(seqs.join(" "));
-      const left = [...(await readRecords()).values()].filter(({ state }) => !isFinal(state));
       throw new Error(
-        `${String(error)}\n${await waiting()} wait; of ${left.length} records that are not final the first: ${JSON.stringify(left.slice(0, 3))}\n` +
-          platform.output().split("\n").slice(-40).join("\n"),
+        `${String(error)}\n${await describeQueue()}\n${platform.output().split("\n").slice(-40).join("\n")}`,
       );
     });
 
@@ -231,8 +223,6 @@ describe("durable calls while everything dies", function () {
       `      offered ${offered}, accepted ${accepted.size}, ${[...states].map(([state, count]) => `${state} ${count}`).join(", ")}; ` +
         `ran more than once ${repeated}; attempts to offer that failed ${refusals}`,
     );
-    const extra = [...records.values()].filter(({ id }) => !accepted.has(id));
-    console.log(extra.length, JSON.stringify(extra.slice(0, 3)));
     expect(accepted.size).to.equal(calls);
     expect(sum).to.equal(accepted.size);
     expect(records.size, "no call has a record that was not accepted").to.equal(accepted.size);
