@@ -34,6 +34,18 @@ const senders = 16;
 
 type Victim = "queue-worker/main.js" | "nats.conf" | "gateway/main.js" | "provider/main.js" | "watchdog.mjs";
 
+const victims: readonly Victim[] = [
+  "queue-worker/main.js",
+  "nats.conf",
+  "gateway/main.js",
+  "provider/main.js",
+  "watchdog.mjs",
+];
+
+/** Two or more of them. */
+const randomMixture = (): readonly Victim[] =>
+  victims.toSorted(() => Math.random() - 0.5).slice(0, 2 + Math.floor(Math.random() * 3));
+
 describe("durable calls while everything dies", function () {
   this.timeout(Math.max(150_000, calls * 60));
   let platform: TestPlatform;
@@ -172,20 +184,8 @@ describe("durable calls while everything dies", function () {
 
   it("gives every call that was accepted exactly one end", async () => {
     const sending = Promise.all(Array.from({ length: senders }, send));
-    const victims: readonly Victim[] = [
-      "queue-worker/main.js",
-      "nats.conf",
-      "gateway/main.js",
-      "provider/main.js",
-      "watchdog.mjs",
-    ];
-    const mixtures: readonly (readonly Victim[])[] = [
-      ...victims.map((victim) => [victim]),
-      ["queue-worker/main.js", "nats.conf"],
-      ["queue-worker/main.js", "watchdog.mjs", "gateway/main.js"],
-      ["nats.conf", "provider/main.js"],
-      victims.toSorted(() => Math.random() - 0.5).slice(0, 3),
-    ];
+    const randoms = Array.from({ length: Math.max(4, Math.floor(calls / 400)) }, randomMixture);
+    const mixtures = [...victims.map((victim) => [victim]), ...randoms];
     const perRound = Math.floor(calls / (mixtures.length + 1));
     for (const [round, mixture] of mixtures.entries()) {
       await untilOffered(perRound * (round + 1));
