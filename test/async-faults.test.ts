@@ -146,7 +146,10 @@ describe("durable calls while everything dies", function () {
     const lines = [JSON.stringify((await manager.streams.info("INVOCATIONS")).state)];
     for await (const info of manager.consumers.list("INVOCATIONS")) lines.push(JSON.stringify(info));
     for (const record of (await readRecords()).values()) if (!isFinal(record.state)) lines.push(JSON.stringify(record));
-    return lines.slice(0, 10).join("\n");
+    const port = /queue-worker \| ready metricsPort=(\d+)/.exec(platform.output())?.[1];
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    lines.push(...metrics.split("\n").filter((line) => /^busker_queue_(in_flight|depth)\{/.test(line)));
+    return lines.slice(-10).join("\n");
   };
 
   const readRecords = async (): Promise<ReadonlyMap<string, CallRecord>> => {
