@@ -54,10 +54,11 @@ export interface CallerSample extends SampleHead {
   readonly answered: Readonly<Record<string, Histogram>>;
 }
 
-/** Data of a queue's sample, told by a queue-worker: durable calls of one function that are due and not begun. */
+/** Data of a queue's sample, told by every queue-worker of every queue that holds something: the newest counts. */
 export interface QueueSample extends SampleHead {
+  /** Durable calls that are not over: those that run and those that are put off, too. */
   readonly depth: number;
-  /** How long the first of them has been due, in milliseconds; 0 when there is none. */
+  /** How long the first of them has been due, in milliseconds; 0 when it is put off, and while it is not known. */
   readonly oldestMs: number;
 }
 
@@ -116,8 +117,8 @@ export const sampleSchemas: Readonly<Record<SampleType, JsonSchema>> = {
   }),
   "io.busker.metric.queue": object({
     ...head,
-    depth: whole("Durable calls that are due and not begun"),
-    oldestMs: amount("How long the first of them has been due, in milliseconds"),
+    depth: whole("Durable calls that are not over: those that run and those that are put off, too"),
+    oldestMs: amount("How long the first of them has been due, in milliseconds; 0 when it is put off"),
   }),
   "io.busker.metric.deployed": object({ createdAt: time("When the function was first deployed") }),
 };

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import { readdirSync, readFileSync } from "node:fs";
-import { rm, mkdtemp, mkdir } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CallRecord, RecordState } from "../schemas/call.ts";
@@ -18,7 +18,7 @@ import { eventually, startTestPlatform, type TestPlatform } from "./support/plat
  * BUSKER_FAULT_CALLS says how many calls; as many as a minute allows where absent.
  */
 
-// Whoever calls: appends its number to a file of its replica, so that it is known what ran, and how often.
+// Appends the number of each call to a file of its replica's own, so that it is known what ran, and how often.
 const handler = `
 import { appendFileSync } from "node:fs";
 const file = process.env.LEDGER + "/" + process.pid;
@@ -34,6 +34,18 @@ const senders = 16;
 
 type Victim = "queue-worker/main.js" | "nats.conf" | "gateway/main.js" | "provider/main.js" | "watchdog.mjs";
 
+const victims: readonly Victim[] = [
+  "queue-worker/main.js",
+  "nats.conf",
+  "gateway/main.js",
+  "provider/main.js",
+  "watchdog.mjs",
+];
+
+/** Two or more of them. */
+const randomMixture = (): readonly Victim[] =>
+  victims.toSorted(() => Math.random() - 0.5).slice(0, 2 + Math.floor(Math.random() * 3));
+
 describe("durable calls while everything dies", function () {
   this.timeout(Math.max(150_000, calls * 60));
   let platform: TestPlatform;
@@ -47,7 +59,6 @@ describe("durable calls while everything dies", function () {
   before(async function () {
     this.timeout(60_000);
     ledger = await mkdtemp(join(tmpdir(), "busker-ledger-"));
-    await mkdir(ledger, { recursive: true });
     platform = await startTestPlatform();
     bus = await openBus({
       url: platform.natsUrl,
@@ -129,6 +140,18 @@ describe("durable calls while everything dies", function () {
     return state.messages;
   };
 
+  /** What there is to see when calls do not end. */
+  const describeQueue = async (): Promise<string> => {
+    const manager = await jetstreamManager(bus.nc, { checkAPI: false });
+    const lines = [JSON.stringify((await manager.streams.info("INVOCATIONS")).state)];
+    for await (const info of manager.consumers.list("INVOCATIONS")) lines.push(JSON.stringify(info));
+    for (const record of (await readRecords()).values()) if (!isFinal(record.state)) lines.push(JSON.stringify(record));
+    const port = /queue-worker \| ready metricsPort=(\d+)/.exec(platform.output())?.[1];
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    lines.push(...metrics.split("\n").filter((line) => /^busker_queue_(in_flight|depth)\{/.test(line)));
+    return lines.slice(-10).join("\n");
+  };
+
   const readRecords = async (): Promise<ReadonlyMap<string, CallRecord>> => {
     const { direct } = await jetstreamManager(bus.nc, { checkAPI: false });
     const records = new Map<string, CallRecord>();
@@ -164,20 +187,8 @@ describe("durable calls while everything dies", function () {
 
   it("gives every call that was accepted exactly one end", async () => {
     const sending = Promise.all(Array.from({ length: senders }, send));
-    const victims: readonly Victim[] = [
-      "queue-worker/main.js",
-      "nats.conf",
-      "gateway/main.js",
-      "provider/main.js",
-      "watchdog.mjs",
-    ];
-    const mixtures: readonly (readonly Victim[])[] = [
-      ...victims.map((victim) => [victim]),
-      ["queue-worker/main.js", "nats.conf"],
-      ["queue-worker/main.js", "watchdog.mjs", "gateway/main.js"],
-      ["nats.conf", "provider/main.js"],
-      victims.toSorted(() => Math.random() - 0.5).slice(0, 3),
-    ];
+    const randoms = Array.from({ length: Math.max(4, Math.floor(calls / 400)) }, randomMixture);
+    const mixtures = [...victims.map((victim) => [victim]), ...randoms];
     const perRound = Math.floor(calls / (mixtures.length + 1));
     for (const [round, mixture] of mixtures.entries()) {
       await untilOffered(perRound * (round + 1));
@@ -191,24 +202,8 @@ describe("durable calls while everything dies", function () {
       async () => ((await waiting().catch(() => 1)) === 0 ? true : undefined),
       90_000,
     ).catch(async (error: unknown) => {
-      const manager = await jetstreamManager(bus.nc, { checkAPI: false });
-      for await (const info of manager.consumers.list("INVOCATIONS"))
-        console.log(JSON.stringify({ ...info, config: undefined, cluster: undefined }));
-      console.log(JSON.stringify((await manager.streams.info("INVOCATIONS", { deleted_details: false })).state));
-      const seqs: number[] = [];
-      for (let seq = 1; ;) {
-        const message = await manager.direct
-          .getMessage("INVOCATIONS", { seq, next_by_subj: queueAnyFilter })
-          .catch(() => null);
-        if (!message) break;
-        seqs.push(message.seq);
-        seq = message.seq + 1;
-      }
-      console.log(seqs.join(" "));
-      const left = [...(await readRecords()).values()].filter(({ state }) => !isFinal(state));
       throw new Error(
-        `${String(error)}\n${await waiting()} wait; of ${left.length} records that are not final the first: ${JSON.stringify(left.slice(0, 3))}\n` +
-          platform.output().split("\n").slice(-40).join("\n"),
+        `${String(error)}\n${await describeQueue()}\n${platform.output().split("\n").slice(-40).join("\n")}`,
       );
     });
 
@@ -231,8 +226,6 @@ describe("durable calls while everything dies", function () {
       `      offered ${offered}, accepted ${accepted.size}, ${[...states].map(([state, count]) => `${state} ${count}`).join(", ")}; ` +
         `ran more than once ${repeated}; attempts to offer that failed ${refusals}`,
     );
-    const extra = [...records.values()].filter(({ id }) => !accepted.has(id));
-    console.log(extra.length, JSON.stringify(extra.slice(0, 3)));
     expect(accepted.size).to.equal(calls);
     expect(sum).to.equal(accepted.size);
     expect(records.size, "no call has a record that was not accepted").to.equal(accepted.size);

@@ -6,6 +6,12 @@ import { eventually, startTestPlatform, type TestPlatform } from "./support/plat
  * their ids.
  */
 
+// Answers the second time that it is called.
+const second = `
+let calls = 0;
+export default async () => ((calls += 1) > 1 ? "second time" : new Promise(() => {}));
+`;
+
 const handler = `
 let tries = 0;
 export default async (event, context) => {
@@ -50,13 +56,22 @@ describe("durable calls", function () {
     this.timeout(60_000);
     platform = await startTestPlatform();
     const annotations = { "com.openfaas.retry.min_wait": "50ms", "com.openfaas.retry.max_wait": "100ms" };
-    const response = await platform.deploy({
-      name: "fn",
-      code: { "handler.mjs": handler },
-      envVars: { mode: "handler", handler: "handler.mjs" },
-      more: { annotations },
-    });
-    expect(response.status, await response.text()).to.equal(202);
+    const envVars = { mode: "handler", handler: "handler.mjs" };
+    const twice = { ...annotations, "com.openfaas.retry.attempts": "2" };
+    for (const fn of [
+      { name: "fn", code: { "handler.mjs": handler }, envVars, more: { annotations } },
+      { name: "bytes", code: { "cat.sh": "cat" }, envVars: { fprocess: "cat" } },
+      { name: "second", code: { "handler.mjs": second }, envVars, more: { annotations } },
+      {
+        name: "crash",
+        code: { "handler.mjs": "export default () => process.exit(7);" },
+        envVars,
+        more: { annotations: twice },
+      },
+    ]) {
+      const response = await platform.deploy(fn);
+      expect(response.status, await response.text()).to.equal(202);
+    }
   });
 
   after(async () => {
@@ -94,6 +109,24 @@ describe("durable calls", function () {
     expect((await outcome(id)).state).to.equal("cancelled");
   });
 
+  it("keeps bytes that are no text", async () => {
+    const body = Buffer.from([0xff, 0xfe, 0x00, 0x80]);
+    const id = await accept("bytes", { body });
+    expect((await outcome(id)).state).to.equal("succeeded");
+    const response = await fetch(`${platform.url}/async-function/${id}/response`);
+    expect(Buffer.from(await response.arrayBuffer()).equals(body)).to.equal(true);
+  });
+
+  it("buries a call that ends its replica each time, while others go on", async () => {
+    const poison = await accept("crash");
+    const others = await Promise.all(Array.from({ length: 20 }, () => accept("fn/echo", { body: "other" })));
+    for (const id of others) expect((await outcome(id)).state).to.equal("succeeded");
+    const call = await outcome(poison);
+    expect(call).to.deep.include({ state: "dead" });
+    expect(call.error?.code).to.equal("replica_lost");
+    expect(call.attempts).to.have.length(2);
+  });
+
   it("counts, by function, and forgets a function that is removed", async () => {
     const text = await eventually("nothing waits any more", async () => {
       const metrics = await queueMetrics();
@@ -108,5 +141,18 @@ describe("durable calls", function () {
       "its series are gone",
       async () => !(await queueMetrics()).includes("fn.openfaas-fn") || undefined,
     );
+  });
+
+  it("hands a call over when its queue-worker is killed, and says that an attempt has no end", async () => {
+    const id = await accept("second");
+    await eventually("it is running", async () => {
+      const call = (await (await fetch(`${platform.url}/async-function/${id}`)).json()) as CallView;
+      return call.state === "running" || undefined;
+    });
+    for (const pid of platform.pids("queue-worker/main.js")) process.kill(pid, "SIGKILL");
+    const call = await outcome(id);
+    expect(call.state).to.equal("succeeded");
+    expect(call.response?.body).to.equal("second time");
+    expect(call.attempts.map(({ status }) => status)).to.deep.equal([undefined, 200]);
   });
 });

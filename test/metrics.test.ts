@@ -154,6 +154,25 @@ describe("the gateway's metrics", function () {
     expect(await platform.status("again")).to.include({ invocationCount: 2 });
   });
 
+  it("count durable calls as their queue-worker sees them, and how many of them wait", async () => {
+    await deploy("durable", { envVars: { ...handler, max_inflight: "1" } });
+    const send = () => fetch(`${platform.url}/async-function/durable?ms=2000`, { method: "POST" });
+    expect((await Promise.all([send(), send(), send()])).map(({ status }) => status)).to.deep.equal([202, 202, 202]);
+    await eventually("some of them wait", async () =>
+      ((await scrape(platform.metricsUrl, "durable")).get('queue_worker_pending_messages{queue_name="faas-request"}') ??
+        0) > 0
+        ? true
+        : undefined,
+    );
+    const all = await counted("durable", 'queue_worker_messages_processed_total{queue_name="faas-request"}', 3);
+    expect(all.get(invocations)).to.equal(3);
+    expect([...all.keys()].filter((series) => series.includes('code="202"'))).to.deep.equal([]);
+    expect(await (await fetch(platform.metricsUrl)).text()).to.include(
+      'http_requests_total{method="POST",path="/async-function/:name",status="202"} 3',
+    );
+    await counted("durable", 'queue_worker_pending_messages{queue_name="faas-request"}', 0);
+  });
+
   it("replicas rise with an alert that fires, and fall when it is over", async () => {
     await deploy("alerted", { more: { labels: { "com.openfaas.scale.max": "5", "com.openfaas.scale.factor": "40" } } });
     const alert = (status: string) =>

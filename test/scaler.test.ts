@@ -149,6 +149,20 @@ describe("replicas that follow the load", function () {
     expect(await countOf("kept", "replicas")).to.equal(1);
   });
 
+  it("rise with a queue of durable calls, and one that is due wakes a function at zero", async () => {
+    const labels = { type: "queue", target: "5", max: "3", "down.window": "3s", zero: "true", "zero-duration": "1s" };
+    await deploy("queued", labels, { envVars: { max_inflight: "1" } });
+    await untilCount("queued", "replicas", 0, 40_000);
+    const accepted = await Promise.all(
+      Array.from({ length: 30 }, () => fetch(`${platform.url}/async-function/queued?ms=300`, { method: "POST" })),
+    );
+    expect(new Set(accepted.map(({ status }) => status))).to.deep.equal(new Set([202]));
+    await untilCount("queued", "availableReplicas", 3);
+    // The last of them has ended, or it would not go to zero.
+    await untilCount("queued", "replicas", 0, 60_000);
+    expect((await platform.status("queued"))["invocationCount"]).to.equal(30);
+  });
+
   it("answer a stampede of a thousand first calls, and start once", async () => {
     await deploy("stampede", { zero: "true", "zero-duration": "1s" });
     await untilCount("stampede", "replicas", 0, 40_000);

@@ -1,8 +1,9 @@
 import { jetstream, jetstreamManager, type JsMsg } from "@nats-io/jetstream";
 import { expect } from "chai";
-import { callSubject, functionSubject, functionVerbFilter } from "../../schemas/subjects.ts";
+import { callSubject, functionSubject, functionVerbFilter, outcomeSubject } from "../../schemas/subjects.ts";
 import { streams } from "../../schemas/topology.ts";
 import { collect, openGate, within } from "../../test/support/collector.ts";
+import { eventually } from "../../test/support/platform.ts";
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
 import { type Bus, openBus } from "./connection.ts";
 import { consumeDurably, type ConsumerOptions, type Disposition } from "./consume.ts";
@@ -315,5 +316,25 @@ describe("consumeDurably()", () => {
     expect([...got.all].toSorted()).to.deep.equal([...bodies].toSorted());
     await Promise.all(both.map((stop) => stop()));
     await second.close();
+  });
+
+  it("leaves nothing in a work queue that is over, also when the server was killed at the same time", async function () {
+    this.timeout(30_000);
+    const subject = outcomeSubject("openfaas-fn", "killed");
+    const options = own({ stream: streams.OUTCOMES, filters: [subject], concurrency: 50 });
+    const got = collect<string>();
+    await consume(bus, options, async (message) => (got.push(message.string()), done));
+    for (let count = 0; count < 500; count += 1) bus.nc.publish(subject, String(count));
+    await got.reach(500);
+    await nats.kill();
+    await nats.restart();
+    const waiting = async (): Promise<number> => {
+      try {
+        return (await (await jetstreamManager(bus.nc)).streams.info("OUTCOMES")).state.messages;
+      } catch {
+        return -1;
+      }
+    };
+    await eventually("nothing is left", async () => (await waiting()) === 0 || undefined, 20_000);
   });
 });

@@ -14,6 +14,7 @@ import type { Bus } from "./connection.ts";
 import { asBusError } from "./jetstream-errors.ts";
 import { keepRunning } from "./keep-running.ts";
 import { reportFault } from "./report-fault.ts";
+import { openWorkQueue } from "./work-queue.ts";
 
 /** What became of one delivery: one exhaustive switch acks, naks or terminates. */
 export type Disposition =
@@ -115,6 +116,36 @@ const ensureConsumer = async (bus: Bus, options: ConsumerOptions): Promise<Consu
   return jetstream(bus.nc).consumers.get(stream.name, durable);
 };
 
+// Long enough for the acknowledgements that are sent again when the server is back.
+const sweepAfterMs = 3000;
+
+/**
+ * Whenever the server is there again, takes out of a work queue what was acknowledged and is there nevertheless, as a server leaves it
+ * that was killed (see `dropAcknowledged`). Gives a function that ends it.
+ */
+const sweepWhenBack = (bus: Bus, { stream, durable, filters, leaseMs }: ConsumerOptions): (() => void) => {
+  if (stream.retention !== "workqueue") return () => {};
+  const consumer = { name: durable, subject: filters[0] ?? ">", leaseMs };
+  const sweep = async (): Promise<void> => {
+    if (bus.isConnected()) await (await openWorkQueue(bus, stream)).dropAcknowledged(consumer);
+  };
+  let timer: NodeJS.Timeout | undefined;
+  const plan = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      sweep().catch((cause: unknown) => reportFault(`could not look through stream ${stream.name}`, cause));
+    }, sweepAfterMs).unref();
+  };
+  plan();
+  const unlisten = bus.onChange((connected) => {
+    if (connected) plan();
+  });
+  return () => {
+    unlisten();
+    clearTimeout(timer);
+  };
+};
+
 /**
  * Consumes a stream durably: at least once, `concurrency` messages at a time and started in the stream's order, the
  * lease extended while a handler runs. Goes on over a restart of the server. Rejects when the consumer cannot be made.
@@ -160,11 +191,13 @@ export const consumeDurably = async (
   const unlisten = bus.onChange((connected) => {
     if (!connected) batch?.stop();
   });
+  const endSweep = sweepWhenBack(bus, options);
   const loop = keepRunning(bus, `consuming stream ${options.stream.name} as ${options.durable}`, stopping.signal, pull);
   return async () => {
     stopping.abort();
     wake();
     unlisten();
+    endSweep();
     batch?.stop();
     await loop;
     await Promise.all(running);

@@ -7,7 +7,7 @@ import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { callToken, parseQueueSubject, type Priority } from "../../schemas/subjects.ts";
 import { decodeAttribute } from "./cloud-events.ts";
 import type { BusMessage } from "./connection.ts";
-import { headerText, headerValue } from "./headers.ts";
+import { type HeaderBearer, headerText, headerValue } from "./headers.ts";
 import { decodeRequest, encodeRequest } from "./invocation-wire.ts";
 
 /** A durable call that is or was queued. */
@@ -61,7 +61,7 @@ export const readDueMs = (headers: string): number | undefined => {
 };
 
 /** Reads a queued call. Throws `internal` when the message is none: only services publish there. */
-export const decodeDurable = (message: BusMessage): DurableCall => {
+export const decodeDurable = (message: Pick<BusMessage, "subject" | "data"> & HeaderBearer): DurableCall => {
   const queue = parseQueueSubject(message.subject);
   const headers = headerText(message);
   const facts = headerValue(headers, wireHeaders.durable);

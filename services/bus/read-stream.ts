@@ -5,6 +5,7 @@ import { followerJetStream, openPatiently } from "./follow-jetstream.ts";
 import { headerText } from "./headers.ts";
 import { asBusError } from "./jetstream-errors.ts";
 import { keepRunning } from "./keep-running.ts";
+import { readLast } from "./last-message.ts";
 import { reportFault } from "./report-fault.ts";
 
 /** A place in a stream. */
@@ -14,17 +15,22 @@ export interface StreamPosition {
   readonly seq: number;
 }
 
-/** One message read from a stream, and its place there. */
-export interface StreamMessage extends StreamPosition {
+/** One message read from a stream. */
+export interface StreamMessage {
   readonly subject: string;
   readonly data: Uint8Array;
   /** Its headers as text, for `headerValue`. */
   readonly headerText: () => string;
+  /** Its number in the stream. */
+  readonly seq: number;
   /** Milliseconds since the epoch: when the stream took it. */
   readonly atMs: number;
   /** Messages that match and come after it. */
   readonly pending: number;
 }
+
+/** A message, and its place in the stream. */
+export interface PlacedMessage extends StreamMessage, StreamPosition {}
 
 /** What part of a stream to read. */
 export interface ReadOptions {
@@ -65,8 +71,7 @@ const findPlace = async (bus: Bus, { stream, after }: ReadOptions, last: StreamP
   return { created, seq: created === last.created ? Math.min(last.seq, state.last_seq) : 0 };
 };
 
-/** What a reader of a stream is told of a message. */
-export const toStreamMessage = (message: JsMsg, created = ""): StreamMessage => ({
+const toStreamMessage = (message: JsMsg, created: string): PlacedMessage => ({
   subject: message.subject,
   data: message.data,
   headerText: () => headerText(message),
@@ -76,6 +81,12 @@ export const toStreamMessage = (message: JsMsg, created = ""): StreamMessage => 
   pending: message.info.pending,
 });
 
+/** The number of the newest message that is there and will be told; 0 when there is none. */
+const lastPresent = async (bus: Bus, { stream, filter, since }: ReadOptions): Promise<number> => {
+  const last = await readLast(bus, stream, filter);
+  return last && last.storedMs >= since.getTime() ? last.seq : 0;
+};
+
 /**
  * Reads a stream in order from a time on, what is there and then what comes, each message once, over restarts of the
  * server too. `onMessage` gets each; `onCaughtUp` is called once, when everything that was there has been told. Rejects
@@ -84,25 +95,24 @@ export const toStreamMessage = (message: JsMsg, created = ""): StreamMessage => 
 export const readStream = async (
   bus: Bus,
   options: ReadOptions,
-  onMessage: (message: StreamMessage) => void,
+  onMessage: (message: PlacedMessage) => void,
   onCaughtUp: () => void,
 ): Promise<() => void> => {
   bus.assertConnected();
   const stopping = new AbortController();
   let last = options.after ?? { created: "", seq: options.afterSeq ?? 0 };
-  const open = async () => {
+  const open = async (): Promise<Consumer> => {
     last = await findPlace(bus, options, last);
-    const consumer = await openConsumer(bus, options, last.seq);
-    return { consumer, waiting: (await consumer.info(true)).num_pending };
+    return openConsumer(bus, options, last.seq);
   };
-  let count = 0;
   let caughtUp = false;
   let messages: ConsumerMessages | undefined;
-  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, open).catch((cause: unknown) => {
+  let next: Consumer | undefined = await openPatiently(bus, open).catch((cause: unknown) => {
     throw asBusError(`could not read stream ${options.stream.name}`, cause);
   });
-  // By their number and not by whether more waits: where lines come as fast as they are read, more always does.
-  const present = next.waiting;
+  // By its number and not by whether more waits: where lines come as fast as they are read, more always does. Nor by how many
+  // the server says there are: 2.9.10 miscounts where a filter has several subjects, in either direction.
+  let presentSeq = await lastPresent(bus, options);
   const guard = (tell: () => void): void => {
     try {
       tell();
@@ -118,15 +128,26 @@ export const readStream = async (
   const tell = (message: JsMsg): void => {
     const { created } = last;
     last = { created, seq: message.seq };
-    count += 1;
     guard(() => onMessage(toStreamMessage(message, created)));
-    // The stream may have dropped some of them meanwhile.
-    if (count >= present || message.info.pending === 0) catchUp();
+    if (last.seq >= presentSeq) catchUp();
+    else if (message.info.pending === 0) lookAgain();
+  };
+  // It may have been dropped before it was its turn.
+  const lookAgain = (): void => {
+    lastPresent(bus, options).then(
+      (seq) => {
+        presentSeq = seq;
+        if (last.seq >= presentSeq) catchUp();
+      },
+      (cause: unknown) => reportFault(`could not see where stream ${options.stream.name} ends`, cause),
+    );
   };
   const round = async (): Promise<void> => {
-    const { consumer, waiting } = next ?? (await open());
+    const consumer = next ?? (await open());
+    // The stream may have been made anew, or have dropped what was to come.
+    if (!next && !caughtUp) presentSeq = await lastPresent(bus, options);
     next = undefined;
-    if (waiting === 0) catchUp();
+    if (last.seq >= presentSeq) catchUp();
     messages = await consumer.consume({ max_messages: batchSize, idle_heartbeat: heartbeatMs });
     void stopWhenSilent(messages);
     for await (const message of messages) {

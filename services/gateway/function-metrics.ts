@@ -76,7 +76,7 @@ const liveFamilies: readonly (readonly [Description, Lines<LiveState>])[] = [
     ({ memoryBytes }, { function: { namespace } }) => [[memoryBytes, { namespace }]],
   ],
   [
-    gauge("queue_worker_pending_messages", "Durable calls that are due and not begun"),
+    gauge("queue_worker_pending_messages", "Durable calls that are not over"),
     ({ queue: of }) => (of ? [[of.depth, queue]] : []),
   ],
   [

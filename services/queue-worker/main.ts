@@ -1,14 +1,17 @@
 import { openBus } from "../bus/connection.ts";
+import type { DurableCall } from "../bus/durable-call.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { serveMetrics } from "../runtime/metrics.ts";
 import { readQueueWorkerConfig } from "./config.ts";
 import { openDoor } from "./door/open-door.ts";
+import { finishIfOver } from "./finish-call.ts";
 import { openLanes } from "./lanes/open-lanes.ts";
 import { openParts } from "./open-parts.ts";
 import { openOutcomesBus } from "./outcomes/open-outcomes-bus.ts";
 import { startOutcomes } from "./outcomes/start-outcomes.ts";
 import { createRunner } from "./run-call.ts";
+import { sampleQueues } from "./sample-queues.ts";
 import { startSweep } from "./sweep.ts";
 
 // Calls still in hand when the queue-worker is told to stop get this long; then they are handed back.
@@ -23,10 +26,15 @@ await runService("queue-worker", async (scope) => {
   scope.onStop("the bus of outcomes", outcomesBus.close);
   const parts = await openParts(bus, config);
   scope.onStop("the reader of responses", parts.parts.close);
+  scope.onStop("samples", () => {
+    parts.samples.flush();
+    parts.samples.stop();
+  });
   // The provider makes the streams; started at the same time, it may need a moment longer.
   const run = parts.metrics.counted(createRunner(parts));
+  const isOver = (call: DurableCall): Promise<boolean> => finishIfOver(parts, call);
   const lanes = await retryUntilReady(() =>
-    openLanes(bus, { invoker: parts.invoker, run, leaseMs, maxCalls, graceMs }),
+    openLanes(bus, { invoker: parts.invoker, run, isOver, leaseMs, maxCalls, graceMs }),
   );
   scope.onStop("calls in hand", lanes.stop);
   scope.onStop("the door", await retryUntilReady(() => openDoor(parts)));
@@ -41,6 +49,7 @@ await runService("queue-worker", async (scope) => {
   );
   scope.onStop("the sweep", sweep.stop);
   parts.metrics.observe(lanes.depths);
+  scope.onStop("samples of queues", sampleQueues(bus, { ...parts, depths: lanes.depths }));
   const server = await serveMetrics(parts.metrics.registry, host, metricsPort);
   scope.onStop("metrics", server.stop);
   scope.log.info("ready", { metricsPort: server.port, maxCalls, leaseMs });

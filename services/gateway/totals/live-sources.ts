@@ -11,7 +11,7 @@ export interface LiveState {
   /** In replicas, as they see it. */
   readonly inReplicas: number;
   readonly memoryBytes: number;
-  /** Durable calls that are due; undefined while no queue-worker tells. */
+  /** Durable calls that are not over; undefined while no queue-worker tells. */
   readonly queue: { readonly depth: number; readonly oldestMs: number } | undefined;
 }
 

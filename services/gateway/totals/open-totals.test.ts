@@ -1,4 +1,3 @@
-import { jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import { eventExamples } from "../../../schemas/event-examples.ts";
 import type { FunctionName } from "../../../schemas/names.ts";
@@ -8,6 +7,7 @@ import { within } from "../../../test/support/collector.ts";
 import { startTestNats, type TestNats } from "../../../test/support/nats.ts";
 import { eventually } from "../../../test/support/platform.ts";
 import { type Bus, openBus } from "../../bus/connection.ts";
+import { purgeStream } from "../../bus/fixtures/purge-stream.ts";
 import { openBucket } from "../../bus/kv.ts";
 import { publishEvent } from "../../bus/events.ts";
 import { retryUntilReady } from "../../bus/retry.ts";
@@ -92,7 +92,7 @@ describe("openTotals()", function () {
     await ensureTopology(admin);
   });
   afterEach(async () => {
-    for (const gateway of [...opened]) await close(gateway);
+    while (opened[0]) await close(opened[0]);
   });
   after(async () => {
     await admin?.close();
@@ -118,7 +118,7 @@ describe("openTotals()", function () {
     const first = await open();
     await counted(first.totals, name, 5);
     await close(first);
-    await (await jetstreamManager(admin.nc)).streams.purge("SAMPLES");
+    await purgeStream(admin, "SAMPLES");
     send(2);
     const second = await open();
     expect(invocationsOf(second.totals.of(name))).to.equal(7);
@@ -150,7 +150,7 @@ describe("openTotals()", function () {
     // A role that was not given back runs out.
     await eventually("the second has written one", isWritten, 25_000);
     await close(second);
-    await (await jetstreamManager(admin.nc)).streams.purge("SAMPLES");
+    await purgeStream(admin, "SAMPLES");
     const third = await open();
     expect(invocationsOf(third.totals.of(name))).to.equal(6);
   });

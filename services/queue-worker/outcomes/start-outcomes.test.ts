@@ -15,7 +15,7 @@ import { BuskerError } from "../../../schemas/errors.ts";
 import { silentLog } from "../../runtime/log.ts";
 import { decodeRecord, type WholeRecord } from "../../bus/call-record-wire.ts";
 import { ensureCallbackKey } from "../../bus/callback-key.ts";
-import { type Bus, openBus } from "../../bus/connection.ts";
+import { type Bus, type BusMessage, openBus } from "../../bus/connection.ts";
 import { decodeDurable } from "../../bus/durable-call.ts";
 import { openStore } from "../../bus/objects.ts";
 import { putOutcome, tellAgain } from "../../bus/outcomes.ts";
@@ -80,7 +80,7 @@ describe("startOutcomes()", () => {
     publishOutcomes(acknowledged, "/test", whole, targets);
 
   /** What comes on a subject from now on. */
-  const listen = async <T>(subject: string, read: (message: Parameters<typeof decodeDurable>[0]) => T) => {
+  const listen = async <T>(subject: string, read: (message: BusMessage) => T) => {
     const got = collect<T>();
     bus.nc.subscribe(subject, { callback: (_error, message) => got.push(read(message)) });
     await bus.nc.flush();
