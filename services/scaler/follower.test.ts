@@ -216,6 +216,14 @@ describe("Follower", () => {
       expect(replicas).to.equal(1);
     });
 
+  it("does not go to zero for the time in which a replica that had a call was silent", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "10s" }), ["r1"]);
+    story.run(30, 0, 1);
+    story.pass(60, () => {});
+    expect(verdict(story.run(9, 0))).to.deep.equal([1, "steady"]);
+    expect(verdict(story.run(3, 0))).to.deep.equal([0, "idle"]);
+  });
+
   it("does not go to zero that is to be kept by its annotation", () => {
     const record = recordOf("f", { zero: "true", "zero-duration": "10s" });
     const kept = { ...record, spec: { ...record.spec, annotations: { "com.busker.zero": "keep" } } };

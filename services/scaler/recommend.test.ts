@@ -32,7 +32,12 @@ const cases: readonly Case[] = [
   { what: "load 15, target 5", rules: { target: 5, proportion: 1 }, load: { rps: 15 }, gives: [3, "rps"] },
   { what: "load 25, target 5", rules: { target: 5, proportion: 1 }, load: { rps: 25 }, gives: [5, "rps"] },
   { what: "load 90, target 100 at 0.7", rules: { target: 100, proportion: 0.7 }, load: { rps: 90 }, gives: [2, "rps"] },
-  { what: "exactly its target, in binary fractions", rules: { target: 5 }, load: { rps: 22.5 }, gives: [5, "rps"] },
+  {
+    what: "exactly its target, in binary fractions",
+    rules: { target: 2, proportion: 0.7 },
+    load: { rps: 4.2 },
+    gives: [3, "rps"],
+  },
   { what: "a hair more", rules: { target: 5 }, load: { rps: 22.6 }, gives: [6, "rps"] },
   { what: "far too much", load: { rps: 1e6 }, gives: [20, "max"] },
   { what: "far too much for a most of 3", rules: { max: 3 }, load: { rps: 1e6 }, gives: [3, "max"] },
