@@ -68,21 +68,25 @@ describe("openCallerSamples()", function () {
     expect((first?.atMs ?? 0) - startMs).to.be.lessThan(500);
   });
 
-  it("tells of a line that grows at most ten times a second, and not of one that only goes up and down", async () => {
-    const { samples, published, now } = open();
-    const park = (waiting: number): void => {
-      now.counts = { ...idle, waiting };
-      samples.parked(name, waiting);
-    };
-    park(10);
-    await published.reach(1);
-    park(9);
-    park(12);
-    park(20);
-    const [first, second] = await published.reach(2);
-    expect(second?.data).to.include({ waiting: 20 });
-    expect((second?.atMs ?? 0) - (first?.atMs ?? 0)).to.be.greaterThan(80);
-  });
+  for (const [what, lengths, waiting, early] of [
+    ["at once of a line that has doubled, but not ten times a second", [12, 20], 20, true],
+    ["in its second of a line that goes up and down", [9, 12], 12, false],
+  ] as const)
+    it(`tells ${what}`, async () => {
+      const { samples, published, now } = open();
+      const park = (length: number): void => {
+        now.counts = { ...idle, waiting: length };
+        samples.parked(name, length);
+      };
+      park(10);
+      await published.reach(1);
+      for (const length of lengths) park(length);
+      const [first, second] = await published.reach(2);
+      expect(second?.data).to.include({ waiting });
+      const betweenMs = (second?.atMs ?? 0) - (first?.atMs ?? 0);
+      expect(betweenMs).to.be.greaterThan(80);
+      expect(betweenMs < 700).to.equal(early);
+    });
 
   it("keeps what it counts while the bus is away", async () => {
     const { samples, published, setConnected } = open();

@@ -122,23 +122,24 @@ export const addFunctionMetrics = (registry: Registry, { directory, totals, read
   const addAll = <T>(
     families: readonly (readonly [Description, Lines<T>])[],
     of: (entry: FunctionEntry) => T,
-    isComplete: Promise<void> = Promise.resolve(),
+    isCounted: boolean,
   ): void => {
     for (const [description, lines] of families) {
       const collect = eachFunction(directory, of, lines);
-      addFamily(registry, { ...description, collect: () => isComplete.then(collect) });
+      // Who scrapes before everything is counted waits: a counter that is lower than it was would count as a new one.
+      addFamily(registry, { ...description, collect: () => (isCounted ? totals.complete.then(collect) : collect()) });
     }
   };
-  // Who scrapes before everything is counted waits: a counter that is lower than it was would count as a new one.
-  addAll(totalFamilies, (entry) => totals.of(entry.function), totals.complete);
-  addAll(liveFamilies, (entry) => totals.live(entry.function), totals.complete);
-  addAll(wishFamilies, (entry) => entry.record.spec);
+  addAll(totalFamilies, (entry) => totals.of(entry.function), true);
+  addAll(liveFamilies, (entry) => totals.live(entry.function), true);
+  addAll(wishFamilies, (entry) => entry.record.spec, false);
   addAll<FunctionName>(
     [
       [gauge("gateway_service_ready_count", "Replicas that are ready"), (name) => [[countReady(directory, name)]]],
       [gauge("gateway_function_stream_readers", "Clients that read kept event streams"), (name) => [[readers(name)]]],
     ],
     (entry) => entry.function,
+    false,
   );
 };
 
