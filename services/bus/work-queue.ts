@@ -53,13 +53,23 @@ export const openWorkQueue = async (bus: Bus, stream: StreamDefinition): Promise
     const { state } = await manager.streams.info(stream.name, { subjects_filter: subject });
     return Object.values(state.subjects ?? {}).reduce((sum, messages) => sum + messages, 0);
   };
-  /** The oldest message, where there are more than the consumer has handed out and has still to hand out. */
+  const oldestSeq = async (subject: string): Promise<number | undefined> =>
+    (await manager.direct.getMessage(stream.name, { seq: 1, next_by_subj: subject }))?.seq;
+  /**
+   * The oldest message, where the consumer takes it for acknowledged, or where there are more messages than it has handed out and
+   * has still to hand out. (What it says to be out may be gone from the stream as well.)
+   */
   const forgottenSeq = async ({ name, subject }: QueueConsumer): Promise<number | undefined> => {
     const before = await count(subject);
     if (before === 0) return undefined;
-    const { num_pending: next, num_ack_pending: out } = await manager.consumers.info(stream.name, name);
-    const isOdd = before > out + next && (await count(subject)) === before;
-    return isOdd ? (await manager.direct.getMessage(stream.name, { seq: 1, next_by_subj: subject }))?.seq : undefined;
+    const seq = await oldestSeq(subject);
+    const {
+      num_pending: next,
+      num_ack_pending: out,
+      ack_floor: floor,
+    } = await manager.consumers.info(stream.name, name);
+    if (seq !== undefined && seq <= floor.stream_seq) return seq;
+    return before > out + next && (await count(subject)) === before ? seq : undefined;
   };
   return {
     ensureConsumer: async ({ name, subject, leaseMs }) => {
