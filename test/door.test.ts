@@ -5,13 +5,12 @@ import type { FunctionName } from "../schemas/names.ts";
 import { asyncSubject, queueSubject } from "../schemas/subjects.ts";
 import { stores, streams } from "../schemas/topology.ts";
 import { openTestWorker, type TestWorker } from "./support/call-runs.ts";
-import { startTestNats, type TestNats } from "./support/nats.ts";
+import type { TestNats } from "./support/nats.ts";
+import { startTestStreams } from "./support/streams.ts";
 import { eventually } from "./support/platform.ts";
-import { openBus } from "../services/bus/connection.ts";
 import { readCredentialsFile } from "../services/bus/credentials.ts";
 import { decodeDurable, type DurableCall } from "../services/bus/durable-call.ts";
 import { openStore } from "../services/bus/objects.ts";
-import { ensureTopology } from "../services/bus/topology.ts";
 import { openDoor } from "../services/queue-worker/door/open-door.ts";
 
 interface Answered {
@@ -83,15 +82,7 @@ describe("openDoor()", function () {
     eventually("nothing is at the door", async () => (await atTheDoor()) === 0 || undefined);
 
   before(async () => {
-    nats = await startTestNats();
-    const admin = await openBus({
-      url: nats.url,
-      credentialsFile: nats.credsFile("admin"),
-      user: "admin",
-      name: "admin",
-    });
-    await ensureTopology(admin);
-    await admin.close();
+    nats = await startTestStreams();
     worker = await openTestWorker(nats, new Map());
     nc = await connect({ servers: nats.url, authenticator: readCredentialsFile(nats.credsFile("invoke")) });
     close = await open();

@@ -7,7 +7,9 @@ export interface Handout {
   readonly deliveryCount: number;
   /** The message's number in its stream. */
   readonly seq: number;
-  /** Messages that the consumer has not handed out yet. */
+  /** When the stream got it, milliseconds since the epoch. */
+  readonly storedMs: number;
+  /** Messages that the consumer has not handed out yet, as the server counts them. */
   readonly pending: number;
 }
 
@@ -16,6 +18,7 @@ const prefix = "$JS.ACK.";
 // before the stream's name (ADR-15 of nats-architecture-and-design).
 const shortTokens = 9;
 const moreTokens = 2;
+const nanosPerMs = 1_000_000;
 
 /** Reads a reply subject; undefined when it is not one that a consumer made. */
 export const readHandout = (reply: string | undefined): Handout | undefined => {
@@ -23,13 +26,11 @@ export const readHandout = (reply: string | undefined): Handout | undefined => {
   const tokens = reply.split(".");
   const at = tokens.length === shortTokens ? 3 : 3 + moreTokens;
   const consumer = tokens[at];
-  const [deliveryCount, seq, pending] = [tokens[at + 1], tokens[at + 2], tokens[at + 5]].map(Number);
+  const [deliveryCount, seq, , storedNanos, pending] = tokens.slice(at + 1, at + 6).map(Number);
   if (consumer === undefined || deliveryCount === undefined || seq === undefined || pending === undefined)
     return undefined;
-  return { consumer, deliveryCount, seq, pending };
+  return { consumer, deliveryCount, seq, storedMs: (storedNanos ?? 0) / nanosPerMs, pending };
 };
-
-const nanosPerMs = 1_000_000;
 
 /** What may be said of a message that was handed out. */
 export type Verdict =

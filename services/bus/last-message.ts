@@ -10,6 +10,8 @@ export interface LastMessage extends HeaderBearer {
   readonly data: Uint8Array;
   /** Its number in the stream. */
   readonly seq: number;
+  /** When the stream got it, milliseconds since the epoch. */
+  readonly storedMs: number;
 }
 
 /**
@@ -25,9 +27,9 @@ export const readLast = async (
   try {
     const { direct } = await jetstreamManager(bus.nc, { checkAPI: false });
     const message = await direct.getMessage(stream.name, { last_by_subj: subject });
-    return message
-      ? { subject: message.subject, data: message.data, seq: message.seq, headers: message.header }
-      : undefined;
+    if (!message) return undefined;
+    const { data, seq, header: headers, time } = message;
+    return { subject: message.subject, data, seq, headers, storedMs: time.getTime() };
   } catch (cause) {
     if (isNoMessage(cause)) return undefined;
     throw asBusError(`could not read the newest message of ${subject}`, cause);

@@ -5,7 +5,8 @@ import type { CallRecord } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { partsSubject } from "../../schemas/subjects.ts";
 import { collect, within } from "../../test/support/collector.ts";
-import { startTestNats, type TestNats } from "../../test/support/nats.ts";
+import type { TestNats } from "../../test/support/nats.ts";
+import { startTestStreams } from "../../test/support/streams.ts";
 import { type AcknowledgedPublisher, openAcknowledged } from "./acknowledged.ts";
 import { withoutBodies } from "./call-record-wire.ts";
 import { type CallRecords, openCallRecords } from "./call-records.ts";
@@ -14,7 +15,6 @@ import { writtenResponse } from "./fixtures/written-response.ts";
 import { iterateBody } from "./iterate-body.ts";
 import { type OpenedParts, openPartsReader, type PartsReader } from "./parts-reader.ts";
 import { collectOrPart } from "./result-parts.ts";
-import { ensureTopology } from "./topology.ts";
 
 const mebibyte = 1024 * 1024;
 const head = { status: 200, headers: ["x-some", "thing"] };
@@ -44,15 +44,7 @@ describe("openPartsReader()", function () {
     openBus({ url: nats.url, credentialsFile: nats.credsFile(user), user, name: user });
 
   before(async () => {
-    nats = await startTestNats();
-    const provider = await openBus({
-      url: nats.url,
-      credentialsFile: nats.credsFile("provider"),
-      user: "provider",
-      name: "test",
-    });
-    await ensureTopology(provider);
-    await provider.close();
+    nats = await startTestStreams();
     [worker, gateway] = await Promise.all([open("queue-worker"), open("gateway")]);
     acknowledged = openAcknowledged(worker);
     records = await openCallRecords(worker, acknowledged);

@@ -5,6 +5,7 @@ import { followerJetStream, openPatiently } from "./follow-jetstream.ts";
 import { headerText } from "./headers.ts";
 import { asBusError } from "./jetstream-errors.ts";
 import { keepRunning } from "./keep-running.ts";
+import { readLast } from "./last-message.ts";
 import { reportFault } from "./report-fault.ts";
 
 /** One message read from a stream. */
@@ -50,8 +51,7 @@ const openConsumer = (bus: Bus, options: ReadOptions, lastSeq: number): Promise<
       : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: options.since.toISOString() }),
   });
 
-/** What a reader of a stream is told of a message. */
-export const toStreamMessage = (message: JsMsg): StreamMessage => ({
+const toStreamMessage = (message: JsMsg): StreamMessage => ({
   subject: message.subject,
   data: message.data,
   headerText: () => headerText(message),
@@ -59,6 +59,12 @@ export const toStreamMessage = (message: JsMsg): StreamMessage => ({
   atMs: message.info.timestampNanos / 1e6,
   pending: message.info.pending,
 });
+
+/** The number of the newest message that is there and will be told; 0 when there is none. */
+const lastPresent = async (bus: Bus, { stream, filter, since }: ReadOptions): Promise<number> => {
+  const last = await readLast(bus, stream, filter);
+  return last && last.storedMs >= since.getTime() ? last.seq : 0;
+};
 
 /**
  * Reads a stream in order from a time on, what is there and then what comes, each message once, over restarts of the
@@ -73,21 +79,17 @@ export const readStream = async (
 ): Promise<() => void> => {
   bus.assertConnected();
   const stopping = new AbortController();
-  const open = async (lastSeq: number) => {
-    const consumer = await openConsumer(bus, options, lastSeq);
-    return { consumer, waiting: (await consumer.info(true)).num_pending };
-  };
   let lastSeq = options.afterSeq ?? 0;
-  let told = 0;
   let caughtUp = false;
   let messages: ConsumerMessages | undefined;
-  let next: Awaited<ReturnType<typeof open>> | undefined = await openPatiently(bus, () => open(lastSeq)).catch(
+  let next: Consumer | undefined = await openPatiently(bus, () => openConsumer(bus, options, lastSeq)).catch(
     (cause: unknown) => {
       throw asBusError(`could not read stream ${options.stream.name}`, cause);
     },
   );
-  // By their number and not by whether more waits: where lines come as fast as they are read, more always does.
-  const present = next.waiting;
+  // By its number and not by whether more waits: where lines come as fast as they are read, more always does. Nor by how many
+  // the server says there are: 2.9.10 miscounts where a filter has several subjects, in either direction.
+  let presentSeq = await lastPresent(bus, options);
   const guard = (tell: () => void): void => {
     try {
       tell();
@@ -102,15 +104,26 @@ export const readStream = async (
   };
   const tell = (message: JsMsg): void => {
     lastSeq = message.seq;
-    told += 1;
     guard(() => onMessage(toStreamMessage(message)));
-    // The stream may have dropped some of them meanwhile.
-    if (told >= present || message.info.pending === 0) catchUp();
+    if (lastSeq >= presentSeq) catchUp();
+    else if (message.info.pending === 0) lookAgain();
+  };
+  // It may have been dropped before it was its turn.
+  const lookAgain = (): void => {
+    lastPresent(bus, options).then(
+      (seq) => {
+        presentSeq = seq;
+        if (lastSeq >= presentSeq) catchUp();
+      },
+      (cause: unknown) => reportFault(`could not see where stream ${options.stream.name} ends`, cause),
+    );
   };
   const round = async (): Promise<void> => {
-    const { consumer, waiting } = next ?? (await open(lastSeq));
+    const consumer = next ?? (await openConsumer(bus, options, lastSeq));
+    // The stream may have been made anew, or have dropped what was to come.
+    if (!next && !caughtUp) presentSeq = await lastPresent(bus, options);
     next = undefined;
-    if (waiting === 0) catchUp();
+    if (lastSeq >= presentSeq) catchUp();
     messages = await consumer.consume({ max_messages: batchSize, idle_heartbeat: heartbeatMs });
     void stopWhenSilent(messages);
     for await (const message of messages) {

@@ -5,14 +5,14 @@ import { callSubject, cancelAnyFilter } from "../../schemas/subjects.ts";
 import { stores } from "../../schemas/topology.ts";
 import { collect, within } from "../../test/support/collector.ts";
 import { getResponse, readBody } from "../../test/support/http.ts";
-import { startTestNats, type TestNats } from "../../test/support/nats.ts";
+import type { TestNats } from "../../test/support/nats.ts";
+import { startTestStreams } from "../../test/support/streams.ts";
 import { eventually } from "../../test/support/platform.ts";
 import { openAcknowledged, type AcknowledgedPublisher } from "../bus/acknowledged.ts";
 import { type CallRecords, openCallRecords } from "../bus/call-records.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
 import { publishEvent, readEvent } from "../bus/events.ts";
 import { openStore } from "../bus/objects.ts";
-import { ensureTopology } from "../bus/topology.ts";
 import { openTestGateway, type TestGateway } from "./fixtures/open-gateway.ts";
 
 const echo = { namespace: "openfaas-fn", name: "echo" };
@@ -27,15 +27,7 @@ describe("createCallHandler()", function () {
   let numbers = 0;
 
   before(async () => {
-    nats = await startTestNats();
-    const admin = await openBus({
-      url: nats.url,
-      credentialsFile: nats.credsFile("admin"),
-      user: "admin",
-      name: "admin",
-    });
-    await ensureTopology(admin);
-    await admin.close();
+    nats = await startTestStreams();
     const credentialsFile = nats.credsFile("queue-worker");
     worker = await openBus({ url: nats.url, credentialsFile, user: "queue-worker", name: "worker" });
     acknowledged = openAcknowledged(worker);

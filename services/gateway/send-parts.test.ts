@@ -4,7 +4,8 @@ import { request } from "node:http";
 import type { CallRecord } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { collect, within } from "../../test/support/collector.ts";
-import { startTestNats, type TestNats } from "../../test/support/nats.ts";
+import type { TestNats } from "../../test/support/nats.ts";
+import { startTestStreams } from "../../test/support/streams.ts";
 import { eventually } from "../../test/support/platform.ts";
 import { type AcknowledgedPublisher, openAcknowledged } from "../bus/acknowledged.ts";
 import { withoutBodies } from "../bus/call-record-wire.ts";
@@ -12,7 +13,6 @@ import { type CallRecords, openCallRecords } from "../bus/call-records.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
 import { writtenResponse } from "../bus/fixtures/written-response.ts";
 import { collectOrPart } from "../bus/result-parts.ts";
-import { ensureTopology } from "../bus/topology.ts";
 import { openTestGateway, type TestGateway } from "./fixtures/open-gateway.ts";
 
 const head = { status: 201, headers: ["Content-Type", "text/plain", "X-Own", "1"] };
@@ -27,15 +27,7 @@ describe("sendParts()", function () {
   let numbers = 0;
 
   before(async () => {
-    nats = await startTestNats();
-    const admin = await openBus({
-      url: nats.url,
-      credentialsFile: nats.credsFile("admin"),
-      user: "admin",
-      name: "admin",
-    });
-    await ensureTopology(admin);
-    await admin.close();
+    nats = await startTestStreams();
     const credentialsFile = nats.credsFile("queue-worker");
     worker = await openBus({ url: nats.url, credentialsFile, user: "queue-worker", name: "worker" });
     acknowledged = openAcknowledged(worker);

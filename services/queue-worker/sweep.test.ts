@@ -4,7 +4,8 @@ import type { CallRecord, RecordState } from "../../schemas/call.ts";
 import { callToken, deadSubject, outcomeSubject, partsSubject } from "../../schemas/subjects.ts";
 import { stores } from "../../schemas/topology.ts";
 import { collect, within } from "../../test/support/collector.ts";
-import { startTestNats, type TestNats } from "../../test/support/nats.ts";
+import type { TestNats } from "../../test/support/nats.ts";
+import { startTestStreams } from "../../test/support/streams.ts";
 import { createAcceptor } from "../bus/accept-calls.ts";
 import { type AcknowledgedPublisher, openAcknowledged } from "../bus/acknowledged.ts";
 import { encodeRecord, withoutBodies } from "../bus/call-record-wire.ts";
@@ -14,7 +15,6 @@ import { type Bus, openBus } from "../bus/connection.ts";
 import { writtenResponse } from "../bus/fixtures/written-response.ts";
 import { type ObjectStore, openStore } from "../bus/objects.ts";
 import { collectOrPart } from "../bus/result-parts.ts";
-import { ensureTopology } from "../bus/topology.ts";
 import { startSweep, sweep, type Swept } from "./sweep.ts";
 
 const hour = 3600_000;
@@ -32,15 +32,7 @@ describe("sweep()", function () {
   let count = 0;
 
   before(async () => {
-    nats = await startTestNats();
-    const admin = await openBus({
-      url: nats.url,
-      credentialsFile: nats.credsFile("admin"),
-      user: "admin",
-      name: "admin",
-    });
-    await ensureTopology(admin);
-    await admin.close();
+    nats = await startTestStreams();
     const credentialsFile = nats.credsFile("queue-worker");
     bus = await openBus({ url: nats.url, credentialsFile, user: "queue-worker", name: "worker" });
     acknowledged = openAcknowledged(bus);
