@@ -18,6 +18,7 @@ import {
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
 import { openTestReplica, type TestReplica } from "../../test/support/replicas.ts";
 import { eventually } from "../../test/support/platform.ts";
+import { queuedRecord } from "../bus/accept-calls.ts";
 import { inOwnName } from "../bus/call-ids.ts";
 import { withoutBodies } from "../bus/call-record-wire.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
@@ -174,6 +175,17 @@ describe("createRunner()", function () {
     expect(settlement.kind).to.equal("retry");
     expect(settlement.kind === "retry" && settlement.delayMs).to.be.within(50_000, 60_000);
     expect(calls).to.have.length(0);
+  });
+
+  it("looks at one that waits for weeks once a day, and writes its record again, which would go after one", async () => {
+    const { fn } = await deploy((_call, finish) => finish(ok()));
+    const call = durableCall(fn, { runAtMs: Date.now() + 30 * 24 * 3600_000 });
+    await worker.records.write(withoutBodies(queuedRecord(call)), 0);
+    const before = await worker.records.read(call.id);
+    expect(await worker.run(call)).to.deep.equal({ kind: "retry", delayMs: 24 * 3600_000 });
+    const after = await worker.records.read(call.id);
+    expect(after?.record).to.deep.equal(before?.record);
+    expect(after?.seq).to.be.greaterThan(before?.seq ?? Number.NaN);
   });
 
   it("buries a call that used its attempts up, whole", async () => {
