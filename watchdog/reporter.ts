@@ -126,7 +126,7 @@ export const createReporter = (
       const code = String(call.status);
       sample.finished[code] = (sample.finished[code] ?? 0) + 1;
       sample.durationSeconds += call.durationMs / 1000;
-      if (!isRecorded) done.push(call);
+      if (!isRecorded && !launch.recordsNothing) done.push(call);
       const text = describeCall(state.format, call);
       if (text !== undefined) addLine("stderr", text, call.id);
     },

@@ -50,7 +50,7 @@ const resultTtlFault: Check = (value) => {
 const checks: Readonly<Record<string, Check>> = {
   [resumeAnnotation]: oneOf(resumeAnnotation, ["true", "false"]),
   [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze"]),
-  [recordAnnotation]: oneOf(recordAnnotation, ["calls", "bodies"]),
+  [recordAnnotation]: oneOf(recordAnnotation, ["none", "calls", "bodies"]),
   [resultTtlAnnotation]: resultTtlFault,
   [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),
   [userAnnotation]: userFault,
