@@ -38,6 +38,8 @@ describe("createRunner()", function () {
   let names = 0;
   const specs = new Map<string, Partial<FunctionSpec>>();
   const replicas: TestReplica[] = [];
+  /** Ends what a function was left at, which else ends at its deadline, when the test is long over. */
+  const ends: (() => void)[] = [];
 
   /** A function of its own with one replica, and what it was called with. */
   const deploy = async (answer: Answering, annotations: Readonly<Record<string, string>> = fast) => {
@@ -46,7 +48,10 @@ describe("createRunner()", function () {
     const stopped: string[] = [];
     specs.set(fn.name, { annotations });
     const id = `r${names}`;
-    const mode = recordingMode(calls, stopped, answer);
+    const mode = recordingMode(calls, stopped, (call, finish) => {
+      ends.push(() => finish(ok()));
+      answer(call, finish);
+    });
     replicas.push(await openTestReplica({ nats, function: fn, id, slots: 100, mode }));
     return { fn, calls, stopped };
   };
@@ -89,6 +94,7 @@ describe("createRunner()", function () {
     worker = await openTestWorker(nats, specs);
   });
   after(async () => {
+    for (const end of ends) end();
     for (const replica of replicas) await replica.close().catch(() => undefined);
     await worker.close();
     await admin.close();
@@ -500,6 +506,6 @@ describe("createRunner()", function () {
     const record = await worker.record(call.id);
     expect(record).to.include({ state: "retrying" });
     expect(record?.attempts[0]).to.include({ number: 1, isFree: true });
-    void end;
+    end();
   });
 });
