@@ -21,7 +21,7 @@ export const stopAfterAnnotation = "com.busker.zero.stop-after";
 /** How long the record of a durable call is kept after its end, as a duration. */
 export const resultTtlAnnotation = "com.busker.result.ttl";
 
-/** What of synchronous calls is recorded: `calls` or `bodies`. */
+/** What of synchronous calls is recorded: `none`, `calls` or `bodies`. */
 export const recordAnnotation = "com.busker.record";
 
 /** Whom the outcome of a durable call is told that succeeded: a function, `nats:SUBJECT` or a URL. */
@@ -68,6 +68,10 @@ export const defaultResultTtlMs = 24 * 3600_000;
 /** How long the record of a function's durable call is kept after its end, in milliseconds. */
 export const resultTtlMs = (spec: Pick<FunctionSpec, "annotations">): number =>
   parseDurationMs(spec.annotations?.[resultTtlAnnotation] ?? "") ?? defaultResultTtlMs;
+
+/** Whether synchronous calls of a function are recorded at all. */
+export const recordsCalls = (spec: Pick<FunctionSpec, "annotations">): boolean =>
+  spec.annotations?.[recordAnnotation] !== "none";
 
 /** Whether synchronous calls of a function are recorded with their bodies. */
 export const recordsBodies = (spec: Pick<FunctionSpec, "annotations">): boolean =>

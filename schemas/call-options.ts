@@ -49,7 +49,7 @@ const readRunAt = (value: string, acceptedMs: number): number => {
 
 const readPriority = (value: string): Priority => {
   const known = priorities.find((priority) => priority === value.toLowerCase());
-  if (known === undefined) throw refuse("X-Priority", priorities.join(", "), value);
+  if (known === undefined) throw refuse("X-Priority", `one of ${priorities.join(", ")}`, value);
   return known;
 };
 

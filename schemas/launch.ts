@@ -35,6 +35,8 @@ export interface ReplicaLaunch {
   readonly timeoutMs: number;
   /** Its synchronous calls are put on the record with their bodies. */
   readonly recordsBodies?: true;
+  /** Its synchronous calls are not put on the record at all. */
+  readonly recordsNothing?: true;
   /** Folder the function starts in. */
   readonly cwd: string;
   /** The function's environment, whole: nothing of the watchdog's own is added but what `inherit` names. */

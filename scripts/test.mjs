@@ -1,6 +1,6 @@
 // Runs the gates (build, types, lint, format), then mocha, and counts: a gate that fails is a failed test.
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -15,18 +15,7 @@ const gates = [
   ["format", bin("oxfmt"), ["--check"]],
 ];
 
-const testFiles = ["schemas", "services", "watchdog", "scripts", "test"].flatMap((folder) =>
-  readdirSync(join(root, folder), { recursive: true })
-    .filter((file) => file.endsWith(".test.ts"))
-    .map((file) => join(folder, file))
-    .toSorted(),
-);
-
-// What starts engines waits for them half of its time: it runs beside the rest, which takes about as long.
-const startsEngines = (file) =>
-  /\/(engine|swarm|swarm-contract|own-images|registry|docker-backend)\.ts"/.test(
-    readFileSync(join(root, file), "utf8"),
-  );
+const everything = ["schemas", "services", "watchdog", "scripts", "test"].map((folder) => `${folder}/**/*.test.ts`);
 
 const runGate = ([name, command, args]) => {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8" });
@@ -47,37 +36,22 @@ const readCounts = (report) => {
 
 const isOption = (argument) => argument.startsWith("-");
 
-/** Runs mocha once. `isQuiet`: what it says is kept, and said when it has ended. */
-const runMocha = (args, files, isQuiet = false) =>
+const runMocha = (args) =>
   new Promise((done) => {
     const folder = mkdtempSync(join(tmpdir(), "busker-test-"));
     const report = join(folder, "report.json");
+    const files = args.length > 0 && !isOption(args[0]) ? [] : everything;
     const reporters = ["--reporter", join(root, "scripts/mocha-reporter.cjs"), "--reporter-option", `output=${report}`];
-    const stdio = isQuiet ? ["inherit", "pipe", "pipe"] : "inherit";
-    const mocha = spawn(bin("mocha"), [...reporters, ...args, ...files], { cwd: root, stdio });
-    const said = [];
-    for (const stream of [mocha.stdout, mocha.stderr]) stream?.on("data", (chunk) => said.push(chunk));
+    const mocha = spawn(bin("mocha"), [...reporters, ...args, ...files], { cwd: root, stdio: "inherit" });
     mocha.on("close", (code) => {
-      process.stdout.write(Buffer.concat(said));
       const counts = readCounts(report);
       rmSync(folder, { recursive: true });
       done(code !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts);
     });
   });
 
-const runAll = (args) =>
-  Promise.all([
-    runMocha(
-      args,
-      testFiles.filter((file) => !startsEngines(file)),
-    ),
-    runMocha(args, testFiles.filter(startsEngines), true),
-  ]);
-
 const failedGates = gates.filter((gate) => !runGate(gate)).length;
-const args = process.argv.slice(2);
-const runs = args.length > 0 && !isOption(args[0]) ? [await runMocha(args, [])] : await runAll(args);
-const sum = (of) => runs.reduce((total, run) => total + run[of], 0);
-const total = { passed: sum("passed") + gates.length - failedGates, failed: sum("failed") + failedGates };
+const { passed, failed } = await runMocha(process.argv.slice(2));
+const total = { passed: passed + gates.length - failedGates, failed: failed + failedGates };
 process.exitCode = total.failed === 0 ? 0 : 1;
 console.log(`${total.passed} passed, ${total.failed} failed`);

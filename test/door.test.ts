@@ -114,7 +114,7 @@ describe("openDoor()", function () {
     expect(await queued(to)).to.have.length(3);
   });
 
-  it("takes a CloudEvent in binary mode, its id the call's", async () => {
+  it("takes a CloudEvent in binary mode, the same one once", async () => {
     const to = fn();
     const values = {
       "ce-specversion": "1.0",
@@ -125,18 +125,32 @@ describe("openDoor()", function () {
       "X-Priority": "high",
       "X-Callback-Url": "https://example.org/done",
     };
-    expect(await send(to, '{"n":1}', values)).to.include({ id: "order-1" });
+    const { id } = await send(to, '{"n":1}', values);
     const [call] = await queued(to, "high");
     expect(call).to.include({
-      id: "order-1",
+      id,
       contentType: "application/json",
       callbackUrl: "https://example.org/done",
       priority: "high",
     });
     expect(call?.head.headers).to.include.members(["ce-type", "order.placed", "content-type", "application/json"]);
     const again = await send(to, '{"n":1}', values);
-    expect(again).to.include({ id: "order-1", duplicate: true });
+    expect(again).to.include({ id, duplicate: true });
     expect(await queued(to, "high")).to.have.length(1);
+  });
+
+  it("loses no CloudEvent to another source's of the same id", async () => {
+    const to = fn();
+    const event = { "ce-specversion": "1.0", "ce-id": "1", "ce-type": "t" };
+    const one = await send(to, "a", { ...event, "ce-source": "/one" });
+    const two = await send(to, "b", { ...event, "ce-source": "/two" });
+    expect(two).not.to.have.property("duplicate");
+    expect((await queued(to)).map(({ id }) => id)).to.have.members([one.id, two.id]);
+  });
+
+  it("takes the X-Call-Id of a CloudEvent, as the gateway does", async () => {
+    const event = { "ce-specversion": "1.0", "ce-id": "1", "ce-type": "t", "ce-source": "/s" };
+    expect(await send(fn(), "a", { ...event, "X-Call-Id": "given" })).to.include({ id: "given" });
   });
 
   it("takes a CloudEvent in structured mode", async () => {
@@ -144,8 +158,9 @@ describe("openDoor()", function () {
     const event = { specversion: "1.0", id: "s-1", type: "t", source: "/s", datacontenttype: "text/plain", data: "hi" };
     const type = { "Content-Type": "application/cloudevents+json", "X-Delay": "1h" };
     const sentMs = Date.now();
-    expect(await send(to, JSON.stringify(event), type)).to.include({ id: "s-1" });
+    const { id } = await send(to, JSON.stringify(event), type);
     const [call] = await queued(to);
+    expect(call?.id).to.equal(id);
     expect(Buffer.from(call?.body ?? []).toString()).to.equal("hi");
     expect(call?.contentType).to.equal("text/plain");
     expect(call?.runAtMs).to.be.within(sentMs + 3_590_000, sentMs + 3_620_000);

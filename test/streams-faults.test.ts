@@ -402,7 +402,10 @@ describe("faults of streamed calls", function () {
       await quiet();
       // What a plain client of this test has subscribed to is its own.
       const own = 4 * rounds;
-      expect(await server.subscriptions()).to.equal(before.subscriptions + own);
+      // Workers that ask for work have one more for the moment of asking.
+      await eventually("subscriptions are given up", async () =>
+        (await server.subscriptions()) <= before.subscriptions + own ? true : undefined,
+      );
       expect(await server.connections()).to.deep.equal(before.connections);
       // Connections to the function are kept for reuse: as many as calls were open at once.
       await eventually("descriptors are closed", () =>

@@ -57,6 +57,7 @@ describe("createCallRecorder()", function () {
   ];
   const replicas: TestReplica[] = [];
   const recorded = collect<WholeRecord>();
+  const silent = { namespace: "openfaas-fn", name: "silent" };
   const done = collect<string>();
   let nats: TestNats;
   let bus: Bus;
@@ -81,6 +82,7 @@ describe("createCallRecorder()", function () {
     replicas.push(
       await openTestReplica({ ...options, function: recording, id: "recording-1", recordsBodies: true }),
       await openTestReplica({ ...options, function: plain, id: "plain-1" }),
+      await openTestReplica({ ...options, function: silent, id: "silent-1", recordsNothing: true }),
     );
   });
   after(async () => {
@@ -114,6 +116,16 @@ describe("createCallRecorder()", function () {
     expect(record.attempts.map(({ number, status }) => [number, status])).to.deep.equal([[1, 200]]);
     const kept = await readLast(gateway, streams.RECORD, recordedCallFilter("whole"));
     expect(kept && decodeRecord(kept).record.id).to.equal("whole");
+  });
+
+  it("puts nothing at all on the record of a function that wants none", async () => {
+    await call({ callId: "silent" }, silent);
+    await call({ callId: "after" }, plain);
+    // Those of all replicas leave a quarter of a second after they ended, and this one ended before.
+    await done.until((ids) => ids.includes("after"), "the call after it");
+    await replicas.pop()?.close();
+    await bus.nc.flush();
+    expect(done.all).not.to.include("silent");
   });
 
   it("records a status of 400 and above as dead, which a list shows as failed", async () => {

@@ -110,7 +110,7 @@ export const createReporter = (
     had: samples.had,
     finished: (call, isRecorded) => {
       samples.finished(call.status, call.durationMs);
-      if (!isRecorded) done.push(call);
+      if (!isRecorded && !launch.recordsNothing) done.push(call);
       const text = describeCall(state.format, call);
       if (text !== undefined) addLine("stderr", text, call.id);
     },

@@ -156,7 +156,7 @@ const durable: Readonly<Record<string, Channel>> = {
     subject: subjects.asyncSubject(namespace, name),
     description:
       "One durable invocation, from anybody: a payload without any header is a valid one. Who names a reply subject is " +
-      "answered there, as JetStream does, when it is accepted; its ce-id swallows repeats",
+      "answered there, as JetStream does, when it is accepted; its X-Call-Id, or an event's ce-source and ce-id, swallow repeats",
     messages: ["invocation"],
     reply: { channel: "plainReply", messages: ["jetStreamAnswer"] },
     code: { asyncSubject: subjects.asyncSubject(namespace, name), asyncAnyFilter: subjects.asyncAnyFilter },

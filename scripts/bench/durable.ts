@@ -30,7 +30,7 @@ const timing = `
 let waited = [];
 export default async (event) => {
   const now = performance.timeOrigin + performance.now();
-  if (event.method === "GET") { const all = waited; waited = []; return { body: all }; }
+  if (event.method === "GET") { const all = waited; waited = []; return JSON.stringify(all); }
   waited.push(now - Number(event.body));
   return "";
 };

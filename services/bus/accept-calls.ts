@@ -37,7 +37,13 @@ export interface CallAcceptor {
    * with `queue_full` or `bus_unavailable`, and with `invalid_request` where its headers are more than a stream takes; whoever
    * repeats gives the same id.
    */
-  readonly accept: (call: DurableCall) => Promise<Acceptance>;
+  readonly accept: (call: DurableCall, options?: AcceptOptions) => Promise<Acceptance>;
+}
+
+/** What is known of a call that is to be accepted. */
+export interface AcceptOptions {
+  /** Its id was made for it, so that no other function's call can have it: that it is queued is told at once. */
+  readonly isOwnId?: boolean;
 }
 
 /** What became of a call that is accepted. */
@@ -101,14 +107,18 @@ export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, re
       },
     });
   };
-  const accept = async (call: DurableCall): Promise<Acceptance> => {
+  const accept: CallAcceptor["accept"] = async (call, { isOwnId = false } = {}) => {
     const { namespace, name } = call.function;
     const subject = queueSubject(namespace, name, call.priority);
     const headers = encodeDurable(bus.source, call);
     assertHeadersFit(headers);
     const ack = await acknowledged.publish(subject, call.body, headers);
-    if (!ack.isDuplicate && (await note(call))) return accept(inOwnName(call));
-    if (!ack.isDuplicate) tell(call);
+    if (ack.isDuplicate) return { ...ack, id: call.id };
+    const noted = note(call);
+    // Whoever hears of it begins the call a round trip earlier; the record is on its way to the server before that.
+    if (isOwnId) tell(call);
+    if (await noted) return accept(inOwnName(call), { isOwnId: true });
+    if (!isOwnId) tell(call);
     return { ...ack, id: call.id };
   };
   return { accept };

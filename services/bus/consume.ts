@@ -116,34 +116,29 @@ const ensureConsumer = async (bus: Bus, options: ConsumerOptions): Promise<Consu
   return jetstream(bus.nc).consumers.get(stream.name, durable);
 };
 
-// Long enough for the acknowledgements that are sent again when the server is back.
-const sweepAfterMs = 3000;
+// Two questions to the server, more only where something looks odd.
+const lookAfterMs = 5000;
 
 /**
- * Whenever the server is there again, takes out of a work queue what was acknowledged and is there nevertheless, as a server leaves it
- * that was killed (see `dropAcknowledged`). Gives a function that ends it.
+ * Looks after the consumer of a work queue: a server that was killed may have it forget messages (see `removeForgetful`); it is
+ * made again then. Gives a function that ends it.
  */
-const sweepWhenBack = (bus: Bus, { stream, durable, filters, leaseMs }: ConsumerOptions): (() => void) => {
+const lookAfter = (
+  bus: Bus,
+  { stream, durable, filters, leaseMs }: ConsumerOptions,
+  onRemoved: () => void,
+): (() => void) => {
   if (stream.retention !== "workqueue") return () => {};
   const consumer = { name: durable, subject: filters[0] ?? ">", leaseMs };
-  const sweep = async (): Promise<void> => {
-    if (bus.isConnected()) await (await openWorkQueue(bus, stream)).dropAcknowledged(consumer);
+  const look = async (): Promise<void> => {
+    if (bus.isConnected() && (await (await openWorkQueue(bus, stream)).removeForgetful(consumer))) onRemoved();
   };
-  let timer: NodeJS.Timeout | undefined;
-  const plan = (): void => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      sweep().catch((cause: unknown) => reportFault(`could not look through stream ${stream.name}`, cause));
-    }, sweepAfterMs).unref();
-  };
-  plan();
-  const unlisten = bus.onChange((connected) => {
-    if (connected) plan();
-  });
-  return () => {
-    unlisten();
-    clearTimeout(timer);
-  };
+  const timer = setInterval(() => {
+    look().catch((cause: unknown) => {
+      if (bus.isConnected()) reportFault(`could not look after consumer ${durable} of stream ${stream.name}`, cause);
+    });
+  }, lookAfterMs).unref();
+  return () => clearInterval(timer);
 };
 
 /**
@@ -191,13 +186,16 @@ export const consumeDurably = async (
   const unlisten = bus.onChange((connected) => {
     if (!connected) batch?.stop();
   });
-  const endSweep = sweepWhenBack(bus, options);
+  const endLooks = lookAfter(bus, options, () => {
+    consumer = undefined;
+    batch?.stop();
+  });
   const loop = keepRunning(bus, `consuming stream ${options.stream.name} as ${options.durable}`, stopping.signal, pull);
   return async () => {
     stopping.abort();
     wake();
     unlisten();
-    endSweep();
+    endLooks();
     batch?.stop();
     await loop;
     await Promise.all(running);

@@ -1,8 +1,9 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { AckPolicy, DeliverPolicy, jetstreamManager } from "@nats-io/jetstream";
 import { nanos } from "nats";
 import type { StreamDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
-import { type HeaderBearer, headerText } from "./headers.ts";
+import { headerText } from "./headers.ts";
 import { asBusError, isMissing, isNoMessage } from "./jetstream-errors.ts";
 
 /** One consumer of a work queue: several processes that make the same one share it. */
@@ -22,36 +23,54 @@ export interface OldestMessage {
   readonly storedMs: number;
 }
 
-/** Says of a message whether what it asks for is done, and all that follows from it. */
-export type IsOver = (
-  message: { readonly subject: string; readonly data: Uint8Array } & HeaderBearer,
-) => Promise<boolean>;
-
 /** A stream with work-queue retention as those see it who do the work. All reject with `bus_unavailable`. */
 export interface WorkQueue {
   /** Makes a consumer that is missing. One that nobody asks for five minutes goes by itself, and takes no message with it. */
   readonly ensureConsumer: (consumer: QueueConsumer) => Promise<void>;
   /**
-   * Takes out messages that a consumer has acknowledged and that are there nevertheless; gives how many there were. A server that was
-   * killed may have kept that a message was acknowledged and not that it therefore went (seen on 2.9.10: the last two
-   * seconds' worth): such messages are handed out to nobody, and never go. Those that were acknowledged out of turn the
-   * server does not tell from those that are out: of them `isOver` says which.
+   * Removes a consumer that has forgotten some of its messages, so that they are all handed out again by the one that is made
+   * next; gives whether it has. A server that was killed may come back with a consumer that takes messages for delivered
+   * or acknowledged which are neither, or which were acknowledged and are there nevertheless (both seen on 2.9.10): it hands them out to
+   * nobody, and they never go. What is handed out then may be done already, or be in somebody's hands.
    */
-  readonly dropAcknowledged: (consumer: QueueConsumer, isOver?: IsOver) => Promise<number>;
+  readonly removeForgetful: (consumer: QueueConsumer) => Promise<boolean>;
   /** Messages of each subject that has some. */
   readonly countBySubject: () => Promise<ReadonlyMap<string, number>>;
   /** The oldest on the subjects that a filter matches; undefined when there is none. */
   readonly findOldest: (filter: string) => Promise<OldestMessage | undefined>;
 }
 
-// At a time: those that are put off are looked at each time.
-const mostLooked = 2000;
+// What is on its way between two questions to the server looks forgotten once, and not again and again.
+const looks = 4;
+const lookAgainMs = 500;
 
 const inactiveMs = 5 * 60_000;
 
 /** Opens a work queue. */
 export const openWorkQueue = async (bus: Bus, stream: StreamDefinition): Promise<WorkQueue> => {
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
+  const count = async (subject: string): Promise<number> => {
+    const { state } = await manager.streams.info(stream.name, { subjects_filter: subject });
+    return Object.values(state.subjects ?? {}).reduce((sum, messages) => sum + messages, 0);
+  };
+  const oldestSeq = async (subject: string): Promise<number | undefined> =>
+    (await manager.direct.getMessage(stream.name, { seq: 1, next_by_subj: subject }))?.seq;
+  /**
+   * The oldest message, where the consumer takes it for acknowledged, or where there are more messages than it has handed out and
+   * has still to hand out. (What it says to be out may be gone from the stream as well.)
+   */
+  const forgottenSeq = async ({ name, subject }: QueueConsumer): Promise<number | undefined> => {
+    const before = await count(subject);
+    if (before === 0) return undefined;
+    const seq = await oldestSeq(subject);
+    const {
+      num_pending: next,
+      num_ack_pending: out,
+      ack_floor: floor,
+    } = await manager.consumers.info(stream.name, name);
+    if (seq !== undefined && seq <= floor.stream_seq) return seq;
+    return before > out + next && (await count(subject)) === before ? seq : undefined;
+  };
   return {
     ensureConsumer: async ({ name, subject, leaseMs }) => {
       bus.assertConnected();
@@ -70,35 +89,18 @@ export const openWorkQueue = async (bus: Bus, stream: StreamDefinition): Promise
         throw asBusError(`could not make consumer ${name} of stream ${stream.name}`, cause);
       }
     },
-    dropAcknowledged: async ({ name, subject }, isOver = async () => false) => {
+    removeForgetful: async (consumer) => {
       bus.assertConnected();
-      let dropped = 0;
       try {
-        const {
-          ack_floor,
-          delivered,
-          num_ack_pending: out,
-          num_pending: next,
-        } = await manager.consumers.info(stream.name, name);
-        const { state } = await manager.streams.info(stream.name, { subjects_filter: subject });
-        const there = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
-        if (there <= out + next) return 0;
-        // The floor of one that was restored stays behind at times, with nothing out at all.
-        const overSeq = out === 0 ? delivered.stream_seq : ack_floor.stream_seq;
-        for (let seq = 1, looked = 0; looked < mostLooked; looked += 1) {
-          const found = await manager.direct.getMessage(stream.name, { seq, next_by_subj: subject });
-          if (!found || found.seq > delivered.stream_seq) break;
-          seq = found.seq + 1;
-          const message = { subject: found.subject, data: found.data, headers: found.header };
-          if (found.seq > overSeq && !(await isOver(message))) continue;
-          // One by one: to purge by subject is said to all consumers of the stream, those of other subjects among them.
-          await manager.streams.deleteMessage(stream.name, found.seq, false);
-          dropped += 1;
+        const oldest = await forgottenSeq(consumer);
+        for (let look = 1; oldest !== undefined && look < looks; look += 1) {
+          await pause(lookAgainMs);
+          if ((await forgottenSeq(consumer)) !== oldest) return false;
         }
-        return dropped;
+        return oldest !== undefined && (await manager.consumers.delete(stream.name, consumer.name));
       } catch (cause) {
-        if (isNoMessage(cause) || isMissing(cause)) return dropped;
-        throw asBusError(`could not take out what consumer ${name} of stream ${stream.name} is done with`, cause);
+        if (isNoMessage(cause) || isMissing(cause)) return false;
+        throw asBusError(`could not look after consumer ${consumer.name} of stream ${stream.name}`, cause);
       }
     },
     countBySubject: async () => {

@@ -80,9 +80,9 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
   };
 
   /** Gives the id that counts. A body that is in the store already goes when it is certain that nobody will ask for it. */
-  const hand = async (call: DurableCall, body: DurableBody): Promise<string> => {
+  const hand = async (call: DurableCall, body: DurableBody, isOwnId: boolean): Promise<string> => {
     try {
-      const { id, isDuplicate } = await gate.pass(body.bytes.length, () => acceptor.accept(call));
+      const { id, isDuplicate } = await gate.pass(body.bytes.length, () => acceptor.accept(call, { isOwnId }));
       if (isDuplicate) await release(body);
       return id;
     } catch (error) {
@@ -113,7 +113,8 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
         body: body.bytes,
         ...(body.payload === undefined ? {} : { payload: body.payload }),
       };
-      sendAccepted(exchange, await hand(withIdentity(call, identity), body), startNs);
+      const isOwnId = identity.id !== given.id;
+      sendAccepted(exchange, await hand(withIdentity(call, identity), body, isOwnId), startNs);
     } catch (error) {
       allowMethods(exchange.response, error);
       fail(exchange, error, identity.id, startNs);

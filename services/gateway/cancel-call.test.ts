@@ -29,7 +29,7 @@ const openRace = (next: RecordState) => {
   };
   const bus = { source: "/test", nc: { publish: (subject: string) => subjects.push(subject) } } as unknown as Bus;
   return {
-    cancel: createCancelCall(bus, records, { find: () => undefined }),
+    cancel: createCancelCall(bus, records),
     subjects,
     state: () => state,
   };

@@ -1,15 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { resultTtlMs } from "../../schemas/annotations.ts";
 import { type Attempt, type CallError, type CallRecord, isFinal } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { callEventType } from "../../schemas/events.ts";
-import { formatFunctionName } from "../../schemas/names.ts";
 import { callSubject, cancelSubject } from "../../schemas/subjects.ts";
 import { withoutBodies } from "../bus/call-record-wire.ts";
 import type { CallRecords, FoundRecord } from "../bus/call-records.ts";
 import type { Bus } from "../bus/connection.ts";
 import { publishEvent } from "../bus/events.ts";
-import type { Directory } from "./directory.ts";
 
 /**
  * Cancels a durable call by its id: from when it resolves, the call is `cancelled` for good, and what runs of it is told to
@@ -24,14 +21,16 @@ const endAttempt = (attempt: Attempt, endedMs: number): Attempt =>
     ? { ...attempt, endedMs, error: why }
     : attempt;
 
-/** The record of a call that is cancelled now. */
-export const cancelledRecord = (record: CallRecord, nowMs: number, ttlMs: number): CallRecord => {
+/**
+ * The record of a call that is cancelled now. It does not expire yet: the call may be in the queue for long, and is run where
+ * there is no record of it. The queue-worker that takes it out says how long it is kept.
+ */
+const cancelledRecord = (record: CallRecord, nowMs: number): CallRecord => {
   const { nextMs: _, ...rest } = record;
   return {
     ...rest,
     state: "cancelled",
     endedMs: nowMs,
-    expiresMs: nowMs + ttlMs,
     attempts: record.attempts.map((attempt, at) =>
       at === record.attempts.length - 1 ? endAttempt(attempt, nowMs) : attempt,
     ),
@@ -42,7 +41,7 @@ export const cancelledRecord = (record: CallRecord, nowMs: number, ttlMs: number
 const isConflict = (error: unknown): boolean => error instanceof BuskerError && error.code === "conflict";
 
 /** Creates the one way to cancel calls. */
-export const createCancelCall = (bus: Bus, records: CallRecords, directory: Pick<Directory, "find">): CancelCall => {
+export const createCancelCall = (bus: Bus, records: CallRecords): CancelCall => {
   const tell = (record: CallRecord): void => {
     const { namespace, name } = record.function;
     // A queue-worker tells it again when it meets the call, if this does not arrive.
@@ -61,8 +60,7 @@ export const createCancelCall = (bus: Bus, records: CallRecords, directory: Pick
   };
   /** Gives false when the call has moved on meanwhile. */
   const write = async ({ record, seq }: FoundRecord): Promise<boolean> => {
-    const spec = directory.find(formatFunctionName(record.function))?.record.spec;
-    const cancelled = cancelledRecord(record, Date.now(), resultTtlMs(spec ?? {}));
+    const cancelled = cancelledRecord(record, Date.now());
     try {
       await records.write(withoutBodies(cancelled), seq);
     } catch (error) {

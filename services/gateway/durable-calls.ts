@@ -32,12 +32,12 @@ export interface DurableParts extends Pick<AcceptParts, "directory" | "answered"
 
 /** Opens it. */
 export const openDurableCalls = async (bus: Bus, parts: DurableParts): Promise<DurableCalls> => {
-  const { directory, payloads } = parts;
+  const { payloads } = parts;
   const acknowledged = openAcknowledged(bus);
   const records = await openCallRecords(bus, acknowledged);
   const ends = openEndWatch(bus, records);
   const partsReader = openPartsReader(bus, records);
-  const cancel = createCancelCall(bus, records, directory);
+  const cancel = createCancelCall(bus, records);
   const calls = createCallHandler({ ends, bodies: { payloads, parts: partsReader }, cancel });
   const acceptor = createAcceptor(bus, acknowledged, records);
   return {

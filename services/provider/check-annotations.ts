@@ -55,7 +55,7 @@ const checks: Readonly<Record<string, Check>> = {
     (parseDurationMs(value) ?? 0) > 0
       ? undefined
       : `annotation ${stopAfterAnnotation} must be a duration above 0 such as 24h; got ${JSON.stringify(value)}`,
-  [recordAnnotation]: oneOf(recordAnnotation, ["calls", "bodies"]),
+  [recordAnnotation]: oneOf(recordAnnotation, ["none", "calls", "bodies"]),
   [resultTtlAnnotation]: resultTtlFault,
   [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),
   [userAnnotation]: userFault,

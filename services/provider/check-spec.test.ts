@@ -18,6 +18,7 @@ describe("checkSpec()", () => {
     { annotations: { "com.busker.zero": "keep", "com.busker.zero.stop-after": "36h" } },
     { annotations: { "com.busker.user": "1000:0", "com.busker.image-pull-policy": "IfNotPresent" } },
     { annotations: { "com.busker.result.ttl": "30m", "com.busker.record": "bodies" } },
+    { annotations: { "com.busker.record": "none" } },
     { annotations: { "com.openfaas.retry.attempts": "3", "com.openfaas.retry.codes": "429, 503" } },
     { limits: { "nvidia.com/gpu": "1" } },
   ];
@@ -81,7 +82,7 @@ describe("checkSpec()", () => {
       { ...good, annotations: { "com.busker.result.ttl": "0" } },
       'must be a duration such as 30m, of 168h at most; got "0"',
     ],
-    [{ ...good, annotations: { "com.busker.record": "all" } }, "com.busker.record must be calls or bodies"],
+    [{ ...good, annotations: { "com.busker.record": "all" } }, "com.busker.record must be none, calls or bodies"],
     [{ ...good, annotations: { "com.openfaas.retry.attempts": "0" } }, "must be a whole number from 1 to"],
     [
       { ...good, annotations: { "com.openfaas.retry.min_wait": "soon" } },

@@ -213,7 +213,9 @@ describe("a provider in trouble", function () {
     const before = files.idsOf("handed-over");
     provider = await platform.openProvider();
     expect((await outcome).subject).to.include(".deployed.");
-    expect(files.idsOf("handed-over")).to.deep.equal(before);
+    // None was started twice; the one that was may have had no folder yet when its provider left.
+    const [id, ...others] = files.idsOf("handed-over");
+    expect([others, before.filter((known) => known !== id)]).to.deep.equal([[], []]);
     expect(textOf(await platform.call("handed-over"))).to.equal("slow");
   });
 

@@ -1,4 +1,4 @@
-import { recordsBodies } from "../../schemas/annotations.ts";
+import { recordsBodies, recordsCalls } from "../../schemas/annotations.ts";
 import { functionTimeoutMs, type FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
@@ -56,6 +56,7 @@ export const buildLaunch = ({ id, spec, revision }: ReplicaStart, place: LaunchP
     credentialsFile: place.paths.credentials,
     timeoutMs: functionTimeoutMs(spec),
     ...(recordsBodies(spec) ? { recordsBodies: true } : {}),
+    ...(recordsCalls(spec) ? {} : { recordsNothing: true }),
     cwd: place.bundleFolder,
     env: functionEnvironment(spec, place),
     ...(memoryLimitBytes === undefined ? {} : { memoryLimitBytes }),

@@ -20,6 +20,8 @@ export interface CallFile {
    * is over or another function's, or `make` gives nothing: then `record()` is what there is instead. One after the other, in the order asked.
    */
   readonly change: (make: (record: CallRecord) => WholeRecord | undefined) => Promise<boolean>;
+  /** Says of a record that is over, and does not say so yet, until when it is kept. */
+  readonly keepUntil: (expiresMs: number) => Promise<void>;
 }
 
 const isConflict = (cause: unknown): boolean => cause instanceof BuskerError && cause.code === "conflict";
@@ -51,6 +53,17 @@ export const openCallFile = async (
       }
     }
   };
+  const keepUntil = async (expiresMs: number): Promise<void> => {
+    while (isFinal(whole.record.state) && whole.record.expiresMs === undefined && !isOthers())
+      try {
+        const next = { ...whole, record: { ...whole.record, expiresMs } };
+        seq = await records.write(next, seq);
+        whole = next;
+      } catch (cause) {
+        if (!isConflict(cause)) throw cause;
+        await read();
+      }
+  };
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(act: () => Promise<T>): Promise<T> => {
     const turn = last.then(act);
@@ -65,5 +78,6 @@ export const openCallFile = async (
     isOthers,
     refresh: () => inTurn(read),
     change: (make) => inTurn(() => change(make)),
+    keepUntil: (expiresMs) => inTurn(() => keepUntil(expiresMs)),
   };
 };

@@ -1,4 +1,5 @@
 import { type Attempt, type CallError, type CallRecord, isFinal } from "../../schemas/call.ts";
+import { maxResultAgeMs } from "../../schemas/topology.ts";
 import { type WholeRecord, withoutBodies } from "../bus/call-record-wire.ts";
 import { isSuperseded, putAttempt } from "./attempts.ts";
 import { leaveToOther, type Run } from "./call-run.ts";
@@ -12,9 +13,11 @@ import { untilTaken } from "./until-taken.ts";
 const lostRaceMs = 1000;
 
 /** The call is over by its record: what follows that is done, again perhaps, before it leaves the queue. */
-export const leaveQueue = async ({ parts, file, stopping }: Run): Promise<Settlement> => {
+export const leaveQueue = async ({ parts, file, ttlMs, stopping }: Run): Promise<Settlement> => {
   if (file.record().state === "cancelled") parts.counter.ended(file.record().function, "cancelled");
   await untilTaken(stopping, () => finishCall(parts, file.whole()));
+  // One that was cancelled is kept for as long as it is in the queue: without its record it would be run.
+  await untilTaken(stopping, () => file.keepUntil(Date.now() + Math.min(ttlMs, maxResultAgeMs)));
   return { kind: "done" };
 };
 

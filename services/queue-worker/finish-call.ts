@@ -1,13 +1,10 @@
 import type { CallRecord } from "../../schemas/call.ts";
 import { isFinal } from "../../schemas/call.ts";
 import { type CallChange, callEventType } from "../../schemas/events.ts";
-import { formatFunctionName } from "../../schemas/names.ts";
 import { callSubject, callToken, deadSubject } from "../../schemas/subjects.ts";
 import type { AcknowledgedPublisher } from "../bus/acknowledged.ts";
 import { encodeRecord, type WholeRecord } from "../bus/call-record-wire.ts";
-import type { CallRecords } from "../bus/call-records.ts";
 import type { Bus } from "../bus/connection.ts";
-import type { DurableCall } from "../bus/durable-call.ts";
 import { encodeEvent } from "../bus/events.ts";
 
 /** What ending calls needs. */
@@ -46,18 +43,6 @@ const bury = async ({ bus, acknowledged }: FinishParts, whole: WholeRecord): Pro
   const more = `Nats-Msg-Id: ${callToken(id)}.dead\r\n`;
   const { headers, payload } = encodeRecord(bus.source, whole, more);
   await acknowledged.publish(deadSubject(namespace, name, id), payload, headers);
-};
-
-/** Whether a call is over by its record; what follows is done then, again perhaps. */
-export const finishIfOver = async (
-  parts: FinishParts & { readonly records: Pick<CallRecords, "read"> },
-  call: DurableCall,
-): Promise<boolean> => {
-  const found = await parts.records.read(call.id);
-  if (!found || !isFinal(found.record.state)) return false;
-  if (formatFunctionName(found.record.function) !== formatFunctionName(call.function)) return false;
-  await finishCall(parts, found);
-  return true;
 };
 
 /**

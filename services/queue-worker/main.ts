@@ -1,11 +1,9 @@
 import { openBus } from "../bus/connection.ts";
-import type { DurableCall } from "../bus/durable-call.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { serveMetrics } from "../runtime/metrics.ts";
 import { readQueueWorkerConfig } from "./config.ts";
 import { openDoor } from "./door/open-door.ts";
-import { finishIfOver } from "./finish-call.ts";
 import { openLanes } from "./lanes/open-lanes.ts";
 import { openParts } from "./open-parts.ts";
 import { openOutcomesBus } from "./outcomes/open-outcomes-bus.ts";
@@ -32,9 +30,8 @@ await runService("queue-worker", async (scope) => {
   });
   // The provider makes the streams; started at the same time, it may need a moment longer.
   const run = parts.metrics.counted(createRunner(parts));
-  const isOver = (call: DurableCall): Promise<boolean> => finishIfOver(parts, call);
   const lanes = await retryUntilReady(() =>
-    openLanes(bus, { invoker: parts.invoker, run, isOver, leaseMs, maxCalls, graceMs }),
+    openLanes(bus, { invoker: parts.invoker, run, leaseMs, maxCalls, graceMs }),
   );
   scope.onStop("calls in hand", lanes.stop);
   scope.onStop("the door", await retryUntilReady(() => openDoor(parts)));

@@ -18,6 +18,7 @@ import {
 import { startTestNats, type TestNats } from "../../test/support/nats.ts";
 import { openTestReplica, type TestReplica } from "../../test/support/replicas.ts";
 import { eventually } from "../../test/support/platform.ts";
+import { queuedRecord } from "../bus/accept-calls.ts";
 import { inOwnName } from "../bus/call-ids.ts";
 import { withoutBodies } from "../bus/call-record-wire.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
@@ -37,6 +38,8 @@ describe("createRunner()", function () {
   let names = 0;
   const specs = new Map<string, Partial<FunctionSpec>>();
   const replicas: TestReplica[] = [];
+  /** Ends what a function was left at, which else ends at its deadline, when the test is long over. */
+  const ends: (() => void)[] = [];
 
   /** A function of its own with one replica, and what it was called with. */
   const deploy = async (answer: Answering, annotations: Readonly<Record<string, string>> = fast) => {
@@ -45,7 +48,10 @@ describe("createRunner()", function () {
     const stopped: string[] = [];
     specs.set(fn.name, { annotations });
     const id = `r${names}`;
-    const mode = recordingMode(calls, stopped, answer);
+    const mode = recordingMode(calls, stopped, (call, finish) => {
+      ends.push(() => finish(ok()));
+      answer(call, finish);
+    });
     replicas.push(await openTestReplica({ nats, function: fn, id, slots: 100, mode }));
     return { fn, calls, stopped };
   };
@@ -76,10 +82,7 @@ describe("createRunner()", function () {
     if (!found) throw new Error("there is no record");
     const { namespace, name } = call.function;
     const endedMs = Date.now();
-    await worker.records.write(
-      withoutBodies({ ...found.record, state: "cancelled", endedMs, expiresMs: endedMs + 1e6 }),
-      found.seq,
-    );
+    await worker.records.write(withoutBodies({ ...found.record, state: "cancelled", endedMs }), found.seq);
     if (!isTold) return;
     publishEvent(admin, { subject: cancelSubject(namespace, name), type: "io.busker.cancel", data: { id: call.id } });
   };
@@ -91,6 +94,7 @@ describe("createRunner()", function () {
     worker = await openTestWorker(nats, specs);
   });
   after(async () => {
+    for (const end of ends) end();
     for (const replica of replicas) await replica.close().catch(() => undefined);
     await worker.close();
     await admin.close();
@@ -179,6 +183,17 @@ describe("createRunner()", function () {
     expect(calls).to.have.length(0);
   });
 
+  it("looks at one that waits for weeks once a day, and writes its record again, which would go after one", async () => {
+    const { fn } = await deploy((_call, finish) => finish(ok()));
+    const call = durableCall(fn, { runAtMs: Date.now() + 30 * 24 * 3600_000 });
+    await worker.records.write(withoutBodies(queuedRecord(call)), 0);
+    const before = await worker.records.read(call.id);
+    expect(await worker.run(call)).to.deep.equal({ kind: "retry", delayMs: 24 * 3600_000 });
+    const after = await worker.records.read(call.id);
+    expect(after?.record).to.deep.equal(before?.record);
+    expect(after?.seq).to.be.greaterThan(before?.seq ?? Number.NaN);
+  });
+
   it("buries a call that used its attempts up, whole", async () => {
     const { fn, calls } = await deploy((_call, finish) => finish(ok("sorry", 503)), {
       ...fast,
@@ -258,8 +273,10 @@ describe("createRunner()", function () {
     const call = durableCall(fn);
     await worker.acceptor.accept(call);
     await cancel(call, true);
+    const leftMs = Date.now();
     expect(await worker.run(call)).to.deep.equal({ kind: "done" });
     expect(calls).to.have.length(0);
+    expect((await worker.record(call.id))?.expiresMs).to.be.at.least(leftMs + 1000);
   });
 
   it("gives a call that two workers have one end", async () => {
@@ -489,6 +506,6 @@ describe("createRunner()", function () {
     const record = await worker.record(call.id);
     expect(record).to.include({ state: "retrying" });
     expect(record?.attempts[0]).to.include({ number: 1, isFree: true });
-    void end;
+    end();
   });
 });

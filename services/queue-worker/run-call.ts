@@ -1,6 +1,7 @@
 import { resultTtlMs } from "../../schemas/annotations.ts";
 import { type Attempt, type CallError, type CallRecord, isFinal } from "../../schemas/call.ts";
 import { readRetryPolicy } from "../../schemas/retry-policy.ts";
+import { withoutBodies } from "../bus/call-record-wire.ts";
 import { inOwnName } from "../bus/call-ids.ts";
 import { lastFreeWaitMs, nextNumber, reasonToStop } from "./attempts.ts";
 import { noteRunning, openTelling } from "./attempt-telling.ts";
@@ -87,6 +88,16 @@ const runOnce = async (run: Run): Promise<Settlement> => {
   }
 };
 
+// A record goes when nobody has written it for a week: one that waits for longer is written again each day.
+const longestWaitMs = 24 * 3600_000;
+
+const waitLonger = async ({ file }: Run, earlyMs: number): Promise<Settlement> => {
+  if (earlyMs <= longestWaitMs) return { kind: "retry", delayMs: earlyMs };
+  // One that is over is found so when it comes again.
+  await file.change(withoutBodies);
+  return { kind: "retry", delayMs: longestWaitMs };
+};
+
 /** Creates what the lanes run each delivery with: one attempt at its call, or what is still to be done of one that is over. */
 export const createRunner =
   (parts: RunParts): RunDelivery =>
@@ -106,7 +117,7 @@ export const createRunner =
     if (stopping.aborted) return { kind: "retry", delayMs: 0 };
     // A consumer that was made again hands out what was put off, too.
     const earlyMs = dueMs - Date.now();
-    if (earlyMs > 0) return { kind: "retry", delayMs: earlyMs };
+    if (earlyMs > 0) return waitLonger(run, earlyMs);
     const reason = reasonToStop(record, policy.attempts);
     return reason ? endCall(run, undefined, { state: "dead", error: reason }) : runOnce(run);
   };

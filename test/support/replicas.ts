@@ -32,6 +32,8 @@ export interface TestReplicaOptions {
   readonly timeoutMs?: number;
   /** Its function has the annotation `com.busker.record: bodies`. */
   readonly recordsBodies?: true;
+  /** Its function has the annotation `com.busker.record: none`. */
+  readonly recordsNothing?: true;
 }
 
 const noUsage = { usage: () => ({ cpuSeconds: 0, memoryBytes: 0, rootMemoryBytes: 0 }) };
@@ -61,6 +63,7 @@ export const openTestReplica = async (options: TestReplicaOptions): Promise<Test
     cwd: folder,
     env: {},
     ...(options.recordsBodies ? { recordsBodies: true } : {}),
+    ...(options.recordsNothing ? { recordsNothing: true } : {}),
   };
   const bus = await openBus({ url: nats.url, credentialsFile, user: id, name: id });
   const format = { prefixLogs: false, logCallId: false, mode: "http" } as const;

@@ -7,6 +7,7 @@ import type { TestPlatform } from "./platform.ts";
 
 /** What nats-server counts of itself. */
 export interface ServerState {
+  /** Of all connections; the server's own, such as those of a stream's consumers, are none of them. */
   readonly subscriptions: () => Promise<number>;
   /** The server's numbers of all connections: one that came back has another. */
   readonly connections: () => Promise<readonly number[]>;
@@ -14,7 +15,7 @@ export interface ServerState {
 }
 
 interface ServerReply {
-  readonly data: { readonly num_subscriptions?: number; readonly connections?: readonly { readonly cid: number }[] };
+  readonly data: { readonly connections?: readonly { readonly cid: number; readonly subscriptions: number }[] };
 }
 
 const ask = async (nc: NatsConnection, what: string): Promise<ServerReply["data"]> =>
@@ -29,17 +30,14 @@ export const openServerState = async ({
   const user = createUser();
   const jwt = await encodeUser("test", user, account, {});
   const nc = await connect({ servers: natsUrl, authenticator: jwtAuthenticator(jwt, user.getSeed()) });
+  const listConnections = async () => {
+    const { connections } = await ask(nc, "CONNZ");
+    if (!connections) throw new Error("the server does not say which connections it has");
+    return connections;
+  };
   return {
-    subscriptions: async () => {
-      const { num_subscriptions: count } = await ask(nc, "SUBSZ");
-      if (count === undefined) throw new Error("the server does not say how many subscriptions it has");
-      return count;
-    },
-    connections: async () => {
-      const { connections } = await ask(nc, "CONNZ");
-      if (!connections) throw new Error("the server does not say which connections it has");
-      return connections.map(({ cid }) => cid).toSorted((a, b) => a - b);
-    },
+    subscriptions: async () => (await listConnections()).reduce((sum, { subscriptions }) => sum + subscriptions, 0),
+    connections: async () => (await listConnections()).map(({ cid }) => cid).toSorted((a, b) => a - b),
     close: () => nc.close(),
   };
 };

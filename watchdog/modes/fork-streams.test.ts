@@ -96,7 +96,13 @@ for (const [title, mode, ownEnv] of [
     });
 
     it("answers 500 whole when the process fails before anything went out", async () => {
-      const answer = await (await open(hostile("fail"))).call({ canStream: true });
+      const { call } = await open(hostile("fail"));
+      // What a busy machine makes it say long before it ends goes out as it comes.
+      let answer = await call({ canStream: true });
+      for (let more = 0; answer.stream && more < 20; more += 1) {
+        await readStreamed(answer).end;
+        answer = await call({ canStream: true });
+      }
       expect([answer.status, answer.stream, textOf(answer)]).to.deep.equal([
         500,
         undefined,

@@ -41,12 +41,23 @@ export interface ShownRequest extends ShownBody {
   readonly headers: ShownHeaders;
 }
 
+/** One attempt at a call. */
+export interface ShownAttempt {
+  readonly number: number;
+  readonly startedAt: string;
+  readonly status?: number;
+  readonly error?: ShownError;
+  readonly durationSeconds?: number;
+}
+
 /** A call as `GET /system/calls/ID` and `GET /system/dead/ID` show it. */
 export interface ShownCall {
   readonly id: string;
   readonly function: string;
   readonly state: string;
   readonly error?: ShownError;
+  /** Absent of synchronous calls, which have one. */
+  readonly attempts?: readonly ShownAttempt[];
   readonly request?: ShownRequest;
   readonly response?: ShownResponse;
 }

@@ -202,6 +202,32 @@ describe("busker calls and busker dead", () => {
       );
     });
 
+    it("show writes each attempt", async () => {
+      const attempts = [
+        { number: 1, startedAt: at, durationSeconds: 0.02, status: 503 },
+        { number: 2, startedAt: at, durationSeconds: 1, error: { code: "replica_lost", message: "it went away" } },
+      ];
+      await start({ "GET /system/dead/c1": json(200, { ...shown, state: "dead", attempts }) });
+      expect((await run("dead", "show", "c1")).stdout.toString()).to.contain(
+        `\nattempts:\n  ${at}  attempt 1, status 503, 20 ms\n  ${at}  attempt 2, 1.0 s, replica_lost: it went away\n`,
+      );
+    });
+
+    it("show gives the terminal no orders of a stranger's, and says what is in base64", async () => {
+      const request = {
+        method: "POST",
+        path: "/",
+        headers: { "X-A": "\u009b2J" },
+        bytes: 9,
+        body: "a\r\n\tb\u001b[2J",
+      };
+      const response = { status: 200, headers: {}, bytes: 1, bodyBase64: "/w==" };
+      await start({ "GET /system/dead/c1": json(200, { ...shown, request, response }) });
+      const text = (await run("dead", "show", "c1")).stdout.toString();
+      expect(text).to.contain("  X-A: \\x9b2J\n\n  a\n  \tb\\x1b[2J\n");
+      expect(text).to.contain("  /w==\n  (not text: in base64)\n");
+    });
+
     it("replay says what runs again as what, and exits 1 when one does not", async () => {
       await start({
         "POST /system/dead/replay": json(200, {

@@ -52,7 +52,8 @@ const cancelCall = async (id: string, options: ShowOptions, terminal: Terminal):
 
 const noteEnd = ({ id, state, error, response }: ShownCall, terminal: Terminal): void => {
   const why = error ? `: ${error.code}: ${error.message.trim()}` : "";
-  const status = response ? ` with status ${response.status}` : "";
+  // A response that a cancelled call had begun says nothing of its end.
+  const status = response && state !== "cancelled" ? ` with status ${response.status}` : "";
   printNote(terminal, `call ${id} is ${state}${status}${why}`);
 };
 

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { parseFunctionName } from "../../../schemas/names.ts";
 import type { ListedLetter, ShownCall } from "../calls/call-shapes.ts";
-import { printCall } from "../calls/show-story.ts";
+import { printLetter } from "../calls/show-story.ts";
 import type { GatewayClient } from "../gateway-client.ts";
 import { asUsage, type GatewayOptions, openGateway, withExample, withGateway, withJson } from "../options.ts";
 import type { Outcome } from "../outcome.ts";
@@ -62,7 +62,7 @@ const showLetter = async (id: string, options: DeadOptions, terminal: Terminal):
   const response = await openGateway(options, terminal).call(`show dead letter ${id}`, { path: deadPath(id) });
   const call = (await response.json()) as ShownCall;
   if (options.json) printJson(terminal, call);
-  else printCall(terminal, call);
+  else printLetter(terminal, call);
 };
 
 /** One request after the other while a function has more letters than one request replays. */

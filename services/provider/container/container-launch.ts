@@ -1,5 +1,5 @@
 import type { Container, ContainerCreateOptions, MountSettings } from "dockerode";
-import { recordsBodies } from "../../../schemas/annotations.ts";
+import { recordsBodies, recordsCalls } from "../../../schemas/annotations.ts";
 import { functionTimeoutMs, type FunctionSpec } from "../../../schemas/function.ts";
 import type { ReplicaLaunch, ReplicaSecrets } from "../../../schemas/launch.ts";
 import { secretMountVariable } from "../../../schemas/secret.ts";
@@ -57,6 +57,7 @@ export const buildContainerLaunch = (
   credentials,
   timeoutMs: functionTimeoutMs(spec),
   ...(recordsBodies(spec) ? { recordsBodies: true } : {}),
+  ...(recordsCalls(spec) ? {} : { recordsNothing: true }),
   cwd: image.WorkingDir || "/",
   env: functionEnvironment(spec, image, secrets),
   inherit: setByEngine,

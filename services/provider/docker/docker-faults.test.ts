@@ -5,6 +5,7 @@ import { isExitOf, isReplica } from "../fixtures/replica-files.ts";
 import { silentLog } from "../../runtime/log.ts";
 import { textOf } from "../fixtures/test-provider.ts";
 import type { Provider } from "../provider.ts";
+import { holderLabel } from "./ready-networks.ts";
 
 describe("the docker backend in trouble", function () {
   this.timeout(90_000);
@@ -74,6 +75,10 @@ describe("the docker backend in trouble", function () {
   it("replaces a replica that somebody has disconnected from its network", async () => {
     // Of several that start together some have a network that was kept ready, and some make their own.
     await docker.backend().collect([]);
+    await eventually("networks are kept ready", async () => {
+      const filters = { label: [holderLabel] };
+      return (await client().listContainers({ filters })).length >= 2 || undefined;
+    });
     await docker.platform.deploy({ name: "net", image: "cat:1", labels: { "com.openfaas.scale.min": "5" } });
     const before = await docker.untilReady("net", 5);
     const places = await Promise.all(before.map(async (id) => ({ id, ...(await networkOf(id)) })));

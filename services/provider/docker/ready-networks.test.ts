@@ -125,7 +125,9 @@ describe("networks that are kept ready", function () {
     await docker.untilReady("cat", 12);
     const modes = (await docker.containersOf("cat")).map(({ HostConfig }) => HostConfig.NetworkMode);
     const inHolders = modes.filter((mode) => mode.startsWith("container:"));
-    expect(inHolders).to.have.members(kept.map((id) => `container:${id}`));
+    expect(inHolders).to.include.members(kept.map((id) => `container:${id}`));
+    // One may have been in the making.
+    expect(inHolders.length).to.be.at.most(3);
     await docker.platform.wish("scale", "cat", { replicas: 0 });
     await docker.untilNone("cat");
     await untilKept(2);

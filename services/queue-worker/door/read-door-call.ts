@@ -34,6 +34,19 @@ export const readDoorFunction = ({ subject }: Pick<DoorMessage, "subject">): Fun
 export const doorId = (name: FunctionName, { seq, atNanos }: Pick<DoorMessage, "seq" | "atNanos">): string =>
   keyedCallId(name, `DOOR ${seq} ${atNanos}`);
 
+/**
+ * The id of a call that is an event. An event's own id is one only together with its source (CloudEvents 1.0, "id"): two
+ * sources that both count 1, 2, 3 … send different events. An id without a source is no event's, but the call's as it is.
+ */
+const eventCallId = (
+  name: FunctionName,
+  { id, source }: Readonly<Record<string, string | undefined>>,
+  given: string | undefined,
+): string | undefined => {
+  if (!id || !source) return id || undefined;
+  return given ?? keyedCallId(name, `EVENT ${JSON.stringify([source, id])}`);
+};
+
 // The gateway gives both to its functions, and no others of these names.
 const withCallHeaders = (headers: readonly string[], id: string, atNanos: number): readonly string[] => {
   const own = headers.flatMap((name, at) =>
@@ -43,8 +56,8 @@ const withCallHeaders = (headers: readonly string[], id: string, atNanos: number
 };
 
 /**
- * Reads a message: a CloudEvent in either mode, a bare payload, or what our own callers send. The event's id is the call's;
- * `X-Callback-Url`, `X-Delay` and the like are headers of the message. Throws `invalid_request` naming what cannot be read.
+ * Reads a message: a CloudEvent in either mode, a bare payload, or what our own callers send. An event with the same source
+ * and id is the same call; `X-Callback-Url`, `X-Delay` and the like are headers of the message. Throws `invalid_request` naming what cannot be read.
  */
 export const readDoorCall = (message: DoorMessage): DoorCall => {
   const name = readDoorFunction(message);
@@ -53,8 +66,7 @@ export const readDoorCall = (message: DoorMessage): DoorCall => {
   const headers = [...headerPairs(headerText(message)), ...head.headers];
   const given = readGivenIds(headers);
   const { attributes } = fromMessage(message);
-  const eventId = attributes["id"] || undefined;
-  const id = eventId ?? given.id ?? doorId(name, message);
+  const id = eventCallId(name, attributes, given.id) ?? given.id ?? doorId(name, message);
   callToken(id);
   const acceptedMs = Math.floor(message.atNanos / 1e6);
   const contentType = attributes["datacontenttype"] ?? findHeader(headers, "Content-Type");

@@ -21,7 +21,7 @@ const createWorld = () => {
       ensureConsumer: async ({ name }) => {
         made.push(name);
       },
-      dropAcknowledged: async () => 0,
+      removeForgetful: async () => false,
       pull: (request) => pulls.push(request),
       isConnected: () => true,
       enter: () => {

@@ -29,7 +29,7 @@ export interface LaneWorld {
   readonly leaseMs: number;
   readonly capacity: (name: FunctionName) => Capacity;
   readonly ensureConsumer: (consumer: QueueConsumer) => Promise<void>;
-  readonly dropAcknowledged: (consumer: QueueConsumer) => Promise<number>;
+  readonly removeForgetful: (consumer: QueueConsumer) => Promise<boolean>;
   readonly pull: (request: PullRequest) => void;
   readonly isConnected: () => boolean;
   /** Puts the lane in line for a turn. */
@@ -174,9 +174,16 @@ export class Lane implements Taker {
     const now = Date.now();
     if (queue.emptyMs === 0 || now - queue.sweptMs < sweepMs) return;
     queue.sweptMs = now;
-    this.#world.dropAcknowledged(queue.consumer).catch((cause: unknown) => {
-      if (this.#world.isConnected()) reportFault(`could not look through the queued calls of ${this.key}`, cause);
-    });
+    this.#world.removeForgetful(queue.consumer).then(
+      (isRemoved) => {
+        if (!isRemoved) return;
+        queue.isMade = false;
+        this.expect(queue);
+      },
+      (cause: unknown) => {
+        if (this.#world.isConnected()) reportFault(`could not look after the queued calls of ${this.key}`, cause);
+      },
+    );
   }
 
   #noteEnd(queue: LaneQueue, end: PullEnd): void {

@@ -2,7 +2,6 @@ import type { CallChange } from "../../../schemas/events.ts";
 import { callStateFilter, parseFunctionSubject } from "../../../schemas/subjects.ts";
 import { streams } from "../../../schemas/topology.ts";
 import type { Bus, BusMessage } from "../../bus/connection.ts";
-import { decodeDurable, type DurableCall } from "../../bus/durable-call.ts";
 import type { Invoker } from "../../bus/invoker.ts";
 import { openPuller } from "../../bus/pull.ts";
 import { openWorkQueue } from "../../bus/work-queue.ts";
@@ -19,8 +18,6 @@ import { Turnstile } from "./turnstile.ts";
 export interface LanesOptions {
   readonly invoker: Pick<Invoker, "capacity" | "onCapacity">;
   readonly run: RunDelivery;
-  /** Whether a call is over, and all that follows from it done: then it may go, though nobody hands it out. */
-  readonly isOver?: (call: DurableCall) => Promise<boolean>;
   /** How long a worker that says nothing keeps a call; 5 s where absent. */
   readonly leaseMs?: number;
   /** Calls in hand at a time, one for each function apart; 1,000 where absent. */
@@ -57,15 +54,14 @@ const defaults = { leaseMs: 5000, maxCalls: 1000, maxBytes: 64 * 1024 * 1024, gr
  * comes again, here or elsewhere, when its lease is over.
  */
 export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes> => {
-  const { invoker, run, isOver, leaseMs, maxCalls, maxBytes, graceMs } = { ...defaults, ...options };
+  const { invoker, run, leaseMs, maxCalls, maxBytes, graceMs } = { ...defaults, ...options };
   const queue = await openWorkQueue(bus, streams.INVOCATIONS);
   const turnstile = new Turnstile({ maxCalls, maxBytes });
   const book = new LaneBook({
     leaseMs,
     capacity: invoker.capacity,
     ensureConsumer: queue.ensureConsumer,
-    dropAcknowledged: (consumer) =>
-      queue.dropAcknowledged(consumer, async (message) => (await isOver?.(decodeDurable(message))) ?? false),
+    removeForgetful: queue.removeForgetful,
     pull: (request) => puller.pull(request),
     isConnected: bus.isConnected,
     enter: (lane) => turnstile.enter(lane),
