@@ -2,7 +2,8 @@ import type { FinishedCall, LogLine, MetricSample } from "../schemas/events.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { callSubject, logSubject, metricSubject } from "../schemas/subjects.ts";
 import type { Bus } from "../services/bus/connection.ts";
-import { publishEvent } from "../services/bus/events.ts";
+import { encodeEvent, publishEvent } from "../services/bus/events.ts";
+import { FinishedBatch } from "./finished-batch.ts";
 import { describeCall, formatLine, type LogFormat } from "./log-format.ts";
 import type { ProcessTree } from "./process-tree.ts";
 
@@ -68,7 +69,7 @@ export const createReporter = (
   const { namespace, name, replica } = launch;
   const lines = new LineBuffer();
   let last: string[] = [];
-  let done: FinishedCall[] = [];
+  const done = new FinishedBatch(replica);
   let sample = emptySample();
   let lastCpuSeconds = 0;
 
@@ -82,13 +83,10 @@ export const createReporter = (
       });
   };
   const flushDone = (): void => {
-    if (done.length === 0 || !bus.isConnected()) return;
-    publishEvent(bus, {
-      subject: callSubject("done", namespace, name),
-      type: "io.busker.call.done",
-      data: { replica, calls: done },
-    });
-    done = [];
+    if (done.isEmpty || !bus.isConnected()) return;
+    const subject = callSubject("done", namespace, name);
+    const { headers } = encodeEvent(bus.source, { subject, type: "io.busker.call.done", data: { replica, calls: [] } });
+    bus.nc.publish(subject, done.take(), { headers });
   };
   const flushSample = (): void => {
     const usage = tree.usage();
@@ -126,7 +124,7 @@ export const createReporter = (
       const code = String(call.status);
       sample.finished[code] = (sample.finished[code] ?? 0) + 1;
       sample.durationSeconds += call.durationMs / 1000;
-      if (!isRecorded && !launch.recordsNothing) done.push(call);
+      if (!isRecorded && !launch.recordsNothing) done.add(call);
       const text = describeCall(state.format, call);
       if (text !== undefined) addLine("stderr", text, call.id);
     },
