@@ -2,7 +2,8 @@ import type { FinishedCall, LogLine } from "../schemas/events.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { callSubject, logSubject } from "../schemas/subjects.ts";
 import type { Bus } from "../services/bus/connection.ts";
-import { publishEvent } from "../services/bus/events.ts";
+import { encodeEvent, publishEvent } from "../services/bus/events.ts";
+import { FinishedBatch } from "./finished-batch.ts";
 import { describeCall, formatLine, type LogFormat } from "./log-format.ts";
 import type { ProcessTree } from "./process-tree.ts";
 import { type ReplicaState, sampleReplica } from "./replica-samples.ts";
@@ -70,7 +71,7 @@ export const createReporter = (
   const { namespace, name, replica } = launch;
   const lines = new LineBuffer();
   let last: string[] = [];
-  let done: FinishedCall[] = [];
+  const done = new FinishedBatch(replica);
   const samples = sampleReplica(bus, launch, state, tree);
 
   const flushLines = (): void => {
@@ -83,13 +84,10 @@ export const createReporter = (
       });
   };
   const flushDone = (): void => {
-    if (done.length === 0 || !bus.isConnected()) return;
-    publishEvent(bus, {
-      subject: callSubject("done", namespace, name),
-      type: "io.busker.call.done",
-      data: { replica, calls: done },
-    });
-    done = [];
+    if (done.isEmpty || !bus.isConnected()) return;
+    const subject = callSubject("done", namespace, name);
+    const { headers } = encodeEvent(bus.source, { subject, type: "io.busker.call.done", data: { replica, calls: [] } });
+    bus.nc.publish(subject, done.take(), { headers });
   };
   let linesTimer: NodeJS.Timeout | undefined;
   const doneTimer = setInterval(flushDone, doneEveryMs);
@@ -110,7 +108,7 @@ export const createReporter = (
     had: samples.had,
     finished: (call, isRecorded) => {
       samples.finished(call.status, call.durationMs);
-      if (!isRecorded && !launch.recordsNothing) done.push(call);
+      if (!isRecorded && !launch.recordsNothing) done.add(call);
       const text = describeCall(state.format, call);
       if (text !== undefined) addLine("stderr", text, call.id);
     },

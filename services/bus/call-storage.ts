@@ -1,8 +1,9 @@
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { partsAnyFilter } from "../../schemas/subjects.ts";
 import { stores, streams } from "../../schemas/topology.ts";
+import { askJetStream } from "./ask-jetstream.ts";
 import type { Bus } from "./connection.ts";
-import { asBusError, isNoMessage } from "./jetstream-errors.ts";
+import { isNoMessage } from "./jetstream-errors.ts";
 import { scanHeaders, scanQueueHeaders } from "./scan-headers.ts";
 import { openStoreKeeper, type StoreKeeper } from "./store-survey.ts";
 
@@ -44,14 +45,7 @@ const removeRecord = async (manager: JetStreamManager, seq: number): Promise<voi
 /** Opens it. */
 export const openCallStorage = async (bus: Bus): Promise<CallStorage> => {
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
-  const ask = async <R>(what: string, act: () => Promise<R>): Promise<R> => {
-    bus.assertConnected();
-    try {
-      return await act();
-    } catch (cause) {
-      throw asBusError(`could not ${what}`, cause);
-    }
-  };
+  const ask = <R>(what: string, act: () => Promise<R>): Promise<R> => askJetStream(bus, `could not ${what}`, act);
   const { name } = streams.PARTS;
   return {
     scan: (what, signal, onHeaders) => {

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { link, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BuskerError } from "../../schemas/errors.ts";
-import { draftOf, makePrivateFolder, writePrivately } from "./trust-files.ts";
+import { makePrivateFolder, writeOnce } from "./trust-files.ts";
 
 /** Where a data folder has the key that callbacks are signed with. */
 export const callbackKeyFile = (dataFolder: string): string => join(dataFolder, "secrets", "callback-key");
@@ -16,16 +16,8 @@ const keyBytes = 32;
  */
 export const ensureCallbackKey = async (dataFolder: string): Promise<void> => {
   const file = callbackKeyFile(dataFolder);
-  const draft = draftOf(file);
   await makePrivateFolder(dirname(file));
-  await writePrivately(draft, `${keyPrefix}${randomBytes(keyBytes).toString("base64")}`);
-  try {
-    await link(draft, file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  } finally {
-    await rm(draft);
-  }
+  await writeOnce(file, `${keyPrefix}${randomBytes(keyBytes).toString("base64")}`);
 };
 
 /** Reads the key. Throws `internal` naming the file when it holds none. */

@@ -6,9 +6,10 @@ import { deadAnyFilter, deadCallFilter, deadFilter, parseFunctionSubject } from 
 import { streams } from "../../schemas/topology.ts";
 import { decodeRecord, type WholeRecord } from "./call-record-wire.ts";
 import { decodeAttribute } from "./cloud-events.ts";
+import { askJetStream } from "./ask-jetstream.ts";
 import type { Bus } from "./connection.ts";
 import { headerValue } from "./headers.ts";
-import { asBusError, isNoMessage } from "./jetstream-errors.ts";
+import { isNoMessage } from "./jetstream-errors.ts";
 import { readLast } from "./last-message.ts";
 import { readBack } from "./read-back.ts";
 import type { StreamMessage } from "./read-stream.ts";
@@ -59,14 +60,7 @@ const oldest = (): Date => new Date(Date.now() - streams.DEAD.maxAgeMs);
 /** Opens the dead letters. All reject with `bus_unavailable` when the stream cannot be reached now. */
 export const openDeadLetters = async (bus: Bus): Promise<DeadLetters> => {
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
-  const ask = async <R>(what: string, act: () => Promise<R>): Promise<R> => {
-    bus.assertConnected();
-    try {
-      return await act();
-    } catch (cause) {
-      throw asBusError(what, cause);
-    }
-  };
+  const ask = <R>(what: string, act: () => Promise<R>): Promise<R> => askJetStream(bus, what, act);
   const isThere = async (seq: number): Promise<boolean> => {
     try {
       return (await manager.direct.getMessage(streams.DEAD.name, { seq })) !== null;

@@ -2,8 +2,9 @@ import { jetstream, JetStreamApiError, jetstreamManager } from "@nats-io/jetstre
 import { Objm, setSha256Backend } from "@nats-io/obj";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { StoreDefinition } from "../../schemas/topology.ts";
+import { askJetStream } from "./ask-jetstream.ts";
 import type { Bus } from "./connection.ts";
-import { asBusError, storageFull } from "./jetstream-errors.ts";
+import { storageFull } from "./jetstream-errors.ts";
 import { storeStream } from "./jetstream-subjects.ts";
 import { streamObject } from "./object-stream.ts";
 
@@ -41,14 +42,7 @@ const asFull = (cause: unknown): never => {
 export const openStore = async (bus: Bus, definition: StoreDefinition): Promise<ObjectStore> => {
   // The library's default is written in JavaScript, for browsers.
   setSha256Backend("native");
-  const ask = async <R>(what: string, act: () => Promise<R>): Promise<R> => {
-    bus.assertConnected();
-    try {
-      return await act();
-    } catch (cause) {
-      throw asBusError(what, cause);
-    }
-  };
+  const ask = <R>(what: string, act: () => Promise<R>): Promise<R> => askJetStream(bus, what, act);
   const store = await ask(`could not open store ${definition.name}`, () =>
     new Objm(jetstream(bus.nc)).open(definition.name),
   );

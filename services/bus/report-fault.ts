@@ -1,10 +1,14 @@
+import { BuskerError } from "../../schemas/errors.ts";
+
 /**
  * Tells of a fault that nobody waits for, as a warning of the process: on stderr, unless it listens for `warning`. The
  * library has no log of its own, and a swallowed error is found by nobody.
  */
 export const reportFault = (what: string, cause: unknown): void => {
   const reason = cause instanceof Error ? cause.message : String(cause);
-  const detail = cause instanceof Error ? cause.stack : undefined;
+  // What passes by itself, a server that is away above all, is nothing to debug.
+  const passes = cause instanceof BuskerError && cause.retryable;
+  const detail = cause instanceof Error && !passes ? cause.stack : undefined;
   process.emitWarning(`${what}: ${reason}`, { type: "BuskerWarning", ...(detail === undefined ? {} : { detail }) });
 };
 

@@ -1,9 +1,9 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, hkdfSync, type KeyObject } from "node:crypto";
-import { link, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { BuskerError } from "../../schemas/errors.ts";
 import type { SealedBox, SecretName } from "../../schemas/secret.ts";
 import { openValue, sealValue } from "./sealed-box.ts";
-import { draftOf, replacePrivately, type TrustPaths, writePrivately } from "./trust-files.ts";
+import { replacePrivately, type TrustPaths, writeOnce } from "./trust-files.ts";
 
 /** Closes values so that only the provider opens them. */
 export type Seal = (secret: SecretName, value: Uint8Array) => SealedBox;
@@ -59,18 +59,9 @@ const hasFile = (file: string): Promise<boolean> =>
     (error: NodeJS.ErrnoException) => error.code !== "ENOENT",
   );
 
-// By a link, which never replaces: of two starts at once the second keeps the first one's key.
-const makeKey = async (file: string): Promise<void> => {
-  const draft = draftOf(file);
+const makeKey = (file: string): Promise<void> => {
   const { privateKey } = generateKeyPairSync("x25519");
-  await writePrivately(draft, privateKey.export({ type: "pkcs8", format: "pem" }).toString());
-  try {
-    await link(draft, file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  } finally {
-    await rm(draft);
-  }
+  return writeOnce(file, privateKey.export({ type: "pkcs8", format: "pem" }).toString());
 };
 
 /**

@@ -1,8 +1,9 @@
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Objm } from "@nats-io/obj";
 import type { StoreDefinition } from "../../schemas/topology.ts";
+import { askJetStream } from "./ask-jetstream.ts";
 import type { Bus } from "./connection.ts";
-import { asBusError, isNoMessage } from "./jetstream-errors.ts";
+import { isNoMessage } from "./jetstream-errors.ts";
 import { storeStream } from "./jetstream-subjects.ts";
 import { chunksSubject } from "./object-stream.ts";
 
@@ -29,14 +30,8 @@ const metaSubject = (bucket: string, name: string): string =>
 export const openStoreKeeper = async (bus: Bus, definition: StoreDefinition): Promise<StoreKeeper> => {
   const { name: bucket } = definition;
   const stream = storeStream(bucket);
-  const ask = async <R>(what: string, act: () => Promise<R>): Promise<R> => {
-    bus.assertConnected();
-    try {
-      return await act();
-    } catch (cause) {
-      throw asBusError(`could not ${what} store ${bucket}`, cause);
-    }
-  };
+  const ask = <R>(what: string, act: () => Promise<R>): Promise<R> =>
+    askJetStream(bus, `could not ${what} store ${bucket}`, act);
   const manager = await jetstreamManager(bus.nc, { checkAPI: false });
   const store = await ask("open", () => new Objm(jetstream(bus.nc)).open(bucket));
   return {

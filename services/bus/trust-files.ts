@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { link, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** Where things are in a data folder. */
@@ -48,13 +48,27 @@ export const writePrivately = (file: string, text: string): Promise<void> =>
   writeFile(file, text, { mode: 0o600, flush: true });
 
 /** A name beside a file, for what is to become it. */
-export const draftOf = (file: string): string => `${file}.${randomUUID()}.new`;
+const draftOf = (file: string): string => `${file}.${randomUUID()}.new`;
 
 /** Puts a private file in another's place: a reader sees the old or the new, whole. */
 export const replacePrivately = async (file: string, text: string): Promise<void> => {
   const draft = draftOf(file);
   await writePrivately(draft, text);
   await rename(draft, file);
+};
+
+/** Puts a private file where there is none: of two at once the second keeps the first one's. */
+export const writeOnce = async (file: string, text: string): Promise<void> => {
+  const draft = draftOf(file);
+  await writePrivately(draft, text);
+  try {
+    // By a link, which never replaces.
+    await link(draft, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  } finally {
+    await rm(draft);
+  }
 };
 
 const draftsOf = (folder: string): string => `${basename(folder)}.new-`;

@@ -48,8 +48,9 @@ export const holderLabel = "com.busker.network-of";
 
 // Two functions may be called at the same moment; more at once is a burst, which waits for the processor anyway.
 const keptPerNamespace = 2;
-// A start that found none is one of a burst, and nothing is made ready until the burst is over: a holder costs more than the
-// start it would speed up saves.
+// So many starts that found none in so short a time are a burst, and nothing is made ready until it is over: a holder costs
+// more than the start it would speed up saves.
+const burstStarts = 3;
 const burstMs = 2000;
 
 /** All the containers of a platform that hold a network, whatever they are at. */
@@ -75,7 +76,8 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
   };
   let wanted: ReadonlySet<string> = new Set();
   let work: Promise<void> = Promise.resolve();
-  let missedMs = Number.NEGATIVE_INFINITY;
+  /** When starts found none, the latest of them. */
+  let missesMs: readonly number[] = [];
   let calm: NodeJS.Timeout | undefined;
 
   const make = async (namespace: string, image: string): Promise<void> => {
@@ -119,10 +121,11 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
         await make(namespace, image);
   };
 
-  const isBurst = (): boolean => Date.now() - missedMs < burstMs;
+  const isBurst = (): boolean =>
+    missesMs.length === burstStarts && missesMs.every((missMs) => Date.now() - missMs < burstMs);
 
   const noteMiss = (): void => {
-    missedMs = Date.now();
+    missesMs = [...missesMs, Date.now()].slice(-burstStarts);
     clearTimeout(calm);
     calm = setTimeout(() => void settle(), burstMs).unref();
   };
