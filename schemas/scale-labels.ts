@@ -21,7 +21,7 @@ export type LoadType = (typeof loadTypes)[number];
 export interface ScaleRules {
   readonly min: number;
   readonly max: number;
-  /** Where there are several, the one that asks for most counts. */
+  /** Where there are several, the one that asks for most counts; where there is none, only alerts and people scale it. */
   readonly types: readonly LoadType[];
   /** Load of one replica, in the unit of the type. */
   readonly target: number;
@@ -78,7 +78,11 @@ const duration = (rule: string, holds: (ms: number) => boolean) => ({
   },
 });
 
+/** Instead of a type of load: the scaler leaves the count to alerts. */
+const byAlerts = "alert";
+
 const readTypes = (text: string): readonly LoadType[] | undefined => {
+  if (text.trim() === byAlerts) return [];
   const words = text.split(",").map((word) => word.trim());
   const known = loadTypes.filter((type) => words.includes(type));
   return known.length === new Set(words).size ? known : undefined;
@@ -89,7 +93,7 @@ const fields: { readonly [K in keyof ScaleRules]: Field<ScaleRules[K]> } = {
   max: { label: scaleLabels.max, ...whole(1, maxReplicas) },
   types: {
     label: scaleLabels.types,
-    rule: `${loadTypes.slice(0, -1).join(", ")} or ${loadTypes.at(-1)}, or several of them joined by commas`,
+    rule: `${loadTypes.slice(0, -1).join(", ")} or ${loadTypes.at(-1)}, or several of them joined by commas, or ${byAlerts} alone`,
     read: readTypes,
   },
   target: { label: scaleLabels.target, ...decimal("a number above 0", (value) => value > 0) },

@@ -27,6 +27,7 @@ const idle: Partial<DecisionInput> = {
   ...recommended(1),
 };
 const less: Partial<DecisionInput> = { ...recommended(1), highest: 1 };
+const alerted = { rules: { ...defaultScaleRules, types: [] } };
 const fixed = { rules: { ...defaultScaleRules, min: 2, max: 2 } };
 
 const cases: readonly (readonly [string, Partial<DecisionInput>, number, string])[] = [
@@ -57,6 +58,9 @@ const cases: readonly (readonly [string, Partial<DecisionInput>, number, string]
   ["idle, with a fixed count", { ...idle, ...fixed, wished: 2 }, 0, "idle"],
   ["more, with a fixed count", { ...recommended(5), ...fixed, wished: 2 }, 2, "static"],
   ["another count than the fixed one", { ...recommended(2), ...fixed, wished: 5 }, 5, "static"],
+  ["more, of one that only alerts scale", { ...recommended(5), ...alerted }, 4, "alerts"],
+  ["fewer, of one that only alerts scale", { ...less, ...alerted }, 4, "alerts"],
+  ["idle, and only alerts scale it", { ...idle, ...alerted }, 0, "idle"],
   ["more, at zero", { ...recommended(5), wished: 0, ready: 0 }, 0, "asleep"],
   ["idle, at zero", { ...idle, wished: 0, ready: 0 }, 0, "asleep"],
 ];

@@ -28,6 +28,7 @@ export const decisionRules = {
   asleep: "at zero; the next call wakes it",
   idle: "idle for its zero duration",
   static: "least and most replicas are the same",
+  alerts: "only alerts and people scale it",
   steady: "as many as the load asks for",
   up: "the load asks for more",
   bounded: "the load asks for more than may be started ahead of those that are ready",
@@ -75,6 +76,7 @@ export const decide = (input: DecisionInput): Decision => {
   if (wished === 0) return { replicas: 0, rule: "asleep" };
   if (input.canSleep && input.isHeard && input.idleMs >= rules.zeroDurationMs) return { replicas: 0, rule: "idle" };
   if (rules.min === rules.max) return { replicas: wished, rule: "static" };
+  if (rules.types.length === 0) return { replicas: wished, rule: "alerts" };
   if (recommendation.replicas > wished) return raise(input);
   if (recommendation.replicas < wished) return lower(input);
   return { replicas: wished, rule: "steady" };
