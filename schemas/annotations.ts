@@ -12,8 +12,11 @@ export const pullPolicyAnnotation = "com.busker.image-pull-policy";
 /** The secret with the credentials of the image's registry. */
 export const registrySecretAnnotation = "com.busker.registry-secret";
 
-/** What becomes of replicas when none is wished for: `stop` or `freeze`. */
+/** What becomes of an idle function's replicas: `stop`, `freeze`, or `keep` for one that never goes to zero by itself. */
 export const zeroAnnotation = "com.busker.zero";
+
+/** How long a replica stays frozen before it is stopped, as a duration. */
+export const stopAfterAnnotation = "com.busker.zero.stop-after";
 
 /** How long the record of a durable call is kept after its end, as a duration. */
 export const resultTtlAnnotation = "com.busker.result.ttl";
@@ -38,6 +41,7 @@ export const knownAnnotations: readonly string[] = [
   pullPolicyAnnotation,
   registrySecretAnnotation,
   zeroAnnotation,
+  stopAfterAnnotation,
   resultTtlAnnotation,
   recordAnnotation,
   onSuccessAnnotation,
@@ -47,6 +51,16 @@ export const knownAnnotations: readonly string[] = [
 /** Whether replicas of a function at zero are kept frozen, to be thawed for the next call. */
 export const freezesAtZero = (spec: Pick<FunctionSpec, "annotations">): boolean =>
   spec.annotations?.[zeroAnnotation] === "freeze";
+
+/** Whether a function stays at its least replicas when it is idle, whatever its labels say. */
+export const keepsAtZero = (spec: Pick<FunctionSpec, "annotations">): boolean =>
+  spec.annotations?.[zeroAnnotation] === "keep";
+
+const defaultStopAfterMs = 24 * 3600_000;
+
+/** How long a replica stays frozen before it is stopped, in milliseconds. */
+export const stopAfterMs = (spec: Pick<FunctionSpec, "annotations">): number =>
+  parseDurationMs(spec.annotations?.[stopAfterAnnotation] ?? "") ?? defaultStopAfterMs;
 
 /** How long a record is kept where the function says nothing, in milliseconds. */
 export const defaultResultTtlMs = 24 * 3600_000;

@@ -74,6 +74,7 @@ describe("asyncapi.yaml", () => {
       "parseReplicaSubject",
       "parseFunctionSubject",
       "parseQueueSubject",
+      "parseMetricSubject",
       "parsePartsSubject",
       "isReplySubject",
       "isAnswerSubject",
@@ -194,7 +195,9 @@ describe("asyncapi.yaml", () => {
     expect(users("send.function.deploy")).to.have.members(["gateway", "provider", "admin"]);
     expect(users("send.secret.create")).to.have.members(["gateway", "provider", "admin"]);
     expect(users("send.secret.created")).to.have.members(["provider", "admin"]);
-    expect(users("send.answer")).to.have.members(["provider", "admin"]);
+    expect(users("send.answer")).to.have.members(["provider", "scaler", "admin"]);
+    expect(users("send.explain")).to.have.members(["gateway", "provider", "admin"]);
+    expect(users("receive.explain")).to.have.members(["provider", "scaler", "admin"]);
     expect(users("send.enrol")).to.have.members(["provider", "admin", "enrolling"]);
     expect(users("receive.enrol")).to.have.members(["provider", "admin"]);
     expect(users("send.bundle")).to.have.members(["provider", "admin", "enrolling"]);

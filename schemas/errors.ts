@@ -38,6 +38,7 @@ export const errorCatalogue = {
   queue_full: { status: 503, retryable: true },
   no_replica: { status: 503, retryable: true },
   provider_unavailable: { status: 503, retryable: true },
+  scaler_unavailable: { status: 503, retryable: true },
   deadline_exceeded: { status: 504, retryable: true },
   chain_too_long: { status: 508, retryable: false },
 } as const satisfies Record<string, { status: number; retryable: boolean }>;

@@ -63,7 +63,21 @@ const secretOutcome = { wish, name: "api-key" };
 const secretOutcomes = { full: secretOutcome, bare: secretOutcome };
 const enrol = { task: "xkbvthoalgxce8mbmrz55hgzr", key: sealed.ephemeral, ticket: "eyJyZXZpc2lvbiI6IncxIn0=.q83v" };
 const bundle = { ticket: enrol.ticket, offset: 737_280 };
-const sample = { started: 12, durationSeconds: 0.31, inFlight: 1, slots: 4, cpuSeconds: 0.08, memoryBytes: 41_943_040 };
+const head = { start: "k3m9qz1v", n: 7, seconds: 1 };
+const durations = { counts: [3, 0, 8, 1], sum: 0.031 };
+const sample = {
+  ...head,
+  started: 12,
+  durations,
+  waits: { counts: [12], sum: 0.002 },
+  inFlight: 1,
+  slots: 4,
+  cpuSeconds: 0.08,
+  memoryBytes: 41_943_040,
+};
+const callerSample = { ...head, waiting: 2, oldestWaitMs: 40, inFlight: 4, started: 12 };
+const queueSample = { ...head, depth: 3, oldestMs: 250 };
+const mark = { createdAt: "2026-01-31T12:00:00.123Z" };
 const finished = {
   replica: "resize-1",
   calls: [{ id: wish, status: 200, startedMs: 1_769_860_800_123, durationMs: 12.5 }],
@@ -89,7 +103,11 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   "io.busker.function.deploy": deploy,
   "io.busker.function.update": deploy,
   "io.busker.function.remove": { full: {}, bare: {} },
-  "io.busker.function.scale": { full: { replicas: 3 }, bare: { replicas: 0 } },
+  "io.busker.function.scale": {
+    full: { replicas: 3, from: 2, reason: "up: the load asks for more" },
+    bare: { replicas: 0 },
+  },
+  "io.busker.scaler.explain": { full: {}, bare: {} },
   "io.busker.function.deployed": outcomes,
   "io.busker.function.updated": outcomes,
   "io.busker.function.removed": outcomes,
@@ -112,6 +130,12 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   "io.busker.replica.exited": replicas,
   "io.busker.demand": { full: { waiting: 1 }, bare: { waiting: 1 } },
   "io.busker.metric": { full: { ...sample, finished: { "200": 11, "500": 1 } }, bare: { ...sample, finished: {} } },
+  "io.busker.metric.caller": {
+    full: { ...callerSample, answered: { "200": durations } },
+    bare: { ...callerSample, answered: {} },
+  },
+  "io.busker.metric.queue": { full: queueSample, bare: queueSample },
+  "io.busker.metric.deployed": { full: mark, bare: mark },
   "io.busker.log": { full: { lines: [{ ...line, callId: wish }] }, bare: { lines: [line] } },
   "io.busker.call.queued": callChanges,
   "io.busker.call.started": callChanges,

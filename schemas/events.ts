@@ -3,7 +3,8 @@ import type { BundleRequest, EnrolRequest } from "./enrolment.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { FunctionSpec } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
-import { amount, type JsonSchema, listOf, mapOf, object, string, time, whole } from "./json-schema.ts";
+import { amount, type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
+import { type SampleData, sampleSchemas } from "./sample.ts";
 import type { SealedBox } from "./secret.ts";
 import { sealedBoxSchema } from "./secret-schema.ts";
 import {
@@ -26,6 +27,10 @@ export interface DeployWish {
 /** Data of `scale`. */
 export interface ScaleWish {
   readonly replicas: number;
+  /** Only if as many replicas are wished for until then: what was decided by another count is refused as a conflict. */
+  readonly from?: number;
+  /** Why, where the scaler wishes it: such a count it changes again, one that somebody else has set it leaves for a while. */
+  readonly reason?: string;
 }
 
 /** Data of `remove`: nothing but the subject's names. */
@@ -91,19 +96,6 @@ export interface Demand {
   readonly waiting: number;
 }
 
-/** Data of one sample. */
-export interface MetricSample {
-  readonly started: number;
-  /** Calls finished in this second, by HTTP status. */
-  readonly finished: Readonly<Record<string, number>>;
-  readonly durationSeconds: number;
-  readonly inFlight: number;
-  readonly slots: number;
-  /** CPU of the replica in this second, in seconds. */
-  readonly cpuSeconds: number;
-  readonly memoryBytes: number;
-}
-
 /** One line of a function's output. */
 export interface LogLine {
   /** RFC 3339 with milliseconds. */
@@ -164,7 +156,7 @@ export interface Cancellation {
 }
 
 /** What each type of event carries as its data. */
-export interface EventData {
+export interface EventData extends SampleData {
   "io.busker.function.deploy": DeployWish;
   "io.busker.function.update": DeployWish;
   "io.busker.function.remove": RemoveWish;
@@ -190,7 +182,7 @@ export interface EventData {
   "io.busker.replica.frozen": ReplicaEvent;
   "io.busker.replica.exited": ReplicaEvent;
   "io.busker.demand": Demand;
-  "io.busker.metric": MetricSample;
+  "io.busker.scaler.explain": Readonly<Record<string, never>>;
   "io.busker.log": LogLines;
   "io.busker.call.queued": CallChange;
   "io.busker.call.started": CallChange;
@@ -266,7 +258,13 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.function.deploy": deployWish,
   "io.busker.function.update": deployWish,
   "io.busker.function.remove": object({}),
-  "io.busker.function.scale": object({ replicas: whole("Replicas wished for") }),
+  "io.busker.function.scale": object(
+    { replicas: whole("Replicas wished for") },
+    {
+      from: whole("Only if as many are wished for until then"),
+      reason: string({ description: "Why, where the scaler wishes it" }),
+    },
+  ),
   "io.busker.function.deployed": outcome,
   "io.busker.function.updated": outcome,
   "io.busker.function.removed": outcome,
@@ -304,16 +302,9 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.replica.draining": replica,
   "io.busker.replica.frozen": replica,
   "io.busker.replica.exited": replica,
+  "io.busker.scaler.explain": object({}),
   "io.busker.demand": object({ waiting: whole("Calls that wait at this caller", 1) }),
-  "io.busker.metric": object({
-    started: whole("Calls begun in this second"),
-    finished: mapOf(whole("Calls finished in this second with this status", 1)),
-    durationSeconds: amount("Sum of the durations of the calls finished"),
-    inFlight: whole("Calls in it now"),
-    slots: whole("Calls it takes at a time; 0: no limit"),
-    cpuSeconds: amount("CPU used in this second"),
-    memoryBytes: whole("Resident memory of the whole replica"),
-  }),
+  ...sampleSchemas,
   "io.busker.log": object({
     lines: listOf(
       object(

@@ -31,6 +31,8 @@ export interface FunctionRecord {
   readonly spec: FunctionSpec;
   /** Replicas wished for now. */
   readonly replicas: number;
+  /** Why the scaler has wished for this count; absent where somebody else did. */
+  readonly scaledBecause?: string;
   /** Id of the wish that made this spec: replicas of another revision are replaced. */
   readonly revision: string;
   /** RFC 3339. */

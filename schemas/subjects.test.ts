@@ -117,6 +117,13 @@ const cases: readonly Case[] = [
     foundBy: [subjects.replicaAnyFilter, subjects.replicaOwnFilter(ns, "fn", "r-1")],
   })),
   {
+    name: "explainSubject",
+    call: subjects.explainSubject,
+    args: [ns, "fn"],
+    gives: "busker.scaler.explain.openfaas-fn.fn",
+    foundBy: [subjects.explainAnyFilter],
+  },
+  {
     name: "enrolSubject",
     call: subjects.enrolSubject,
     args: [ns, "fn"],
@@ -143,7 +150,7 @@ const cases: readonly Case[] = [
     args: [ns, "fn", "r-1"],
     tokens: [2],
     gives: "busker.metric.openfaas-fn.fn.r-1",
-    foundBy: [subjects.metricAnyFilter],
+    foundBy: [subjects.metricFilter(ns, "fn"), subjects.metricAnyFilter],
   },
   {
     name: "logSubject",
@@ -195,6 +202,7 @@ const cases: readonly Case[] = [
     tokens: [2],
     gives: "busker.replica.*.openfaas-fn.fn.r-1",
   },
+  { name: "metricFilter", call: subjects.metricFilter, args: [ns, "fn"], gives: "busker.metric.openfaas-fn.fn.*" },
   { name: "logFilter", call: subjects.logFilter, args: [ns, "fn"], gives: "busker.log.openfaas-fn.fn.*" },
   {
     name: "logFilter",
@@ -362,6 +370,7 @@ describe("subjects", () => {
     const others = [
       "parseReplicaSubject",
       "parseQueueSubject",
+      "parseMetricSubject",
       "parsePartsSubject",
       "parseFunctionSubject",
       "isReplySubject",
@@ -458,6 +467,18 @@ describe("parseReplicaSubject()", () => {
   ])
     it(`gives undefined for ${JSON.stringify(subject)}, because it is none`, () =>
       expect(subjects.parseReplicaSubject(subject)).to.equal(undefined));
+});
+
+describe("parseMetricSubject()", () => {
+  it("gives the function and the source of what metricSubject() made", () =>
+    expect(subjects.parseMetricSubject(subjects.metricSubject(ns, "fn", "gateway-1"))).to.deep.equal({
+      namespace: ns,
+      name: "fn",
+      source: "gateway-1",
+    }));
+  for (const subject of ["", "busker.metric", "busker.metric.ns.fn", "busker.log.ns.fn.r", "other.metric.ns.fn.r"])
+    it(`gives undefined for ${JSON.stringify(subject)}, because it is none`, () =>
+      expect(subjects.parseMetricSubject(subject)).to.equal(undefined));
 });
 
 describe("parseFunctionSubject()", () => {

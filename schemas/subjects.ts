@@ -268,9 +268,22 @@ export const demandSubject = (namespace: string, name: string): string => ofFunc
 /** Every demand. */
 export const demandAnyFilter = `${prefix}.demand.*.*`;
 
-/** One sample of one replica, kept by stream METRICS. */
-export const metricSubject = (namespace: string, name: string, replica: string): string =>
-  `${ofFunction("metric", namespace, name)}.${checkToken("replica id", replica)}`;
+/** Why has this function as many replicas as it has? Answered by the active scaler. */
+export const explainSubject = (namespace: string, name: string): string =>
+  ofFunction("scaler.explain", namespace, name);
+
+/** The same of every function. */
+export const explainAnyFilter = `${prefix}.scaler.explain.*.*`;
+
+/** The queue group of scalers: the active one answers. */
+export const scalerQueueGroup = "scalers";
+
+/** Samples of one function by one source (a replica, a gateway, a queue-worker), kept by stream SAMPLES. */
+export const metricSubject = (namespace: string, name: string, source: string): string =>
+  `${ofFunction("metric", namespace, name)}.${checkToken("source", source)}`;
+
+/** Every sample of one function. */
+export const metricFilter = (namespace: string, name: string): string => `${ofFunction("metric", namespace, name)}.*`;
 
 /** Every sample. */
 export const metricAnyFilter = `${prefix}.metric.*.*.*`;
@@ -331,6 +344,14 @@ export const parseReplicaSubject = (
   if (head !== prefix || what !== "replica" || !namespace || !name || !replica) return undefined;
   const known = replicaStates.find((candidate) => candidate === state);
   return known && { state: known, namespace, name, replica };
+};
+
+/** The function and the source of a sample; undefined when it is none. */
+export const parseMetricSubject = (
+  subject: string,
+): { readonly namespace: string; readonly name: string; readonly source: string } | undefined => {
+  const [head, what, namespace, name, source] = subject.split(".");
+  return head === prefix && what === "metric" && namespace && name && source ? { namespace, name, source } : undefined;
 };
 
 /** The parts of a subject that ends in `<ns>.<fn>`, `<skip>` tokens after `busker`; undefined when it has others. */

@@ -175,13 +175,13 @@ export const streams = {
     discard: "old",
     noAck: true,
   },
-  METRICS: {
-    name: "METRICS",
-    description: "One sample per replica and second",
+  SAMPLES: {
+    name: "SAMPLES",
+    description: "What is measured of functions: a sample of each source a second",
     subjects: [metricAnyFilter],
-    storage: "memory",
-    maxAgeMs: 10 * minute,
-    maxBytes: 64 * mebibyte,
+    storage: "file",
+    maxAgeMs: hour,
+    maxBytes: 512 * mebibyte,
     duplicateWindowMs: 10_000,
     discard: "old",
     noAck: true,
@@ -212,6 +212,9 @@ export const streams = {
   },
 } as const satisfies Record<string, StreamDefinition>;
 
+/** Streams that earlier versions made, and that stand in the way of these: METRICS kept samples in memory. */
+export const retiredStreams: readonly string[] = ["METRICS"];
+
 /** A key-value bucket as Busker makes it. */
 export interface BucketDefinition {
   readonly name: string;
@@ -231,7 +234,9 @@ export const buckets = {
   status: { name: "status", description: "What was observed: one function per key", history: 1, ttlMs: 0 },
   namespaces: { name: "namespaces", description: "One namespace per key", history: 1, ttlMs: 0 },
   secrets: { name: "secrets", description: "Sealed secrets: one secret per key", history: 1, ttlMs: 0 },
-  leases: { name: "leases", description: "Who is the one holder of a role", history: 1, ttlMs: 10_000 },
+  totals: { name: "totals", description: "What was counted of each function: a snapshot a key", history: 1, ttlMs: 0 },
+  // Another takes a role over within this time when its holder is gone without a word; it is renewed five times in it.
+  leases: { name: "leases", description: "Who is the one holder of a role", history: 1, ttlMs: 5000 },
 } as const satisfies Record<string, BucketDefinition>;
 
 /** An object store as Busker makes it. */

@@ -45,6 +45,7 @@ const wholeRecord = {
     call: { id: "c1", state: "succeeded", error: callError, parent: "c0" },
   },
 } as const;
+const scaled = { at, from: 1, replicas: 3, rule: "up", because: "the load asks for more", numbers: { rps: 130.5 } };
 const load = { replica: "fn-1", inFlight: 1, slots: 4 };
 
 const examples: {
@@ -53,7 +54,14 @@ const examples: {
   RequestHead: { full: { ...request, upgrade: "websocket" }, bare: request },
   ResponseHead: { full: response, bare: response },
   ReplicaLoad: { full: load, bare: load },
-  FunctionRecord: { full: { ...record, spec: deploy.full.spec }, bare: { ...record, spec: deploy.bare.spec } },
+  ScaleExplanation: {
+    full: { latest: scaled, lastChange: scaled, error: { code: "function_not_found", message: "there is none" } },
+    bare: {},
+  },
+  FunctionRecord: {
+    full: { ...record, spec: deploy.full.spec, scaledBecause: scaled.because },
+    bare: { ...record, spec: deploy.bare.spec },
+  },
   FunctionStatusRecord: {
     full: { replicas: [placed], warnings: ["limits.cpu 1 is not enforced"], problem: { ...problem, nextTryAt: at } },
     bare: { replicas: [replica] },

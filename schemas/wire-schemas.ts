@@ -3,8 +3,9 @@ import type { BundleAnswer, EnrolAnswer } from "./enrolment.ts";
 import type { FunctionRecord, FunctionStatusRecord } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
 import type { ReplicaControl, ReplicaLoad, ReplicaOrder, RequestHead, ResponseHead } from "./invocation.ts";
-import { amount, type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
+import { amount, type JsonSchema, listOf, mapOf, object, string, time, whole } from "./json-schema.ts";
 import type { FunctionName } from "./names.ts";
+import type { ScaleExplanation } from "./scaler.ts";
 import type { SecretAnswer, SecretRecord } from "./secret.ts";
 import { sealedBoxSchema } from "./secret-schema.ts";
 import { priorities, replicaStates } from "./subjects.ts";
@@ -24,6 +25,7 @@ export interface WireData {
   readonly SecretAnswer: SecretAnswer;
   readonly EnrolAnswer: EnrolAnswer;
   readonly BundleAnswer: BundleAnswer;
+  readonly ScaleExplanation: ScaleExplanation;
   readonly CallRecord: FlatRecord;
   readonly DurableFacts: DurableFacts;
   readonly OutcomeTarget: Fields<OutcomeTarget>;
@@ -62,6 +64,15 @@ const problem = object(
   { message: string(), at: time("When it was met"), failures: whole("Failed starts in a row") },
   { nextTryAt: time("When the next start is tried") },
 );
+
+const scaleDecision = object({
+  at: time("When it was made"),
+  from: whole("Replicas wished for until then"),
+  replicas: whole("Replicas wished for by it"),
+  rule: string({ description: "The rule that it was made by" }),
+  because: string({ description: "That rule as a sentence" }),
+  numbers: { ...mapOf(amount("An amount")), description: "What it rests on, by name, its unit included" },
+});
 
 const warnings = {
   ...listOf(string()),
@@ -112,13 +123,20 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
   ),
   ResponseHead: object({ status: whole("HTTP status; 101 only in answer to an upgrade", 100), headers }),
   ReplicaLoad: object({ replica: string({ description: "The replica's id" }), inFlight, slots }),
-  FunctionRecord: object({
-    spec: functionSpecSchema,
-    replicas: whole("Replicas wished for now"),
-    revision: string({ description: "Id of the wish that made this spec" }),
-    createdAt: time("When the function was first deployed"),
-    updatedAt: time("When its wish was last changed"),
-  }),
+  FunctionRecord: object(
+    {
+      spec: functionSpecSchema,
+      replicas: whole("Replicas wished for now"),
+      revision: string({ description: "Id of the wish that made this spec" }),
+      createdAt: time("When the function was first deployed"),
+      updatedAt: time("When its wish was last changed"),
+    },
+    {
+      scaledBecause: string({
+        description: "Why the scaler has wished for this count; absent where somebody else did",
+      }),
+    },
+  ),
   FunctionStatusRecord: object({ replicas: listOf(replicaRecord) }, { warnings, problem }),
   SecretRecord: object({
     name: string(),
@@ -179,6 +197,7 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
     { queuedMs: moment("When it was accepted") },
     { runAtMs: moment("Not before then"), ...links, payload: keptBody },
   ),
+  ScaleExplanation: object({}, { latest: scaleDecision, lastChange: scaleDecision, error }),
   OutcomeTarget: outcomeTarget,
   BundleAnswer: object(
     {},

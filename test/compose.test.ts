@@ -153,7 +153,7 @@ describe("images of our own", function () {
       const gateway = await inspect("gateway");
       expect(gateway.Mounts.map(({ Destination, RW }) => [Destination, RW])).to.deep.equal([["/data", false]]);
       expect(await listFiles(gateway.Id, "/data/trust")).to.deep.equal(["trust/", "trust/sealing.pub"]);
-      for (const service of ["nats", "provider", "queue-worker", "gateway"]) {
+      for (const service of ["nats", "provider", "queue-worker", "gateway", "scaler"]) {
         const { HostConfig, Config } = await inspect(service);
         expect([HostConfig.ReadonlyRootfs, HostConfig.CapDrop, HostConfig.CapAdd], service).to.deep.equal([
           true,

@@ -217,7 +217,9 @@ describe("kept streams of events", function () {
       user: "admin",
       name: "test",
     });
-    const more = { annotations: { "com.busker.stream.resume": "true" } };
+    // What is looked into is the one process of a function, whatever its load.
+    const labels = { "com.openfaas.scale.max": "1" };
+    const more = { annotations: { "com.busker.stream.resume": "true" }, labels };
     const code = { "server.mjs": server };
     const http = { fprocess: "node server.mjs", mode: "http" };
     const deployments = [

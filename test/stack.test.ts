@@ -58,7 +58,7 @@ describe("infra/stack.yaml on a swarm of one node", function () {
     });
   };
   const tell = async (): Promise<string> => {
-    const services = ["nats-1", "nats-2", "nats-3", "provider", "queue-worker", "gateway"];
+    const services = ["nats-1", "nats-2", "nats-3", "provider", "queue-worker", "gateway", "scaler"];
     const logs = services.map(async (name) => {
       const id = (await containerOf(name)) ?? name;
       return run("sh", ["-c", 'docker logs --tail=15 "$1" 2>&1', "sh", id], env).catch(String);

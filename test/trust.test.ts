@@ -241,7 +241,7 @@ describe("operator mode", () => {
     });
 
     for (const [stream, subject] of [
-      ["METRICS", subjects.metricSubject(own.namespace, own.name, own.replica)],
+      ["SAMPLES", subjects.metricSubject(own.namespace, own.name, own.replica)],
       ["LOGS", subjects.logSubject(own.namespace, own.name, own.replica)],
       ["REPLICAS", subjects.replicaSubject("ready", own.namespace, own.name, own.replica)],
       ["RECORD", subjects.callSubject("done", own.namespace, own.name)],

@@ -1,16 +1,19 @@
-import type { FinishedCall, LogLine, MetricSample } from "../schemas/events.ts";
+import type { FinishedCall, LogLine } from "../schemas/events.ts";
 import type { ReplicaLaunch } from "../schemas/launch.ts";
-import { callSubject, logSubject, metricSubject } from "../schemas/subjects.ts";
+import { callSubject, logSubject } from "../schemas/subjects.ts";
 import type { Bus } from "../services/bus/connection.ts";
 import { encodeEvent, publishEvent } from "../services/bus/events.ts";
 import { FinishedBatch } from "./finished-batch.ts";
 import { describeCall, formatLine, type LogFormat } from "./log-format.ts";
 import type { ProcessTree } from "./process-tree.ts";
+import { type ReplicaState, sampleReplica } from "./replica-samples.ts";
 
 /** What a replica tells of itself, in batches: the hot path only adds to arrays. */
 export interface Reporter {
   readonly log: (stream: "stdout" | "stderr", text: string, callId?: string) => void;
   readonly began: () => void;
+  /** The function has a call that was here for so long. */
+  readonly had: (waitMs: number) => void;
   /** `isRecorded`: its caller keeps a record of it, so that it is only counted. */
   readonly finished: (call: FinishedCall, isRecorded: boolean) => void;
   /** The last lines written, oldest first, as the function wrote them: why a function died is usually among them. */
@@ -24,7 +27,6 @@ export interface Reporter {
 const doneEveryMs = 250;
 // Lines wait this long for company; a person following a log does not notice.
 const logEveryMs = 50;
-const sampleEveryMs = 1000;
 // While the bus is away lines collect up to here; then the oldest go, and how many is said.
 const maxLines = 2000;
 // A log event stays well below the largest message.
@@ -63,15 +65,14 @@ class LineBuffer {
 export const createReporter = (
   bus: Bus,
   launch: ReplicaLaunch,
-  state: { readonly inFlight: () => number; readonly slots: number; readonly format: LogFormat },
+  state: ReplicaState & { readonly format: LogFormat },
   tree: ProcessTree,
 ): Reporter => {
   const { namespace, name, replica } = launch;
   const lines = new LineBuffer();
   let last: string[] = [];
   const done = new FinishedBatch(replica);
-  let sample = emptySample();
-  let lastCpuSeconds = 0;
+  const samples = sampleReplica(bus, launch, state, tree);
 
   const flushLines = (): void => {
     if (!bus.isConnected()) return;
@@ -88,22 +89,8 @@ export const createReporter = (
     const { headers } = encodeEvent(bus.source, { subject, type: "io.busker.call.done", data: { replica, calls: [] } });
     bus.nc.publish(subject, done.take(), { headers });
   };
-  const flushSample = (): void => {
-    const usage = tree.usage();
-    const data: MetricSample = {
-      ...sample,
-      inFlight: state.inFlight(),
-      slots: state.slots,
-      cpuSeconds: Math.max(0, usage.cpuSeconds - lastCpuSeconds),
-      memoryBytes: usage.memoryBytes,
-    };
-    lastCpuSeconds = usage.cpuSeconds;
-    sample = emptySample();
-    if (bus.isConnected())
-      publishEvent(bus, { subject: metricSubject(namespace, name, replica), type: "io.busker.metric", data });
-  };
   let linesTimer: NodeJS.Timeout | undefined;
-  const timers = [setInterval(flushDone, doneEveryMs), setInterval(flushSample, sampleEveryMs)];
+  const doneTimer = setInterval(flushDone, doneEveryMs);
   const addLine: Reporter["log"] = (stream, text, callId) => {
     const line = { at: new Date().toISOString(), stream, text, ...(callId === undefined ? {} : { callId }) };
     lines.add({ ...line, text: formatLine(state.format, line) });
@@ -117,13 +104,10 @@ export const createReporter = (
       last = [...last.slice(1 - keptLines), text];
       addLine(stream, text, callId);
     },
-    began: () => {
-      sample.started += 1;
-    },
+    began: samples.began,
+    had: samples.had,
     finished: (call, isRecorded) => {
-      const code = String(call.status);
-      sample.finished[code] = (sample.finished[code] ?? 0) + 1;
-      sample.durationSeconds += call.durationMs / 1000;
+      samples.finished(call.status, call.durationMs);
       if (!isRecorded && !launch.recordsNothing) done.add(call);
       const text = describeCall(state.format, call);
       if (text !== undefined) addLine("stderr", text, call.id);
@@ -132,16 +116,12 @@ export const createReporter = (
     flush: () => {
       flushLines();
       flushDone();
+      samples.flush();
     },
     stop: () => {
-      for (const timer of timers) clearInterval(timer);
+      samples.stop();
+      clearInterval(doneTimer);
       clearTimeout(linesTimer);
     },
   };
 };
-
-const emptySample = (): { started: number; finished: Record<string, number>; durationSeconds: number } => ({
-  started: 0,
-  finished: {},
-  durationSeconds: 0,
-});

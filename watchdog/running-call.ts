@@ -138,6 +138,7 @@ export class RunningCall implements BagItem {
       { id, method, path, headers, body, rest, upgrade: rest && upgrade, canStream: this.#canStream, deadlineMs },
       (answer) => this.#finish(answer),
     );
+    this.#parts.reporter.had(Date.now() - this.#startedMs);
   }
 
   #openStream(): CallStream {

@@ -5,6 +5,7 @@ import {
   replicaEventType,
   secretEventType,
 } from "../../schemas/events.ts";
+import { sampleSchemas } from "../../schemas/sample.ts";
 import * as subjects from "../../schemas/subjects.ts";
 
 /*
@@ -112,8 +113,8 @@ const invoking: Readonly<Record<string, Channel>> = {
   answer: {
     subject: `${subjects.inboxPrefix(user)}.answer.{token}`,
     description:
-      "Answers of the provider to one user of the platform, or to a replica that enrols; no function may publish there",
-    messages: ["secretAnswer", "enrolAnswer", "bundleAnswer"],
+      "Answers of the provider and the scaler to one user of the platform, or to a replica that enrols; no function may publish there",
+    messages: ["secretAnswer", "enrolAnswer", "bundleAnswer", "scaleExplanation"],
     code: {
       answerSubject: subjects.answerSubject(user, "token").replace(/token$/, "{token}"),
       answerAnyFilter: subjects.answerAnyFilter,
@@ -271,6 +272,21 @@ const secrets: Readonly<Record<string, Channel>> = {
   })),
 };
 
+const scaling: Readonly<Record<string, Channel>> = {
+  explain: {
+    subject: subjects.explainSubject(namespace, name),
+    description: "Why has this function as many replicas as it has? Answered by the active scaler",
+    messages: ["io.busker.scaler.explain"],
+    queue: subjects.scalerQueueGroup,
+    reply: { channel: "answer", messages: ["scaleExplanation"] },
+    code: {
+      explainSubject: subjects.explainSubject(namespace, name),
+      explainAnyFilter: subjects.explainAnyFilter,
+      scalerQueueGroup: subjects.scalerQueueGroup,
+    },
+  },
+};
+
 const enrolling: Readonly<Record<string, Channel>> = {
   enrol: {
     subject: subjects.enrolSubject(namespace, name),
@@ -333,10 +349,13 @@ const telling: Readonly<Record<string, Channel>> = {
   })),
   metric: {
     subject: subjects.metricSubject(namespace, name, replica),
-    description: "One sample per replica and second",
-    messages: ["io.busker.metric"],
+    description:
+      "What one source measures of one function: a replica, or as `gateway-<id>` and `queue-worker-<id>` a caller; a " +
+      "sample a second. By the provider, that the function was deployed anew",
+    messages: Object.keys(sampleSchemas),
     code: {
       metricSubject: subjects.metricSubject(namespace, name, replica),
+      metricFilter: subjects.metricFilter(namespace, name),
       metricAnyFilter: subjects.metricAnyFilter,
     },
   },
@@ -381,5 +400,6 @@ export const channels: Readonly<Record<string, Channel>> = {
   ...telling,
   ...secrets,
   ...enrolling,
+  ...scaling,
   ...keeping,
 };

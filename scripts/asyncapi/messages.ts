@@ -267,6 +267,13 @@ export const messages: Readonly<Record<string, JsonSchema>> = {
     contentType: "application/json",
     payload: ref("BundleAnswer"),
   },
+  scaleExplanation: {
+    name: "scaleExplanation",
+    summary:
+      "The scaler's answer to who asks for its decisions: the latest, the last that changed something, or why not",
+    contentType: "application/json",
+    payload: ref("ScaleExplanation"),
+  },
   jetStreamAnswer: {
     name: "jetStreamAnswer",
     summary: "An answer of JetStream's API (nats-architecture-and-design, ADR-1)",

@@ -12,18 +12,22 @@ export interface Question<T extends EventType> extends Pick<Publication<T>, "sub
   /** What is asked, for the error when nobody answers: `create secret api-key`. */
   readonly what: string;
   readonly timeoutMs: number;
+  /** Which service answers; absent: the provider. */
+  readonly who?: "scaler";
 }
 
 const noAnswer = (
-  { what, timeoutMs }: Pick<Question<EventType>, "what" | "timeoutMs">,
+  { what, timeoutMs, who }: Pick<Question<EventType>, "what" | "timeoutMs" | "who">,
   cause: unknown,
 ): BuskerError => {
+  const service = who ?? "provider";
+  const code = who === "scaler" ? "scaler_unavailable" : "provider_unavailable";
   if (cause instanceof RequestError && cause.isNoResponders())
-    return new BuskerError("provider_unavailable", `could not ${what}: no provider is there; nothing was done`);
+    return new BuskerError(code, `could not ${what}: no ${service} is there; nothing was done`);
   if (cause instanceof TimeoutError)
     return new BuskerError(
-      "provider_unavailable",
-      `no provider answered "${what}" within ${timeoutMs} ms; whether it was done is not known`,
+      code,
+      `no ${service} answered "${what}" within ${timeoutMs} ms; whether it was done is not known`,
     );
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new BuskerError("bus_unavailable", `could not ${what}: ${reason}`, { cause });
@@ -46,7 +50,7 @@ const toWire = (error: unknown): Required<Failed> => {
 };
 
 /**
- * Asks and gives the answer. Throws the error that is in it, `provider_unavailable` when nobody answers, and
+ * Asks and gives the answer. Throws the error that is in it, `provider_unavailable` or `scaler_unavailable` when nobody answers, and
  * `bus_unavailable` when no server does.
  */
 export const ask = async <T extends EventType, A extends Failed = SecretAnswer>(

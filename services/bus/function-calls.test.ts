@@ -22,7 +22,7 @@ const createWorld = () => {
   const listeners = new Map<number, (message: Msg) => void>();
   let last = 0;
   const frames: { readonly subject: string; readonly text: string; readonly payload: Uint8Array }[] = [];
-  const world = { nowMs: 1_000_000, demands: 0, moves: 0, sent, controls, listeners, frames };
+  const world = { nowMs: 1_000_000, demands: 0, parked: 0, moves: 0, sent, controls, listeners, frames };
   const expect_ = (listener: (message: Msg) => void): { token: number; subject: string } => {
     last += 1;
     listeners.set(last, listener);
@@ -45,6 +45,9 @@ const createWorld = () => {
       world.moves += 1;
     },
     windows: new WindowShare(),
+    parked: (waiting) => {
+      world.parked = waiting;
+    },
     nowMs: () => world.nowMs,
     random: () => 0,
   };

@@ -9,7 +9,7 @@ import { decodeFrame, type Frame, isFrame } from "./frames.ts";
 import { headerStatus, headerText, headerValue } from "./headers.ts";
 import type { ReceivedReply } from "./invocation-wire.ts";
 import { Line } from "./line.ts";
-import type { CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
+import type { CallCounts, CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
 import { Reservations } from "./reservations.ts";
 import { freeSlots, plannedSlots, type ReplicaSlots, SlotTable } from "./slot-table.ts";
 
@@ -66,6 +66,14 @@ export class FunctionCalls {
     return this.#table.list.length;
   }
 
+  /** All of these, and how long the first in line has waited. */
+  counts(): CallCounts {
+    const { waiting, inFlight, readyReplicas } = this;
+    const { first } = this.#line;
+    const oldestWaitMs = first ? Math.max(0, this.#transport.nowMs() - first.sinceMs) : 0;
+    return { waiting, oldestWaitMs, inFlight, readyReplicas };
+  }
+
   /** Calls in replicas that somebody waits for. */
   get wanted(): number {
     return this.#bound.size - this.#abandoned;
@@ -89,6 +97,7 @@ export class FunctionCalls {
       return call.done({ kind: "failed", error: this.#lineFull() });
     call.place = this.#line.push(call);
     this.#lineBytes += call.body.length;
+    this.#transport.parked(this.#line.length);
     this.#askForSlots();
   }
 

@@ -34,6 +34,8 @@ export const headerLine = (name: string, value: string): string =>
 interface RawMessage {
   readonly _msg?: { readonly hdr: number };
   readonly _rdata?: Uint8Array;
+  /** Of a message of JetStream: that of core NATS. */
+  readonly msg?: RawMessage;
 }
 
 /** A message as far as its headers go: of core NATS or of JetStream. */
@@ -43,7 +45,8 @@ export interface HeaderBearer {
 
 /** The header block of a message as text, `NATS/1.0 …` line included; empty when it has none. */
 export const headerText = (message: HeaderBearer): string => {
-  const { _msg: head, _rdata: bytes } = message as unknown as RawMessage;
+  const raw = message as unknown as RawMessage;
+  const { _msg: head, _rdata: bytes } = raw.msg ?? raw;
   if (head === undefined || bytes === undefined) return textOfParsed(message);
   if (head.hdr <= 0) return "";
   return Buffer.from(bytes.buffer, bytes.byteOffset, head.hdr).toString("utf8");

@@ -8,11 +8,13 @@ import type { BodySink } from "./body-sender.ts";
 import type { Bus } from "./connection.ts";
 import { publishEvent } from "./events.ts";
 import { FunctionCalls } from "./function-calls.ts";
-import type { CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
+import type { CallCounts, CallResult, CallTransport, LineLimits, OpenCall, SideMessages } from "./open-call.ts";
 import { headerBytes } from "./headers.ts";
 import { encodeRequest } from "./invocation-wire.ts";
 import { openReplyInbox } from "./reply-inbox.ts";
 import { WindowShare } from "./window-share.ts";
+
+export type { CallCounts } from "./open-call.ts";
 
 /** One synchronous invocation. */
 export interface Invocation {
@@ -35,13 +37,6 @@ export interface Invocation {
   readonly upload?: ((sink: BodySink) => void) | undefined;
   /** Called when the call is sent to a replica; again when it went back to the line and is sent to another. */
   readonly onBound?: ((replica: string) => void) | undefined;
-}
-
-/** What is known of one function's calls here. */
-export interface CallCounts {
-  readonly waiting: number;
-  readonly inFlight: number;
-  readonly readyReplicas: number;
 }
 
 /** How much more of one function a caller may begin. */
@@ -84,6 +79,8 @@ export interface Invoker {
 export interface InvokerOptions {
   readonly limits?: LineLimits;
   readonly random?: () => number;
+  /** A call has been put in line, as the last of so many. */
+  readonly onParked?: (name: FunctionName, waiting: number) => void;
 }
 
 const defaultLimits: LineLimits = { maxCalls: 10_000, maxBytes: 256 * 1024 * 1024 };
@@ -134,6 +131,7 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
         data: { waiting },
         reply,
       }),
+    parked: (waiting) => options.onParked?.(name, waiting),
     moved: () => moved?.(name),
     nowMs: Date.now,
     random: options.random ?? Math.random,
@@ -156,10 +154,7 @@ export const openInvoker = (bus: Bus, options: InvokerOptions = {}): Invoker => 
   }, tickMs).unref();
   return {
     invoke: (invocation, done) => startCall({ bus, windows }, open(invocation.function), invocation, done),
-    counts: (name) => {
-      const calls = find(name);
-      return { waiting: calls?.waiting ?? 0, inFlight: calls?.inFlight ?? 0, readyReplicas: calls?.readyReplicas ?? 0 };
-    },
+    counts: (name) => find(name)?.counts() ?? { waiting: 0, oldestWaitMs: 0, inFlight: 0, readyReplicas: 0 },
     capacity: (name) => {
       const calls = find(name);
       if (!calls) return noCapacity;

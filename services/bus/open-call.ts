@@ -74,10 +74,21 @@ export interface CallTransport {
   readonly standingReply: (listener: (message: Msg) => void) => { readonly token: number; readonly subject: string };
   /** Says that so many calls want a replica. The provider answers to the subject given when there is no such function. */
   readonly demand: (waiting: number, reply: string) => void;
+  /** A call has been put in line, as the last of so many. */
+  readonly parked: (waiting: number) => void;
   /** Says that a slot may have become free, or that nobody waits for one any more. */
   readonly moved: () => void;
   readonly nowMs: () => number;
   readonly random: () => number;
+}
+
+/** What is known of one function's calls at one caller. */
+export interface CallCounts {
+  readonly waiting: number;
+  /** How long the first of those has waited; 0 when none does. */
+  readonly oldestWaitMs: number;
+  readonly inFlight: number;
+  readonly readyReplicas: number;
 }
 
 /** Bounds of a line. */

@@ -50,7 +50,9 @@ const gateway: Permissions = {
   publish: [
     ...callFunctions,
     ...acceptCalls,
+    subjects.metricAnyFilter,
     subjects.cancelAnyFilter,
+    subjects.explainAnyFilter,
     // A dead letter that is about an outcome is replayed by having it told again.
     subjects.outcomeAnyFilter,
     ...subjects.wishVerbs.map(subjects.functionVerbFilter),
@@ -64,13 +66,15 @@ const gateway: Permissions = {
       streams.PARTS,
       streams.DEAD,
       streams.LOGS,
-      streams.METRICS,
+      streams.SAMPLES,
       streams.STREAMS,
     ].flatMap((stream) => js.readStream(stream.name)),
     ...js.purgeStream(streams.DEAD.name),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeStore(stores.bundles.name),
     ...js.writeStore(stores.payloads.name),
+    ...js.writeBucket(buckets.totals.name),
+    ...js.writeBucket(buckets.leases.name),
   ],
   subscribe: [
     subjects.inboxFilter("gateway"),
@@ -97,6 +101,7 @@ const queueWorker: Permissions = {
   publish: [
     ...callFunctions,
     ...acceptCalls,
+    subjects.metricAnyFilter,
     subjects.partsAnyFilter,
     subjects.deadAnyFilter,
     subjects.outcomeAnyFilter,
@@ -140,18 +145,15 @@ const outcomes: Permissions = {
 const scaler: Permissions = {
   publish: [
     subjects.functionVerbFilter("scale"),
+    // Who asks why a function has as many replicas as it has.
+    subjects.answerAnyFilter,
+    subjects.plainInboxFilter,
     ...readWish,
-    ...js.readStream(streams.METRICS.name),
+    ...js.readStream(streams.SAMPLES.name),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeBucket(buckets.leases.name),
   ],
-  subscribe: [
-    subjects.inboxFilter("scaler"),
-    subjects.metricAnyFilter,
-    subjects.demandAnyFilter,
-    subjects.replicaAnyFilter,
-    subjects.functionAnyFilter,
-  ],
+  subscribe: [subjects.inboxFilter("scaler"), subjects.metricAnyFilter, subjects.explainAnyFilter],
 };
 
 const triggers: Permissions = {

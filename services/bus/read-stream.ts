@@ -8,6 +8,13 @@ import { keepRunning } from "./keep-running.ts";
 import { readLast } from "./last-message.ts";
 import { reportFault } from "./report-fault.ts";
 
+/** A place in a stream. */
+export interface StreamPosition {
+  /** When the stream was made: another one of the same name counts from 1 again. Empty where nobody asked for it. */
+  readonly created: string;
+  readonly seq: number;
+}
+
 /** One message read from a stream. */
 export interface StreamMessage {
   readonly subject: string;
@@ -22,11 +29,16 @@ export interface StreamMessage {
   readonly pending: number;
 }
 
+/** A message, and its place in the stream. */
+export interface PlacedMessage extends StreamMessage, StreamPosition {}
+
 /** What part of a stream to read. */
 export interface ReadOptions {
   readonly stream: StreamDefinition;
   readonly filter: string;
   readonly since: Date;
+  /** Behind this place instead; of a stream that is another one by now, all after `since`. */
+  readonly after?: StreamPosition;
   /** Behind this number instead of from a time on. */
   readonly afterSeq?: number | undefined;
 }
@@ -51,11 +63,20 @@ const openConsumer = (bus: Bus, options: ReadOptions, lastSeq: number): Promise<
       : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: options.since.toISOString() }),
   });
 
-const toStreamMessage = (message: JsMsg): StreamMessage => ({
+/** Where to go on in the stream as it is now, which may be another one, or have lost its end with its machine. */
+const findPlace = async (bus: Bus, { stream, after }: ReadOptions, last: StreamPosition): Promise<StreamPosition> => {
+  if (!after) return last;
+  const manager = await followerJetStream(bus).jetstreamManager();
+  const { created, state } = await manager.streams.info(stream.name);
+  return { created, seq: created === last.created ? Math.min(last.seq, state.last_seq) : 0 };
+};
+
+const toStreamMessage = (message: JsMsg, created: string): PlacedMessage => ({
   subject: message.subject,
   data: message.data,
   headerText: () => headerText(message),
   seq: message.seq,
+  created,
   atMs: message.info.timestampNanos / 1e6,
   pending: message.info.pending,
 });
@@ -74,19 +95,21 @@ const lastPresent = async (bus: Bus, { stream, filter, since }: ReadOptions): Pr
 export const readStream = async (
   bus: Bus,
   options: ReadOptions,
-  onMessage: (message: StreamMessage) => void,
+  onMessage: (message: PlacedMessage) => void,
   onCaughtUp: () => void,
 ): Promise<() => void> => {
   bus.assertConnected();
   const stopping = new AbortController();
-  let lastSeq = options.afterSeq ?? 0;
+  let last = options.after ?? { created: "", seq: options.afterSeq ?? 0 };
+  const open = async (): Promise<Consumer> => {
+    last = await findPlace(bus, options, last);
+    return openConsumer(bus, options, last.seq);
+  };
   let caughtUp = false;
   let messages: ConsumerMessages | undefined;
-  let next: Consumer | undefined = await openPatiently(bus, () => openConsumer(bus, options, lastSeq)).catch(
-    (cause: unknown) => {
-      throw asBusError(`could not read stream ${options.stream.name}`, cause);
-    },
-  );
+  let next: Consumer | undefined = await openPatiently(bus, open).catch((cause: unknown) => {
+    throw asBusError(`could not read stream ${options.stream.name}`, cause);
+  });
   // By its number and not by whether more waits: where lines come as fast as they are read, more always does. Nor by how many
   // the server says there are: 2.9.10 miscounts where a filter has several subjects, in either direction.
   let presentSeq = await lastPresent(bus, options);
@@ -103,9 +126,10 @@ export const readStream = async (
     guard(onCaughtUp);
   };
   const tell = (message: JsMsg): void => {
-    lastSeq = message.seq;
-    guard(() => onMessage(toStreamMessage(message)));
-    if (lastSeq >= presentSeq) catchUp();
+    const { created } = last;
+    last = { created, seq: message.seq };
+    guard(() => onMessage(toStreamMessage(message, created)));
+    if (last.seq >= presentSeq) catchUp();
     else if (message.info.pending === 0) lookAgain();
   };
   // It may have been dropped before it was its turn.
@@ -113,17 +137,17 @@ export const readStream = async (
     lastPresent(bus, options).then(
       (seq) => {
         presentSeq = seq;
-        if (lastSeq >= presentSeq) catchUp();
+        if (last.seq >= presentSeq) catchUp();
       },
       (cause: unknown) => reportFault(`could not see where stream ${options.stream.name} ends`, cause),
     );
   };
   const round = async (): Promise<void> => {
-    const consumer = next ?? (await openConsumer(bus, options, lastSeq));
+    const consumer = next ?? (await open());
     // The stream may have been made anew, or have dropped what was to come.
     if (!next && !caughtUp) presentSeq = await lastPresent(bus, options);
     next = undefined;
-    if (lastSeq >= presentSeq) catchUp();
+    if (last.seq >= presentSeq) catchUp();
     messages = await consumer.consume({ max_messages: batchSize, idle_heartbeat: heartbeatMs });
     void stopWhenSilent(messages);
     for await (const message of messages) {

@@ -95,14 +95,20 @@ describe("ensureTopology()", () => {
     );
   });
 
+  it("takes away the streams of earlier versions, whose subjects others have now", async () => {
+    await (await manager()).streams.add({ name: "METRICS", subjects: ["busker.metric.*.*.*"], storage: "memory" });
+    await ensureTopology(bus);
+    expect((await list()).map(({ config }) => config.name).toSorted()).to.deep.equal(expectedNames);
+  });
+
   it("rejects as bus_unavailable what cannot be changed, naming the stream", async () => {
-    await (await manager()).streams.add({ name: "METRICS", subjects: ["busker.metric.*.*.*"], storage: "file" });
+    await (await manager()).streams.add({ name: "SAMPLES", subjects: ["busker.metric.*.*.*"], storage: "memory" });
     const error = await ensureTopology(bus).then(
       () => undefined,
       (reason: unknown) => reason,
     );
     expect(error).to.have.property("code", "bus_unavailable");
-    expect(String(error)).to.match(/stream METRICS: .*storage/i);
+    expect(String(error)).to.match(/stream SAMPLES: .*storage/i);
   });
 
   it("fits the server of nats.conf: its max_payload is maxPayloadBytes", () => {

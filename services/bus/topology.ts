@@ -7,7 +7,7 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { nanos } from "nats";
-import { buckets, stores, type StreamDefinition, streams } from "../../schemas/topology.ts";
+import { buckets, retiredStreams, stores, type StreamDefinition, streams } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
 import { asBusError, isMissing } from "./jetstream-errors.ts";
 import { createBucket } from "./kv.ts";
@@ -47,6 +47,14 @@ const ensureStream = async (
   await (exists ? manager.streams.update(definition.name, config) : manager.streams.add(config));
 };
 
+const retire = (manager: JetStreamManager, name: string): Promise<void> =>
+  manager.streams.delete(name).then(
+    () => {},
+    (error: unknown) => {
+      if (!isMissing(error)) throw error;
+    },
+  );
+
 /**
  * Makes every stream, bucket and store that is missing and corrects those that differ. May run in several processes at
  * once and at every start. `replicas` is 1 on one server, 3 on a cluster. Rejects with `bus_unavailable` naming what
@@ -60,6 +68,8 @@ export const ensureTopology = async (bus: Bus, replicas = 1): Promise<void> => {
       throw asBusError(`could not make or correct ${what}`, cause);
     });
   };
+  // First: the server refuses a stream whose subjects another one has.
+  for (const name of retiredStreams) await ensure(`room for what replaces stream ${name}`, () => retire(manager, name));
   for (const definition of Object.values(streams))
     await ensure(`stream ${definition.name}`, () => ensureStream(manager, definition, replicas));
   for (const definition of Object.values(buckets))

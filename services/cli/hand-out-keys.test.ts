@@ -35,6 +35,7 @@ describe("busker keys", () => {
       "secrets/basic-auth-user",
       "trust/sealing.pub",
     ]);
+    expect(filesIn(at("out/scaler"))).to.deep.equal(["creds/scaler.creds"]);
     expect(filesIn(at("out/queue-worker"))).to.deep.equal([
       "creds/outcomes.creds",
       "creds/queue-worker.creds",

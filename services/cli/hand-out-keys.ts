@@ -8,7 +8,7 @@ import { passwordFile } from "./find-credentials.ts";
 import { projectFolder } from "./paths.ts";
 
 /** Who gets a folder of its own with what it needs of the keys, and nothing else. */
-export const keyHolders = ["nats", "provider", "gateway", "queue-worker", "admin"] as const;
+export const keyHolders = ["nats", "provider", "gateway", "queue-worker", "scaler", "admin"] as const;
 export type KeyHolder = (typeof keyHolders)[number];
 
 /** What is handed out, and where to. */
@@ -33,6 +33,7 @@ const holdings = ({ dataFolder, trust: { paths } }: HandOut): Readonly<Record<Ke
     nats: [paths.operatorJwt, paths.accounts],
     provider: [paths.signer, paths.sealingKey, credentials("provider")],
     gateway: [paths.sealingPublic, ...admin, credentials("gateway")],
+    scaler: [credentials("scaler")],
     "queue-worker": [callbackKeyFile(dataFolder), credentials("queue-worker"), credentials("outcomes")],
     admin: [...admin, credentials("admin"), credentials("invoke")],
   };
@@ -95,7 +96,7 @@ const versionOf = async (folder: string): Promise<string> => {
         .update(await readFile(path));
     else for (const file of inside.toSorted()) await add(file);
   };
-  for (const holder of ["nats", "provider", "gateway", "queue-worker"]) await add(join(folder, holder));
+  for (const holder of ["nats", "provider", "gateway", "queue-worker", "scaler"]) await add(join(folder, holder));
   for (const path of serverConfigs) hash.update(await present(join(projectFolder, path)));
   return hash.digest("hex").slice(0, 12);
 };

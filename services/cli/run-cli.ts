@@ -11,6 +11,7 @@ import { addLoginCommand } from "./commands/login.ts";
 import { addLogsCommand } from "./commands/logs.ts";
 import { addRemoveCommand } from "./commands/remove.ts";
 import { addScaleCommand } from "./commands/scale.ts";
+import { addScalerCommand } from "./commands/scaler.ts";
 import { addUpCommand } from "./commands/up.ts";
 import { addVersionCommand, ownVersion } from "./commands/version.ts";
 import { addSecretCommand } from "./commands/secret.ts";
@@ -30,6 +31,7 @@ const commands: readonly AddCommand[] = [
   addCallsCommand,
   addDeadCommand,
   addScaleCommand,
+  addScalerCommand,
   addRemoveCommand,
   addSecretCommand,
   addKeysCommand,

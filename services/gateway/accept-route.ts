@@ -12,8 +12,8 @@ import type { CallHandler } from "./call-handler.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { type DurableBody, takeDurableBody } from "./durable-body.ts";
 import { callIdHeader } from "./call-view.ts";
+import type { ApiRequests } from "./api-requests.ts";
 import { sendError, toBuskerError } from "./error-reply.ts";
-import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { readCallHead } from "./http-head.ts";
 import { splitUrl } from "./invocation-url.ts";
 import { allowMethods, assertMethod } from "./methods.ts";
@@ -25,7 +25,8 @@ export interface AcceptParts {
   readonly acceptor: CallAcceptor;
   readonly records: Pick<CallRecords, "read">;
   readonly payloads: Pick<ObjectStore, "put" | "remove">;
-  readonly metrics: Pick<GatewayMetrics, "started" | "finished">;
+  /** What becomes of the calls themselves, queue-workers count. */
+  readonly answered: ApiRequests["answered"];
   /** Answers requests about calls, which have the same URLs. */
   readonly calls: CallHandler;
   readonly maxBodyBytes: number;
@@ -67,7 +68,7 @@ const sendAccepted = ({ request, response }: Exchange, id: string, startNs: stri
 
 /** Creates the route that accepts calls: 202 when the stream has one, and only then. */
 export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
-  const { directory, acceptor, records, payloads, metrics, calls, maxBodyBytes } = parts;
+  const { directory, acceptor, records, payloads, answered, calls, maxBodyBytes } = parts;
   const gate = createAcceptGate(maxHeldBytes);
   const room = { payloads, maxBytes: maxBodyBytes };
 
@@ -129,10 +130,10 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
 
   const count = async (exchange: Exchange, entry: FunctionEntry, path: string): Promise<void> => {
     const startMs = Date.now();
-    metrics.started(entry.function);
     await accept(exchange, entry, path, startMs);
     const status = exchange.response.headersSent ? exchange.response.statusCode : 499;
-    metrics.finished(entry.function, status, (Date.now() - startMs) / 1000);
+    const method = exchange.request.method ?? "";
+    answered({ method, path: "/async-function/:name", status }, (Date.now() - startMs) / 1000);
   };
 
   const answer = async (exchange: Exchange): Promise<void> => {

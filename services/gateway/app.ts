@@ -2,6 +2,7 @@ import Router from "@koa/router";
 import Koa from "koa";
 import { BuskerError } from "../../schemas/errors.ts";
 import { type FunctionName, parseFunctionName } from "../../schemas/names.ts";
+import type { ApiRequests } from "./api-requests.ts";
 import { errorHeaders, toBuskerError } from "./error-reply.ts";
 import { askForBody } from "./read-body.ts";
 
@@ -9,8 +10,18 @@ import { askForBody } from "./read-body.ts";
 const clientGone: ReadonlySet<string> = new Set(["ERR_STREAM_PREMATURE_CLOSE", "ECONNRESET", "EPIPE"]);
 
 /** A Koa application in which a thrown error becomes the answer its code asks for. */
-export const createApp = (authorize: (header: string | undefined) => boolean, routes: readonly Router[]): Koa => {
+export const createApp = (
+  authorize: (header: string | undefined) => boolean,
+  routes: readonly Router[],
+  answered: ApiRequests["answered"] = () => {},
+): Koa => {
   const app = new Koa();
+  app.use(async (context, next) => {
+    const startMs = performance.now();
+    await next();
+    const path = typeof context["_matchedRoute"] === "string" ? context["_matchedRoute"] : "other";
+    answered({ method: context.method, path, status: context.status }, (performance.now() - startMs) / 1000);
+  });
   app.on("error", (error: NodeJS.ErrnoException) => {
     if (!clientGone.has(error.code ?? "")) app.onerror(error);
   });

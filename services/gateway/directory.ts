@@ -34,11 +34,18 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
   const statuses = new Map<string, FunctionStatusRecord>();
   const namespaces = new Set<string>();
   const removedListeners = new Set<(name: FunctionName) => void>();
+  const tellRemoved = (key: string): void => {
+    const gone = functions.get(key);
+    functions.delete(key);
+    if (gone) for (const listener of removedListeners) listener(gone.function);
+  };
   const stops = [
     await mirrorBucket<FunctionRecord>(
       await openBucket(bus, buckets.functions),
       (key, record) => {
         const { namespace, name } = record.spec;
+        // Removed and deployed again while nobody was there to hear of it.
+        if (functions.get(key)?.record.createdAt !== record.createdAt) tellRemoved(key);
         functions.set(key, {
           function: { namespace, name },
           record,
@@ -46,11 +53,7 @@ export const openDirectory = async (bus: Bus): Promise<Directory> => {
           keepsEvents: keepsEvents(record.spec),
         });
       },
-      (key) => {
-        const gone = functions.get(key);
-        functions.delete(key);
-        if (gone) for (const listener of removedListeners) listener(gone.function);
-      },
+      tellRemoved,
     ),
     await mirrorBucket<FunctionStatusRecord>(
       await openBucket(bus, buckets.status),

@@ -4,10 +4,11 @@ import { maxReplicas } from "../../schemas/function.ts";
 import { defaultNamespace, type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { asObject, functionOf, queryText } from "./app.ts";
 import { readDeployment } from "./deployment.ts";
-import type { Directory } from "./directory.ts";
-import type { GatewayMetrics } from "./gateway-metrics.ts";
+import type { Directory, FunctionEntry } from "./directory.ts";
 import { viewFunction } from "./function-view.ts";
 import { readJson } from "./read-body.ts";
+import { invocationsOf } from "./totals/function-totals.ts";
+import type { Totals } from "./totals/totals.ts";
 import { answerWish } from "./wish-answer.ts";
 import type { Wishes } from "./wishes.ts";
 
@@ -15,7 +16,7 @@ import type { Wishes } from "./wishes.ts";
 export interface FunctionsParts {
   readonly directory: Directory;
   readonly wishes: Wishes;
-  readonly metrics: Pick<GatewayMetrics, "invocations">;
+  readonly totals: Pick<Totals, "of">;
 }
 
 // A deployment is a page of JSON; a megabyte of it is a mistake.
@@ -44,13 +45,13 @@ const assertKnown = (directory: Directory, name: FunctionName): void => {
 };
 
 /** `/system/functions`, `/system/function/NAME` and `/system/scale-function/NAME` (contract §1.2, §1.6). */
-export const createFunctionsRoute = ({ directory, wishes, metrics }: FunctionsParts): Router => {
+export const createFunctionsRoute = ({ directory, wishes, totals }: FunctionsParts): Router => {
   const router = new Router();
+  const view = (entry: FunctionEntry): Record<string, unknown> =>
+    viewFunction(entry, directory.status(entry.function), invocationsOf(totals.of(entry.function)));
   router.get("/system/functions", (context) => {
     const namespace = queryText(context.query["namespace"]) ?? defaultNamespace;
-    context.body = directory
-      .list(namespace)
-      .map((entry) => viewFunction(entry, directory.status(entry.function), metrics.invocations(entry.function)));
+    context.body = directory.list(namespace).map(view);
   });
   for (const [method, verb] of [
     ["post", "deploy"],
@@ -73,7 +74,7 @@ export const createFunctionsRoute = ({ directory, wishes, metrics }: FunctionsPa
     const name = functionOf(context.params["name"], queryText(context.query["namespace"]));
     const entry = directory.find(formatFunctionName(name));
     if (!entry) throw new BuskerError("function_not_found", `there is no function ${formatFunctionName(name)}`);
-    context.body = viewFunction(entry, directory.status(name), metrics.invocations(name));
+    context.body = view(entry);
   });
   router.post("/system/scale-function/:name", async (context) => {
     const body = asObject(await readJson(context.req, maxJsonBytes));

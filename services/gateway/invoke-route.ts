@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { BuskerError } from "../../schemas/errors.ts";
 import { type EventPosition, parseEventId } from "../../schemas/invocation.ts";
+import type { CallerSamples } from "../bus/caller-samples.ts";
 import type { Invoker } from "../bus/invoker.ts";
 import type { KeptReader } from "../bus/kept-reader.ts";
 import { type ClientSocket, openClientSocket } from "./client-socket.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { sendError } from "./error-reply.ts";
-import type { GatewayMetrics } from "./gateway-metrics.ts";
 import { readCallHead } from "./http-head.ts";
 import { splitUrl } from "./invocation-url.ts";
 import { onceGone } from "./once-gone.ts";
@@ -23,7 +23,7 @@ export interface InvokeParts {
   readonly directory: Directory;
   readonly invoker: Invoker;
   readonly kept: KeptReader;
-  readonly metrics: GatewayMetrics;
+  readonly samples: Pick<CallerSamples, "of">;
   readonly maxBodyBytes: number;
 }
 
@@ -56,7 +56,7 @@ const takeCallBody = (exchange: Exchange, limit: number, done: Parameters<typeof
 };
 
 /** Creates the routes. */
-export const createInvokeRoute = ({ directory, invoker, kept, metrics, maxBodyBytes }: InvokeParts): InvokeRoute => {
+export const createInvokeRoute = ({ directory, invoker, kept, samples, maxBodyBytes }: InvokeParts): InvokeRoute => {
   const answer = (exchange: Exchange): void => {
     const { request, response, client } = exchange;
     const startMs = Date.now();
@@ -87,14 +87,15 @@ export const createInvokeRoute = ({ directory, invoker, kept, metrics, maxBodyBy
       request.resume();
       return void sendKeptFrom(viewerOf(), position);
     }
-    metrics.started(entry.function);
+    const counts = samples.of(entry.function);
+    counts.started();
     // A call may be refused before invoke() has returned: then there is nothing to cancel any more.
     let isOver = false;
     let isKept = false;
     let cancel = (): void => {};
     const end = (status: number): void => {
       isOver = true;
-      metrics.finished(entry.function, status, (Date.now() - startMs) / 1000);
+      counts.answered(status, (Date.now() - startMs) / 1000);
     };
     takeCallBody(exchange, maxBodyBytes, (taken) => {
       if (isOver) return;

@@ -1,4 +1,6 @@
+import { randomBytes } from "node:crypto";
 import { stores } from "../../schemas/topology.ts";
+import { openCallerSamples } from "../bus/caller-samples.ts";
 import { openBus } from "../bus/connection.ts";
 import { openInvoker } from "../bus/invoker.ts";
 import { openKeptReader } from "../bus/kept-reader.ts";
@@ -8,6 +10,8 @@ import { openSeal } from "../bus/sealing-keys.ts";
 import { trustPaths } from "../bus/trust-files.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { serveMetrics } from "../runtime/metrics.ts";
+import { createAlertRoute } from "./alert-route.ts";
+import { createApiRequests } from "./api-requests.ts";
 import { createApp } from "./app.ts";
 import { createAuthorizer, readCredentials } from "./basic-auth.ts";
 import { createBundlesRoute } from "./bundles-route.ts";
@@ -27,8 +31,10 @@ import { createInvokeRoute } from "./invoke-route.ts";
 import { createLogsRoute } from "./logs-route.ts";
 import { createPlatformRoute } from "./platform-route.ts";
 import { openSecrets } from "./secrets.ts";
+import { createScalerRoute } from "./scaler-route.ts";
 import { createSecretsRoute } from "./secrets-route.ts";
 import { serveHttp } from "./server.ts";
+import { openTotals } from "./totals/open-totals.ts";
 import { openWishes } from "./wishes.ts";
 
 // Calls still open when the gateway is told to stop get this long.
@@ -51,36 +57,49 @@ await runService("gateway", async (scope) => {
   const directory = await retryUntilReady(() => openDirectory(bus));
   const bundles = await retryUntilReady(() => openStore(bus, stores.bundles));
   const limits = { maxCalls: config.maxLine, maxBytes: 256 * 1024 * 1024 };
-  const invoker = openInvoker(bus, { limits });
+  const samples = openCallerSamples(bus, {
+    source: `gateway-${randomBytes(4).toString("hex")}`,
+    counts: (name) => invoker.counts(name),
+  });
+  scope.onStop("samples", () => {
+    samples.flush();
+    samples.stop();
+  });
+  const invoker = openInvoker(bus, { limits, onParked: samples.parked });
   const kept = openKeptReader(bus);
   scope.onStop("readers", async () => kept.close());
   const wishes = openWishes(bus, config.wishTimeoutMs);
-  const metrics = createGatewayMetrics();
-  metrics.observe(directory, invoker.counts, kept.count);
-  directory.onRemoved(metrics.forget);
-  const invoke = createInvokeRoute({ directory, invoker, kept, metrics, maxBodyBytes: config.maxBodyBytes });
+  directory.onRemoved(samples.forget);
+  const totals = await retryUntilReady(() => openTotals(bus, directory));
+  scope.onStop("totals", totals.stop);
+  const invoke = createInvokeRoute({ directory, invoker, kept, samples, maxBodyBytes: config.maxBodyBytes });
+  const requests = createApiRequests();
   const payloads = await retryUntilReady(() => openStore(bus, stores.payloads));
   const durable = await openDurableCalls(bus, {
     directory,
     payloads,
-    metrics,
+    answered: requests.answered,
     maxBodyBytes: config.maxAsyncBodyBytes,
   });
   scope.onStop("durable calls", async () => durable.close());
   const letters = await openDeadLetters(bus);
   const finder = createCallFinder(bus, durable.records, letters);
   const replayer = createReplayer({ bus, directory, finder, letters, payloads, ...durable });
-  const api = createApp(authorize, [
-    createFunctionsRoute({ directory, wishes, metrics }),
+  const routes = [
+    createFunctionsRoute({ directory, wishes, totals }),
+    createAlertRoute({ directory, wishes, log: scope.log }),
     createSecretsRoute(openSecrets(bus, seal, secretTimeoutMs)),
     createBundlesRoute(bundles, config.maxBundleBytes),
     createLogsRoute(bus, directory),
+    createScalerRoute(bus),
     createCallRoute(durable.calls),
     createCallsRoute({ bus, finder, replayer }),
     createDeadRoute({ letters, replayer }),
     createPlatformRoute({ bus, directory, backend: config.backend }),
-  ]).callback();
-  const metricsServer = await serveMetrics(metrics.registry, config.host, config.metricsPort);
+  ];
+  const api = createApp(authorize, routes, requests.answered).callback();
+  const registry = createGatewayMetrics({ directory, totals, readers: kept.count, api: requests });
+  const metricsServer = await serveMetrics(registry, config.host, config.metricsPort);
   scope.onStop("metrics", metricsServer.stop);
   // Invocations go past Koa: its context and promises cost 3 to 9 of the gateway's 50 microseconds per call (measured).
   const server = await serveHttp({

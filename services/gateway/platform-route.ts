@@ -26,7 +26,6 @@ const info = (backend: string): unknown => ({
 /** Capabilities of OpenFaaS that this version does not have: said plainly instead of a bare 404. */
 const missing: readonly (readonly [string, string])[] = [
   ["/system/telemetry", "telemetry"],
-  ["/system/alert", "scaling by alerts"],
   ["/system/namespace{/*rest}", "changing namespaces"],
   ["/async-function/*rest", "asynchronous invocation"],
 ];

@@ -5,6 +5,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import type { Outcome } from "../../schemas/events.ts";
 import { createApp } from "./app.ts";
 import { createFunctionsRoute } from "./functions-route.ts";
+import { emptyTotals } from "./totals/function-totals.ts";
 
 const outcome: Outcome = { wish: "w", replicas: 1, availableReplicas: 1 };
 const lines = "application/x-ndjson";
@@ -16,7 +17,7 @@ describe("answerWish()", () => {
   before((done) => {
     const route = createFunctionsRoute({
       directory: { find: () => undefined, list: () => [], status: () => undefined } as never,
-      metrics: { invocations: () => 0 },
+      totals: { of: () => emptyTotals() },
       wishes: { make: (_verb, _name, _data, tell = () => {}) => act(tell), stop: () => {} },
     });
     server = createServer(createApp(() => true, [route]).callback()).listen(0, "127.0.0.1", done);

@@ -1,10 +1,11 @@
 import { BuskerError } from "../../schemas/errors.ts";
-import type { Outcome } from "../../schemas/events.ts";
+import type { Outcome, ScaleWish } from "../../schemas/events.ts";
 import { type FunctionRecord, type FunctionSpec, maxReplicas } from "../../schemas/function.ts";
 import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
+import { minReplicas, scaleLabels } from "../../schemas/scale-labels.ts";
 import type { WishVerb } from "../../schemas/subjects.ts";
 import type { Entry } from "../bus/kv.ts";
-import { checkSpec, minLabel, minReplicas } from "./check-spec.ts";
+import { checkSpec } from "./check-spec.ts";
 import { awaitFirstReady } from "./first-ready.ts";
 import { orAborted } from "./or-aborted.ts";
 import type { FunctionStore } from "./function-store.ts";
@@ -120,7 +121,7 @@ const deploy = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
   return settleStart(parts, wish, () => removeIfOwn(parts, key, wish.id));
 };
 
-const minOf = (spec: FunctionSpec): string | undefined => spec.labels?.[minLabel];
+const minOf = (spec: FunctionSpec): string | undefined => spec.labels?.[scaleLabels.min];
 
 /** The record after an update: the replica count stays, unless the least one was changed. */
 const updateRecord = (record: FunctionRecord, spec: FunctionSpec, revision: string): FunctionRecord => {
@@ -150,23 +151,42 @@ const update = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
   return settleStart(parts, wish, () => restorePrevious(parts, key, wish.id));
 };
 
-const readReplicas = (data: unknown): number => {
-  const replicas: unknown = typeof data === "object" && data !== null && "replicas" in data ? data.replicas : undefined;
-  if (typeof replicas === "number" && Number.isInteger(replicas) && replicas >= 0 && replicas <= maxReplicas)
-    return replicas;
+const assertCount = (field: string, value: unknown): void => {
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= maxReplicas) return;
   throw new BuskerError(
     "invalid_request",
-    `replicas must be a whole number from 0 to ${maxReplicas}; got ${JSON.stringify(replicas)}`,
+    `${field} must be a whole number from 0 to ${maxReplicas}; got ${JSON.stringify(value)}`,
   );
+};
+
+const readScale = (data: unknown): ScaleWish => {
+  const wish = typeof data === "object" && data !== null ? (data as Readonly<Record<string, unknown>>) : {};
+  assertCount("replicas", wish["replicas"]);
+  if (wish["from"] !== undefined) assertCount("from", wish["from"]);
+  if (wish["reason"] !== undefined && typeof wish["reason"] !== "string")
+    throw new BuskerError("invalid_request", `reason must be text; got ${JSON.stringify(wish["reason"])}`);
+  return wish as unknown as ScaleWish;
+};
+
+/** The record after a scale wish; undefined when it is so already. Throws `conflict` when the wish is out of date. */
+const scaleRecord = (record: FunctionRecord, { replicas, from, reason }: ScaleWish): FunctionRecord | undefined => {
+  const { scaledBecause, ...rest } = record;
+  // A person who sets the count that the scaler has set makes it their own.
+  if (record.replicas === replicas && (reason !== undefined || scaledBecause === undefined)) return undefined;
+  if (from !== undefined && record.replicas !== from)
+    throw new BuskerError(
+      "conflict",
+      `${formatFunctionName(record.spec)} was to be scaled from ${from} to ${replicas}, and is at ${record.replicas}`,
+    );
+  const because = reason === undefined ? {} : { scaledBecause: reason };
+  return { ...rest, replicas, ...because, updatedAt: new Date().toISOString() };
 };
 
 const scale = async (parts: WishParts, wish: Wish): Promise<WishEnd> => {
   const key = formatFunctionName(wish);
-  const replicas = readReplicas(wish.data);
-  const updatedAt = new Date().toISOString();
-  const changed = await parts.store.change(key, (record) =>
-    record.replicas === replicas ? undefined : { ...record, replicas, updatedAt },
-  );
+  const wanted = readScale(wish.data);
+  const { replicas } = wanted;
+  const changed = await parts.store.change(key, (record) => scaleRecord(record, wanted));
   if (!changed) throw notFound(wish);
   return { kind: "settled", outcome: { replicas, availableReplicas: parts.find(key)?.available ?? 0 } };
 };

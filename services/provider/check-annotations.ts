@@ -7,6 +7,7 @@ import {
   pullPolicyAnnotation,
   recordAnnotation,
   registrySecretAnnotation,
+  stopAfterAnnotation,
   resultTtlAnnotation,
   userAnnotation,
   zeroAnnotation,
@@ -49,7 +50,11 @@ const resultTtlFault: Check = (value) => {
 
 const checks: Readonly<Record<string, Check>> = {
   [resumeAnnotation]: oneOf(resumeAnnotation, ["true", "false"]),
-  [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze"]),
+  [zeroAnnotation]: oneOf(zeroAnnotation, ["stop", "freeze", "keep"]),
+  [stopAfterAnnotation]: (value) =>
+    (parseDurationMs(value) ?? 0) > 0
+      ? undefined
+      : `annotation ${stopAfterAnnotation} must be a duration above 0 such as 24h; got ${JSON.stringify(value)}`,
   [recordAnnotation]: oneOf(recordAnnotation, ["none", "calls", "bodies"]),
   [resultTtlAnnotation]: resultTtlFault,
   [pullPolicyAnnotation]: oneOf(pullPolicyAnnotation, ["Always", "IfNotPresent", "Never"]),

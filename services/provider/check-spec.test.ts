@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { checkSpec, minReplicas } from "./check-spec.ts";
+import { checkSpec } from "./check-spec.ts";
 
 const name = { namespace: "openfaas-fn", name: "f" };
 const good = { ...name, image: "bundle:sha256:0", envProcess: "cat" };
@@ -15,6 +15,7 @@ describe("checkSpec()", () => {
     { annotations: { "com.busker.stream.resume": "true" } },
     { annotations: { "com.busker.stream.resume": "false", any: "other" } },
     { annotations: { "com.busker.user": "image", "com.busker.zero": "freeze" } },
+    { annotations: { "com.busker.zero": "keep", "com.busker.zero.stop-after": "36h" } },
     { annotations: { "com.busker.user": "1000:0", "com.busker.image-pull-policy": "IfNotPresent" } },
     { annotations: { "com.busker.result.ttl": "30m", "com.busker.record": "bodies" } },
     { annotations: { "com.busker.record": "none" } },
@@ -55,7 +56,12 @@ describe("checkSpec()", () => {
     ],
     [{ ...good, annotations: { "com.busker.usr": "0" } }, "annotation com.busker.usr is unknown; those of Busker are"],
     [{ ...good, annotations: { "com.busker.user": "root" } }, "annotation com.busker.user must be image, or ids"],
-    [{ ...good, annotations: { "com.busker.zero": "sleep" } }, "com.busker.zero must be stop or freeze"],
+    [{ ...good, annotations: { "com.busker.zero": "sleep" } }, "com.busker.zero must be stop, freeze or keep"],
+    [{ ...good, annotations: { "com.busker.zero.stop-after": "0s" } }, "com.busker.zero.stop-after must be a duration"],
+    [
+      { ...good, labels: { "com.openfaas.scale.target": "0" } },
+      "label com.openfaas.scale.target must be a number above 0",
+    ],
     [
       { ...good, annotations: { "com.busker.on-success": "nats:busker.a" } },
       "com.busker.on-success must be nats: and a",
@@ -99,16 +105,4 @@ describe("checkSpec()", () => {
     const spec = { ...good, envVars: { mode: "magic", pool_size: "x" }, limits: { cpu: "x" } };
     expect(() => checkSpec(spec, name)).to.throw(/mode.*pool_size.*limits\.cpu/);
   });
-});
-
-describe("minReplicas()", () => {
-  for (const [labels, least] of [
-    [undefined, 1],
-    [{}, 1],
-    [{ "com.openfaas.scale.min": "3" }, 3],
-    [{ "com.openfaas.scale.min": "0" }, 0],
-  ] as const)
-    it(`is ${least} for labels ${JSON.stringify(labels)}`, () => {
-      expect(minReplicas(labels ? { labels } : {})).to.equal(least);
-    });
 });

@@ -2,20 +2,9 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { bundleScheme, type FunctionSpec, type ResourceAmounts } from "../../schemas/function.ts";
 import type { FunctionName } from "../../schemas/names.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
+import { scaleLabelFaults } from "../../schemas/scale-labels.ts";
 import { checkAnnotations } from "./check-annotations.ts";
 import { checkCommand, checkEnvironment } from "./check-environment.ts";
-
-/** The label that sets a function's least replicas, and what it is without. */
-export const minLabel = "com.openfaas.scale.min";
-const maxLabel = "com.openfaas.scale.max";
-const defaultMin = 1;
-
-/** The least replicas of a function, which is also how many it starts with. */
-export const minReplicas = (spec: Pick<FunctionSpec, "labels">): number =>
-  Number(spec.labels?.[minLabel] ?? defaultMin);
-
-/** How many replicas a function that is wanted has at least. */
-export const leastAwake = (spec: Pick<FunctionSpec, "labels">): number => Math.max(1, minReplicas(spec));
 
 type Shape = (value: unknown) => boolean;
 
@@ -50,19 +39,6 @@ const checkShape = (spec: Record<string, unknown>, { namespace, name }: Function
   return faults;
 };
 
-const checkLabels = (labels: Readonly<Record<string, string>>): readonly string[] => {
-  const faults = [minLabel, maxLabel].flatMap((label) => {
-    const value = labels[label];
-    return value === undefined || /^\d{1,6}$/.test(value)
-      ? []
-      : [`label ${label} must be a whole number; got ${JSON.stringify(value)}`];
-  });
-  const max = labels[maxLabel];
-  if (faults.length === 0 && max !== undefined && Number(max) < Number(labels[minLabel] ?? 0))
-    faults.push(`label ${maxLabel} must be at least ${minLabel}, ${labels[minLabel]}; got ${JSON.stringify(max)}`);
-  return faults;
-};
-
 const checkAmounts = (field: "limits" | "requests", { memory, cpu, ...others }: ResourceAmounts): readonly string[] => [
   ...Object.entries(others).flatMap(([key, count]) =>
     !key.endsWith("/gpu") || /^\d{1,3}$/.test(count)
@@ -80,7 +56,7 @@ const checkAmounts = (field: "limits" | "requests", { memory, cpu, ...others }: 
 const checkContent = (spec: FunctionSpec): readonly string[] => [
   ...checkEnvironment(spec.envVars ?? {}),
   ...(spec.image.startsWith(bundleScheme) ? checkCommand(spec.envVars ?? {}, spec.envProcess) : []),
-  ...checkLabels(spec.labels ?? {}),
+  ...scaleLabelFaults(spec.labels ?? {}),
   ...checkAnnotations(spec),
   ...checkAmounts("limits", spec.limits ?? {}),
   ...checkAmounts("requests", spec.requests ?? {}),

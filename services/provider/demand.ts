@@ -1,11 +1,11 @@
 import type { FunctionRecord } from "../../schemas/function.ts";
 import { wireHeaders } from "../../schemas/invocation.ts";
 import { formatFunctionName } from "../../schemas/names.ts";
+import { leastAwake } from "../../schemas/scale-labels.ts";
 import { demandAnyFilter, isReplySubject, parseFunctionSubject } from "../../schemas/subjects.ts";
 import type { Bus } from "../bus/connection.ts";
 import { HeaderBlock } from "../bus/headers.ts";
 import { describeError, type Log } from "../runtime/log.ts";
-import { leastAwake } from "./check-spec.ts";
 import type { FunctionState } from "./function-state.ts";
 import type { FunctionStore } from "./function-store.ts";
 
@@ -18,10 +18,11 @@ export interface DemandParts {
   readonly log: Log;
 }
 
-const wake = (record: FunctionRecord): FunctionRecord | undefined =>
-  record.replicas > 0
-    ? undefined
-    : { ...record, replicas: leastAwake(record.spec), updatedAt: new Date().toISOString() };
+const wake = (record: FunctionRecord): FunctionRecord | undefined => {
+  if (record.replicas > 0) return undefined;
+  const { scaledBecause: _because, ...rest } = record;
+  return { ...rest, replicas: leastAwake(record.spec), updatedAt: new Date().toISOString() };
+};
 
 const noSuchFunction = HeaderBlock.of(`${wireHeaders.error}: function_not_found\r\n`);
 

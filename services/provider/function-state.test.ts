@@ -15,6 +15,7 @@ const replicaOf = (id: string, revision: string): ReplicaView => ({
   sinceMs: 0,
   stopping: false,
   asleep: false,
+  evicted: false,
   sleep: newSleep(false),
   readyMs: undefined,
   lastWords: undefined,

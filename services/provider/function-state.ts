@@ -19,6 +19,8 @@ export interface ReplicaView extends FunctionName {
   stopping: boolean;
   /** It is to be frozen; how far that has come is in `sleep`. */
   asleep: boolean;
+  /** It is not to sleep any longer: what it holds is wanted elsewhere. */
+  evicted: boolean;
   readonly sleep: Sleep;
   /** When it was ready for the first time. */
   readyMs: number | undefined;

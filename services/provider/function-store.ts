@@ -26,10 +26,11 @@ const maxTries = 10;
 
 const isConflict = (error: unknown): boolean => error instanceof BuskerError && error.code === "conflict";
 
-/** Opens the store on its bucket. */
+/** Opens the store on its bucket; `onCreate` is told of a record before it is written. */
 export const createFunctionStore = (
   bucket: Omit<Bucket<FunctionRecord>, "watch" | "put">,
   reconciler: Pick<Reconciler, "takeEntry" | "takeRemoval">,
+  onCreate: (record: FunctionRecord) => void,
 ): FunctionStore => {
   const write = async ({ key, revision }: Entry<FunctionRecord>, value: FunctionRecord): Promise<FunctionRecord> => {
     reconciler.takeEntry({ key, value, revision: await bucket.update(key, value, revision) });
@@ -38,6 +39,7 @@ export const createFunctionStore = (
   return {
     get: bucket.get,
     create: async (key, value) => {
+      onCreate(value);
       reconciler.takeEntry({ key, value, revision: await bucket.create(key, value) });
     },
     change: async (key, change, known) => {

@@ -2,7 +2,8 @@ import { expect } from "chai";
 import type { FunctionRecord } from "../../schemas/function.ts";
 import { type PlannedReplica, planReplicas, type ReplicaPlan } from "./plan-replicas.ts";
 
-const nowMs = 1_000_000;
+const nowMs = 1_000_000_000;
+const day = 24 * 3600_000;
 
 const wish = (replicas: number, revision = "new"): FunctionRecord => ({
   spec: { name: "f", namespace: "openfaas-fn", image: "i" },
@@ -13,10 +14,10 @@ const wish = (replicas: number, revision = "new"): FunctionRecord => ({
 });
 
 /** A wish that wants its last replicas frozen. */
-const sleepy = (replicas: number, least = "1"): FunctionRecord => {
+const sleepy = (replicas: number, least = "1", more: Readonly<Record<string, string>> = {}): FunctionRecord => {
   const { spec, ...record } = wish(replicas);
   const labels = { "com.openfaas.scale.min": least };
-  return { ...record, spec: { ...spec, annotations: { "com.busker.zero": "freeze" }, labels } };
+  return { ...record, spec: { ...spec, annotations: { "com.busker.zero": "freeze", ...more }, labels } };
 };
 
 const replica = (
@@ -30,6 +31,8 @@ const replica = (
   stopping: false,
   asleep: false,
   startedMs: nowMs - 1000,
+  sinceMs: nowMs - 1000,
+  evicted: false,
   ...more,
 });
 const frozen = (id: string, more: Partial<PlannedReplica> = {}) => replica(id, "frozen", { asleep: true, ...more });
@@ -187,6 +190,30 @@ const cases: readonly Case[] = [
     record: sleepy(0),
     replicas: [frozen("a"), replica("b")],
     plan: { start: 0, drain: ["b"] },
+  },
+  {
+    what: "ends one that has slept for a day",
+    record: sleepy(0),
+    replicas: [frozen("a", { sinceMs: nowMs - day })],
+    plan: { start: 0, drain: ["a"] },
+  },
+  {
+    what: "ends one that has slept for as long as the function says",
+    record: sleepy(0, "2", { "com.busker.zero.stop-after": "10s" }),
+    replicas: [frozen("a", { sinceMs: nowMs - 10_000 }), frozen("b")],
+    plan: { start: 0, drain: ["a"] },
+  },
+  {
+    what: "ends one that is evicted from its sleep",
+    record: sleepy(0),
+    replicas: [frozen("a", { evicted: true })],
+    plan: { start: 0, drain: ["a"] },
+  },
+  {
+    what: "wakes one that has slept for long, when it is wanted",
+    record: sleepy(1),
+    replicas: [frozen("a", { sinceMs: nowMs - 2 * day })],
+    plan: { start: 0, drain: [], wake: ["a"] },
   },
   {
     what: "leaves one that is falling asleep",

@@ -1,7 +1,7 @@
-import { freezesAtZero } from "../../schemas/annotations.ts";
+import { freezesAtZero, stopAfterMs } from "../../schemas/annotations.ts";
 import type { FunctionRecord, ReplicaRecord } from "../../schemas/function.ts";
+import { leastAwake } from "../../schemas/scale-labels.ts";
 import type { BackOff } from "./back-off.ts";
-import { leastAwake } from "./check-spec.ts";
 
 /** A replica as the plan sees it. */
 export interface PlannedReplica extends Pick<ReplicaRecord, "id" | "revision" | "state"> {
@@ -11,6 +11,10 @@ export interface PlannedReplica extends Pick<ReplicaRecord, "id" | "revision" | 
   readonly asleep: boolean;
   /** Milliseconds since the epoch. */
   readonly startedMs: number;
+  /** When it came into its state, milliseconds since the epoch. */
+  readonly sinceMs: number;
+  /** It is not to sleep any longer: what it holds is wanted elsewhere. */
+  readonly evicted: boolean;
 }
 
 /** What is to be done for one function now. */
@@ -54,10 +58,21 @@ const surplus = (replicas: readonly PlannedReplica[], wanted: number): readonly 
 const sleepFirst = (a: PlannedReplica, b: PlannedReplica): number =>
   Number(b.asleep) - Number(a.asleep) || leastUseful(b, a);
 
-// One that is still starting, or goes over to new credentials, is frozen when it is ready.
-const planZero = (serving: readonly PlannedReplica[], revision: string | undefined, frozen: number): ReplicaPlan => {
+const hasSleptEnough = ({ state, asleep, sinceMs, evicted }: PlannedReplica, untilMs: number): boolean =>
+  asleep && state === "frozen" && (evicted || sinceMs <= untilMs);
+
+// One that is still starting, or goes over to new credentials, is frozen when it is ready. One that has slept for as
+// long as its function lets it is ended with the next look: nobody misses it.
+const planZero = (
+  serving: readonly PlannedReplica[],
+  record: FunctionRecord | undefined,
+  frozen: number,
+  nowMs: number,
+): ReplicaPlan => {
   const kept = serving
-    .filter((replica) => replica.revision === revision)
+    .filter(
+      (replica) => replica.revision === record?.revision && !hasSleptEnough(replica, nowMs - stopAfterMs(record.spec)),
+    )
     .toSorted(sleepFirst)
     .slice(0, frozen);
   return {
@@ -84,7 +99,7 @@ export const planReplicas = ({ record, replicas, backOff, canFreeze, nowMs }: Pl
   const serving = replicas.filter((replica) => !replica.stopping && replica.state !== "exited");
   if (!record || record.replicas === 0) {
     const frozen = record && canFreeze && freezesAtZero(record.spec) ? leastAwake(record.spec) : 0;
-    return planZero(serving, record?.revision, frozen);
+    return planZero(serving, record, frozen, nowMs);
   }
   const current = serving.filter(({ revision }) => revision === record.revision);
   const old = serving.filter(({ revision }) => revision !== record.revision);

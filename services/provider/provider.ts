@@ -6,8 +6,10 @@ import type { Log } from "../runtime/log.ts";
 import type { Backend, ServiceBackend } from "./backend.ts";
 import { createBundleCollector } from "./bundle-collector.ts";
 import { openDemand } from "./demand.ts";
+import { relieveMemory } from "./evict-frozen.ts";
 import type { FunctionState } from "./function-state.ts";
 import { createFunctionStore } from "./function-store.ts";
+import { markDeployed } from "./mark-deployed.ts";
 import { assertNamedThings, ensureDefaultNamespace, type NamespaceRecord } from "./named-things.ts";
 import { createReconciler, type Reconciler } from "./reconciler.ts";
 import { askWhoIsReady, followReplicas } from "./replica-events.ts";
@@ -79,7 +81,7 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   const stopWatch = await followWish(functions, reconciler);
   reconciler.start();
   collector.start();
-  const store = createFunctionStore(functions, reconciler);
+  const store = createFunctionStore(functions, reconciler, (record) => markDeployed(bus, record));
   const stopDemand = openDemand({ bus, store, find: reconciler.find, reconcile: reconciler.reconcile, log });
   const stopWishes = await openWishes({
     bus,
@@ -97,7 +99,12 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   const stopSecrets = openSecretRequests({ bus, store: secrets, namespaces, inUse, log });
   // From here on requests find somebody: the server knows the subscriptions.
   await bus.nc.flush();
-  const timer = setInterval(reconciler.reconcileAll, reconcileEveryMs);
+  const timer = setInterval(() => {
+    reconciler.reconcileAll();
+    void relieveMemory(reconciler).then((state) => {
+      if (state) log.warn("memory is short: a frozen replica is stopped", { function: state.key });
+    });
+  }, reconcileEveryMs);
 
   const endWork = async (): Promise<void> => {
     ending.abort();

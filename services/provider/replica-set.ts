@@ -55,8 +55,10 @@ const newReplicaId = (name: string): string => `${name}-${randomBytes(6).toStrin
 export const viewOf = (found: FoundReplica): ReplicaView => ({
   ...found,
   state: found.frozen ? "frozen" : "starting",
-  sinceMs: found.startedMs,
+  // How long one that was found frozen has been so, nobody knows: it sleeps its time from now on.
+  sinceMs: found.frozen ? Date.now() : found.startedMs,
   asleep: found.frozen,
+  evicted: false,
   sleep: newSleep(found.frozen),
   readyMs: undefined,
   lastWords: undefined,

@@ -4,6 +4,7 @@ import type { FunctionName } from "../../schemas/names.ts";
 import type { RetryPolicy } from "../../schemas/retry-policy.ts";
 import { callSubject } from "../../schemas/subjects.ts";
 import type { CallAcceptor } from "../bus/accept-calls.ts";
+import type { CallerSamples } from "../bus/caller-samples.ts";
 import type { CallRecords } from "../bus/call-records.ts";
 import { publishEvent } from "../bus/events.ts";
 import type { CallFile } from "./call-file.ts";
@@ -32,6 +33,7 @@ export interface RunParts extends FinishParts, AttemptParts {
   readonly cancellations: Cancellations;
   readonly policy: RetryPolicy;
   readonly counter: CallCounter;
+  readonly samples: Pick<CallerSamples, "of">;
 }
 
 /** Another worker has the same call in hand: it has this long to end it before the call is looked at again. */

@@ -9,6 +9,7 @@ import { openParts } from "./open-parts.ts";
 import { openOutcomesBus } from "./outcomes/open-outcomes-bus.ts";
 import { startOutcomes } from "./outcomes/start-outcomes.ts";
 import { createRunner } from "./run-call.ts";
+import { sampleQueues } from "./sample-queues.ts";
 import { startSweep } from "./sweep.ts";
 
 // Calls still in hand when the queue-worker is told to stop get this long; then they are handed back.
@@ -23,6 +24,10 @@ await runService("queue-worker", async (scope) => {
   scope.onStop("the bus of outcomes", outcomesBus.close);
   const parts = await openParts(bus, config);
   scope.onStop("the reader of responses", parts.parts.close);
+  scope.onStop("samples", () => {
+    parts.samples.flush();
+    parts.samples.stop();
+  });
   // The provider makes the streams; started at the same time, it may need a moment longer.
   const run = parts.metrics.counted(createRunner(parts));
   const lanes = await retryUntilReady(() =>
@@ -41,6 +46,7 @@ await runService("queue-worker", async (scope) => {
   );
   scope.onStop("the sweep", sweep.stop);
   parts.metrics.observe(lanes.depths);
+  scope.onStop("samples of queues", sampleQueues(bus, { ...parts, depths: lanes.depths }));
   const server = await serveMetrics(parts.metrics.registry, host, metricsPort);
   scope.onStop("metrics", server.stop);
   scope.log.info("ready", { metricsPort: server.port, maxCalls, leaseMs });

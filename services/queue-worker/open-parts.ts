@@ -1,8 +1,10 @@
+import { randomBytes } from "node:crypto";
 import { readRetryPolicy } from "../../schemas/retry-policy.ts";
 import { stores } from "../../schemas/topology.ts";
 import { createAcceptor } from "../bus/accept-calls.ts";
 import { openAcknowledged } from "../bus/acknowledged.ts";
 import type { WholeRecord } from "../bus/call-record-wire.ts";
+import { openCallerSamples } from "../bus/caller-samples.ts";
 import { openCallRecords } from "../bus/call-records.ts";
 import type { Bus } from "../bus/connection.ts";
 import { openInvoker } from "../bus/invoker.ts";
@@ -27,6 +29,12 @@ export const openParts = async (bus: Bus, config: QueueWorkerConfig) => {
   const records = await openCallRecords(bus, acknowledged);
   const metrics = createQueueMetrics((name) => functions.find(name) !== undefined);
   functions.onRemoved(metrics.forget);
+  const source = `queue-worker-${randomBytes(4).toString("hex")}`;
+  const samples = openCallerSamples(bus, { source, counts: (name) => invoker.counts(name) });
+  functions.onRemoved(samples.forget);
+  // What is in hand is bounded by the lanes.
+  const limits = { maxCalls: 2 * maxCalls, maxBytes: Number.POSITIVE_INFINITY };
+  const invoker = openInvoker(bus, { limits, onParked: samples.parked });
   return {
     bus,
     config,
@@ -39,8 +47,10 @@ export const openParts = async (bus: Bus, config: QueueWorkerConfig) => {
     count: metrics.told,
     acceptor: createAcceptor(bus, acknowledged, records),
     cancellations: openCancellations(bus),
-    // What is in hand is bounded by the lanes.
-    invoker: openInvoker(bus, { limits: { maxCalls: 2 * maxCalls, maxBytes: Number.POSITIVE_INFINITY } }),
+    /** Of what this queue-worker measures. */
+    source,
+    samples,
+    invoker,
     parts: openPartsReader(bus, records),
     leaseMs,
     maxResultBytes,

@@ -7,6 +7,7 @@ import { lastFreeWaitMs, nextNumber, reasonToStop } from "./attempts.ts";
 import { noteRunning, openTelling } from "./attempt-telling.ts";
 import { openCallFile } from "./call-file.ts";
 import { leaveToOther, type Run, type RunParts, tell } from "./call-run.ts";
+import { countAttempt } from "./count-attempt.ts";
 import type { RunDelivery, Settlement } from "./delivery.ts";
 import { endCall, leaveQueue, waitForNext } from "./end-delivery.ts";
 import { type AttemptEnd, decideRetry } from "./retry-decision.ts";
@@ -75,7 +76,8 @@ const runOnce = async (run: Run): Promise<Settlement> => {
     if (isNoted && !(await noteRunning(run, telling.attempt())))
       return isFinal(file.record().state) ? await leaveQueue(run) : leaveToOther;
     const { onBound, onParts } = telling;
-    const result = await runAttempt(parts, call, { number, allowed: policy.attempts, signal, onBound, onParts });
+    const watch = { number, allowed: policy.attempts, signal, onBound, onParts };
+    const result = await countAttempt(parts, call.function, () => runAttempt(parts, call, watch));
     telling.stop();
     delivery.release();
     return await conclude(run, telling.attempt(), result, lastWaitMs);

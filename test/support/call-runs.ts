@@ -85,6 +85,7 @@ export const openTestWorker = async (
     },
     policy: defaultRetryPolicy,
     counter: { bound: () => {}, attempted: () => {}, ended: () => {} },
+    samples: { of: () => ({ started: () => {}, answered: () => {} }) },
     publishOutcomes: async (whole) => void outcomes.push(whole),
     ...more,
   });

@@ -44,7 +44,7 @@ export interface PlatformStart {
 
 // The provider ends its replicas, which may finish what they are at; the queue-worker hands back what does not end soon; the
 // gateway only has to close connections.
-const graceMs = { provider: 12_000, "queue-worker": 8000, gateway: 5000 } as const;
+const graceMs = { provider: 12_000, "queue-worker": 8000, gateway: 5000, scaler: 5000 } as const;
 const healthyMs = 30_000;
 // The services of a platform that was killed notice it by themselves, and let go of their ports.
 const leftOverMs = 5000;
@@ -62,21 +62,40 @@ const takeData = (config: UpConfig, parts: StopList): { dataFolder: string; pati
   return { dataFolder, patienceMs: wasStale ? leftOverMs : 0 };
 };
 
+/** Where the services listen: the gateway, and the metrics of those that have some. */
+interface Ports {
+  readonly port: number;
+  readonly metrics: Readonly<Record<"gateway" | "queue-worker" | "scaler", number>>;
+}
+
+const takePorts = async (config: UpConfig, patienceMs: number): Promise<Ports> => {
+  const take = (what: string, key: string, port: number): Promise<number> =>
+    takeFreePort({ what, key, port, patienceMs });
+  return {
+    port: await take("the gateway", "BUSKER_PORT", config.port),
+    metrics: {
+      gateway: await take("the gateway's metrics", "BUSKER_METRICS_PORT", config.metricsPort),
+      "queue-worker": await take("the queue-worker's metrics", "BUSKER_QUEUE_METRICS_PORT", config.queueMetricsPort),
+      scaler: await take("the scaler's metrics", "BUSKER_SCALER_METRICS_PORT", config.scalerMetricsPort),
+    },
+  };
+};
+
 const startServices = (
   { env, parts, report }: PlatformStart,
-  ports: { port: number; metricsPort: number; queueMetricsPort: number },
+  ports: Ports,
   where: { dataFolder: string; natsUrl: string; trust: Trust; backend: string },
 ): readonly Supervised[] => {
   const { BUSKER_PASSWORD: _secret, ...inherited } = env;
   // Stopped in reverse: what the gateway accepts no more the queue-worker finishes while there are replicas.
-  return (["provider", "queue-worker", "gateway"] as const).map((name) => {
+  return (["provider", "queue-worker", "gateway", "scaler"] as const).map((name) => {
     const serviceEnv = {
       ...inherited,
       BUSKER_DATA: where.dataFolder,
       BUSKER_NATS_URL: where.natsUrl,
       BUSKER_CREDENTIALS: where.trust.credentialsFile(name),
       BUSKER_PORT: String(ports.port),
-      BUSKER_METRICS_PORT: String(name === "queue-worker" ? ports.queueMetricsPort : ports.metricsPort),
+      ...(name === "provider" ? {} : { BUSKER_METRICS_PORT: String(ports.metrics[name]) }),
       BUSKER_BACKEND: where.backend,
     };
     const service = supervise({ name, file: serviceFile(name), env: serviceEnv }, report);
@@ -113,17 +132,13 @@ const replicasOf = (backend: string, dataFolder: string, engine: EngineProgram):
 };
 
 /**
- * Starts everything in order: data folder, ports, keys, engine, nats-server, provider, queue-worker, gateway; resolves when the gateway
+ * Starts everything in order: data folder, ports, keys, engine, nats-server, provider, queue-worker, gateway, scaler; resolves when the gateway
  * answers. Each part is put on the stop list as soon as it is there, so that a failure half-way leaves nothing behind.
  */
 export const startPlatform = async (start: PlatformStart): Promise<Platform> => {
   const { config, env, parts, signal } = start;
   const { dataFolder, patienceMs } = takeData(config, parts);
-  const port = await takeFreePort({ what: "the gateway", key: "BUSKER_PORT", port: config.port, patienceMs });
-  const metricsKey = { what: "the gateway's metrics", key: "BUSKER_METRICS_PORT" };
-  const metricsPort = await takeFreePort({ ...metricsKey, port: config.metricsPort, patienceMs });
-  const queueMetricsKey = { what: "the queue-worker's metrics", key: "BUSKER_QUEUE_METRICS_PORT" };
-  const queueMetricsPort = await takeFreePort({ ...queueMetricsKey, port: config.queueMetricsPort, patienceMs });
+  const ports = await takePorts(config, patienceMs);
   const trust = await openTrust(dataFolder);
   const engine = openEngineProgram(dataFolder, env);
   const { backend, natsHost, description } = await chooseBackend(config, engine);
@@ -137,17 +152,13 @@ export const startPlatform = async (start: PlatformStart): Promise<Platform> => 
   signal.throwIfAborted();
   const { password, isNew } = ensurePassword(dataFolder);
   await ensureCallbackKey(dataFolder);
-  const services = startServices(
-    start,
-    { port, metricsPort, queueMetricsPort },
-    { dataFolder, natsUrl: nats.url, trust, backend },
-  );
-  const gatewayUrl = `http://${host}:${port}`;
+  const services = startServices(start, ports, { dataFolder, natsUrl: nats.url, trust, backend });
+  const gatewayUrl = `http://${host}:${ports.port}`;
   await waitHealthy({ gatewayUrl, services, deadlineMs: healthyMs, signal });
   return {
     dataFolder,
     gatewayUrl,
-    metricsUrl: `http://${host}:${metricsPort}/metrics`,
+    metricsUrl: `http://${host}:${ports.metrics.gateway}/metrics`,
     natsUrl: nats.localUrl,
     functions: description,
     password,

@@ -1,0 +1,127 @@
+import { keepsAtZero } from "../../schemas/annotations.ts";
+import { type FunctionRecord, functionSlots, type FunctionStatusRecord } from "../../schemas/function.ts";
+import { readScaleRules, type ScaleRules } from "../../schemas/scale-labels.ts";
+import { type Decision, decide } from "./decide.ts";
+import { FunctionLoad } from "./function-load.ts";
+import type { SampleNews } from "./read-sample.ts";
+import { type Load, type Recommendation, recommend } from "./recommend.ts";
+import { HighestWindow } from "./windows.ts";
+
+/** What is known of one function when it is decided on, and what was decided. */
+export interface Assessment extends Decision {
+  readonly rules: ScaleRules;
+  readonly wished: number;
+  readonly ready: number;
+  readonly failures: number;
+  readonly slots: number;
+  readonly load: Load;
+  readonly recommendation: Recommendation;
+  /** The highest recommendation of the down window, once it is full. */
+  readonly highest: number | undefined;
+  readonly idleMs: number;
+  readonly canSleep: boolean;
+}
+
+// The windows of load must be full before anybody is let go by what they hold: the next sample of an idle replica comes
+// within ten seconds, and CPU is averaged over thirty.
+const leastEvidenceMs = ({ types }: ScaleRules): number => (types.includes("cpu") ? 32_000 : 12_000);
+
+/** Follows one function: its wish, its replicas and its load. Times are of the reader's own steady clock. */
+export class Follower {
+  readonly #sinceMs: number;
+  readonly #load: FunctionLoad;
+  readonly #highest = new HighestWindow();
+  #record: FunctionRecord;
+  #rules: ScaleRules;
+  /** Ready replicas, and when each was first seen so. */
+  readonly #ready = new Map<string, number>();
+  #failures = 0;
+  /** Somebody else has set the count: what the load asked for then, once that is known. */
+  #manual: { recommended: number | undefined } | undefined;
+
+  constructor(record: FunctionRecord, nowMs: number) {
+    this.#sinceMs = nowMs;
+    this.#load = new FunctionLoad(nowMs);
+    this.#record = record;
+    this.#rules = readScaleRules(record.spec);
+    this.#noteAuthor(record);
+  }
+
+  get record(): FunctionRecord {
+    return this.#record;
+  }
+
+  takeRecord(record: FunctionRecord, nowMs: number): void {
+    const before = this.#record;
+    this.#record = record;
+    if (before.revision !== record.revision) this.#rules = readScaleRules(record.spec);
+    const isScaled = before.replicas !== record.replicas || before.scaledBecause !== record.scaledBecause;
+    if (isScaled) this.#noteAuthor(record);
+    // Who deploys or scales is about to use it.
+    if (before.revision !== record.revision || (isScaled && record.scaledBecause === undefined))
+      this.#load.activeMs = nowMs;
+  }
+
+  /** Takes what the provider observes. True when a replica is ready that was not. */
+  takeStatus({ replicas, problem }: FunctionStatusRecord, nowMs: number): boolean {
+    this.#failures = problem?.failures ?? 0;
+    const ready = new Set(replicas.filter(({ state }) => state === "ready").map(({ id }) => id));
+    for (const id of this.#ready.keys()) if (!ready.has(id)) this.#ready.delete(id);
+    let isMore = false;
+    for (const id of ready)
+      if (!this.#ready.has(id)) {
+        this.#ready.set(id, nowMs);
+        isMore = true;
+      }
+    return isMore;
+  }
+
+  /** Takes a sample. True when calls have to wait, which is not to be left so. */
+  takeSample(news: SampleNews, nowMs: number): boolean {
+    switch (news.kind) {
+      case "replica":
+        this.#load.takeReplica(news.source, news.sample, nowMs);
+        return false;
+      case "caller":
+        this.#load.takeCaller(news.source, news.sample, nowMs);
+        return news.sample.waiting > 0;
+      case "queue":
+        this.#load.takeQueue(news.sample, nowMs);
+        return false;
+    }
+  }
+
+  /** Decides by what is known now. */
+  assess(nowMs: number): Assessment {
+    const { spec, replicas: wished } = this.#record;
+    const rules = this.#rules;
+    const ready = this.#ready.size;
+    const slots = functionSlots(spec);
+    const load = this.#load.read(this.#ready, nowMs);
+    const isHeard = this.#load.isHeard(this.#ready, nowMs);
+    const recommendation = recommend({ rules, slots, ready, load });
+    const isManual = this.#isManual(recommendation.replicas, nowMs - this.#sinceMs >= leastEvidenceMs(rules));
+    // What was not heard or was lost may have been load: a count is not lowered by that, nor soon after it.
+    const mayLower = isHeard && !this.#load.hasLost && !isManual;
+    this.#load.hasLost = false;
+    const atLeast = mayLower ? recommendation.replicas : Math.max(recommendation.replicas, wished);
+    this.#highest.push(nowMs, atLeast, rules.downWindowMs);
+    const highest = this.#highest.highest(nowMs, rules.downWindowMs, leastEvidenceMs(rules));
+    const canSleep = rules.zero && !keepsAtZero(spec);
+    const idleMs = nowMs - this.#load.activeMs;
+    const known = { rules, wished, ready, failures: this.#failures, recommendation, highest, idleMs, canSleep };
+    return { ...known, slots, load, ...decide({ ...known, isHeard, isManual }) };
+  }
+
+  /** A count that somebody else has set holds until the load asks for another than it did then. */
+  #isManual(recommended: number, isKnown: boolean): boolean {
+    if (!this.#manual) return false;
+    if (isKnown) this.#manual.recommended ??= recommended;
+    if (this.#manual.recommended !== undefined && this.#manual.recommended !== recommended) this.#manual = undefined;
+    return this.#manual !== undefined;
+  }
+
+  #noteAuthor({ scaledBecause }: FunctionRecord): void {
+    this.#manual = scaledBecause === undefined ? { recommended: undefined } : undefined;
+  }
+}

@@ -1,0 +1,87 @@
+import { Subject, type Observable } from "rxjs";
+import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
+import { formatFunctionName } from "../../schemas/names.ts";
+import { metricAnyFilter } from "../../schemas/subjects.ts";
+import { buckets } from "../../schemas/topology.ts";
+import type { Bus } from "../bus/connection.ts";
+import { type Change, openBucket } from "../bus/kv.ts";
+import { retryUntilReady } from "../bus/retry.ts";
+import type { News } from "./pipeline.ts";
+import { readSample } from "./read-sample.ts";
+
+/** What is heard of functions. */
+export interface NewsSource {
+  readonly news: Observable<News>;
+  /** Begins to tell; resolves when it has told what is there. */
+  readonly start: () => Promise<void>;
+  readonly stop: () => void;
+}
+
+/** What is counted of samples. */
+export interface SampleCounts {
+  readonly taken: () => void;
+  /** It was no sample, or of a function that there is not. */
+  readonly passedOver: () => void;
+}
+
+/** Reads the bus: wishes, what the provider observes, and samples of functions that there are. */
+export const createNewsSource = (bus: Bus, counts: SampleCounts): NewsSource => {
+  const news = new Subject<News>();
+  const known = new Set<string>();
+  // The first status of a function may come before its record: the two buckets are read side by side.
+  const statuses = new Map<string, FunctionStatusRecord>();
+  const stops: (() => void)[] = [];
+
+  const onRecord = (change: Change<FunctionRecord>): void => {
+    if (change.kind === "gone") {
+      known.delete(change.key);
+      return news.next({ kind: "removed", key: change.key });
+    }
+    const { key, value } = change.entry;
+    const status = known.has(key) ? undefined : statuses.get(key);
+    known.add(key);
+    news.next({ kind: "record", key, record: value });
+    if (status) news.next({ kind: "status", key, status });
+  };
+  const onStatus = (change: Change<FunctionStatusRecord>): void => {
+    if (change.kind === "gone") return void statuses.delete(change.key);
+    const { key, value } = change.entry;
+    statuses.set(key, value);
+    if (known.has(key)) news.next({ kind: "status", key, status: value });
+  };
+  const watch = async <T>(
+    bucket: { readonly watch: (onChange: (change: Change<T>) => void, onCaughtUp: () => void) => Promise<() => void> },
+    onChange: (change: Change<T>) => void,
+  ): Promise<void> => {
+    let caughtUp: () => void = () => {};
+    const complete = new Promise<void>((resolve) => {
+      caughtUp = resolve;
+    });
+    // The provider makes the buckets; started at the same time, it may need a moment longer.
+    stops.push(await retryUntilReady(() => bucket.watch(onChange, caughtUp)));
+    await complete;
+  };
+  const follow = (): void => {
+    const subscription = bus.nc.subscribe(metricAnyFilter, {
+      callback: (error, message) => {
+        const sample = error ? undefined : readSample(message);
+        const key = sample && formatFunctionName(sample.function);
+        if (!sample || key === undefined || !known.has(key)) return counts.passedOver();
+        counts.taken();
+        news.next({ kind: "sample", key, sample });
+      },
+    });
+    stops.push(() => subscription.unsubscribe());
+  };
+  return {
+    news,
+    start: async () => {
+      await watch(await openBucket<FunctionRecord>(bus, buckets.functions), onRecord);
+      await watch(await openBucket<FunctionStatusRecord>(bus, buckets.status), onStatus);
+      follow();
+    },
+    stop: () => {
+      for (const stop of stops) stop();
+    },
+  };
+};
