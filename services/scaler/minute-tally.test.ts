@@ -72,7 +72,7 @@ describe("MinuteTally", () => {
     const watch = new Watch(600).pass(30, 1);
     watch.second -= 300;
     watch.pass(300, 1).pass(31);
-    expect(watch.loads.map(({ minute, started }) => [minute - monday, started])).to.deep.equal([[10, 329]]);
+    expect(watch.loads.map(({ minute, started }) => [minute - monday, started])).to.deep.equal([[10, 330]]);
   });
 
   it("knows when a call was last seen to begin", () =>

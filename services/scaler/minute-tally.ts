@@ -54,7 +54,7 @@ const toLoad = ({ minute, started, ended, endedMs, peak, first, last }: OpenMinu
 /** Sums up the load of one function, minute by minute. */
 export class MinuteTally {
   #open: OpenMinute | undefined;
-  #before: Counted | undefined;
+  #before: Counted = { started: 0, ended: 0, endedMs: 0 };
   #quiet = 0;
   /** When a call was last seen to begin, milliseconds since the epoch. */
   calledMs: number | undefined;
@@ -79,7 +79,7 @@ export class MinuteTally {
 
   #count(wallMs: number, counted: Counted, calls: number): void {
     const open = this.#open;
-    const before = this.#before ?? counted;
+    const before = this.#before;
     this.#before = counted;
     if (!open) return;
     const started = counted.started - before.started;
