@@ -169,6 +169,8 @@ describe("scalers that keep a log and look ahead", function () {
   it("writes each minute with calls once, though the one that was active is gone by its end", async () => {
     await deploy("busy", recordOf("busy"));
     const second = await open();
+    // Its subscriptions are at the server.
+    await second.bus.nc.flush();
     const call = (n: number): void => {
       const data = replicaSample(n, { started: 3, durations: { counts: [3], sum: 0.3 } });
       publishEvent(admin, { subject: metricSubject(namespace, "busy", "r1"), type: "io.busker.metric", data });
