@@ -3,7 +3,7 @@ import type { ScaleRules } from "../../../schemas/scale-labels.ts";
 import { recommend } from "../recommend.ts";
 import { findGapWindow, type GapWindow } from "./gap-window.ts";
 import { LoadHistory, minuteMs, type SeenLoad } from "./load-history.ts";
-import { expectedAt } from "./rhythm.ts";
+import { expectedAt, soonestMinutes } from "./rhythm.ts";
 
 /** How many replicas a function is to have though nobody calls it yet, and what that costs when nobody does. */
 export interface Forecast {
@@ -35,6 +35,7 @@ const unknownStartMs = 5000;
 // How long a rhythm is believed in though no call comes: a holiday costs no more than this at a time.
 const patienceMinutes = 10;
 const furthestMinutes = 4 * 60;
+const keptMinutes = 1000;
 
 /** How many replicas a load that was seen had work for. Load on CPU and in queues is not in the log. */
 const neededFor = ({ started, peak }: SeenLoad, { rules, slots }: Pick<ForecastInput, "rules" | "slots">): number => {
@@ -49,35 +50,47 @@ const leastOf = ({ rules, canSleep }: ForecastInput): number => (canSleep ? 0 : 
 /** Learns one function's rhythm and gaps from the log of its load, and says what is to come. */
 export class Forecaster {
   readonly history = new LoadHistory();
-  // Both stand until the log or the rules change.
+  // What is expected rests on a day before and earlier: the minutes that come change nothing of it for now.
   readonly #expected = new Map<number, number>();
+  #furthest = Number.NEGATIVE_INFINITY;
+  // A minute long.
+  #run: { readonly now: number; readonly lead: number; readonly end: Pick<Forecast, "untilMs" | "costs"> } | undefined;
   #gaps: { readonly window: GapWindow | undefined } | undefined;
-  #for: Pick<ForecastInput, "rules" | "slots"> | undefined;
+  #for: Pick<ForecastInput, "rules" | "slots" | "canSleep"> | undefined;
 
   /** Takes minutes of the log, in order. */
   add(minutes: readonly LoadMinute[]): void {
-    for (const minute of minutes) this.history.add(minute);
-    this.#startOver();
+    for (const load of minutes) {
+      this.history.add(load);
+      this.#noteChange(load.minute - load.quiet);
+    }
+    this.#gaps = undefined;
   }
 
   /** Notes a minute in which nobody called, before the log says so. */
   noteQuiet(minute: number): void {
     this.history.noteQuiet(minute);
-    this.#startOver();
+    this.#noteChange(minute);
   }
 
   /** What is to be had now, so that it is ready when it is needed; undefined where nothing is foreseen. */
   forecast(input: ForecastInput): Forecast | undefined {
-    if (this.#for?.rules !== input.rules || this.#for.slots !== input.slots) this.#startOver();
+    if (this.#for?.rules !== input.rules || this.#for.slots !== input.slots || this.#for.canSleep !== input.canSleep) {
+      this.#noteChange(Number.NEGATIVE_INFINITY);
+      this.#gaps = undefined;
+    }
     this.#for = input;
     const byGaps = this.#byGaps(input);
     const byRhythm = this.#byRhythm(input);
     return (byGaps?.replicas ?? 0) > (byRhythm?.replicas ?? 0) ? byGaps : (byRhythm ?? byGaps);
   }
 
-  #startOver(): void {
+  /** Something is known of this minute, and perhaps of later ones, that was not. */
+  #noteChange(minute: number): void {
+    if (minute + soonestMinutes > this.#furthest && this.#expected.size < keptMinutes) return;
     this.#expected.clear();
-    this.#gaps = undefined;
+    this.#run = undefined;
+    this.#furthest = Number.NEGATIVE_INFINITY;
   }
 
   #lastCallMs({ calledMs = -1 }: ForecastInput): number | undefined {
@@ -113,10 +126,16 @@ export class Forecaster {
   /** As long as more than the least is foreseen without a pause: the end of that, and what it takes. */
   #follow(input: ForecastInput, now: number): Pick<Forecast, "untilMs" | "costs"> {
     const lead = Math.ceil(this.#leadMs(input) / minuteMs);
+    if (this.#run?.now !== now || this.#run.lead !== lead)
+      this.#run = { now, lead, end: this.#findEnd(now, lead, leastOf(input)) };
+    return this.#run.end;
+  }
+
+  #findEnd(now: number, lead: number, least: number): Pick<Forecast, "untilMs" | "costs"> {
     let minute = now;
     let costs = 0;
     for (; minute - now < furthestMinutes; minute += 1) {
-      const more = this.#mostExpected(minute, minute + lead) - leastOf(input);
+      const more = this.#mostExpected(minute, minute + lead) - least;
       if (more <= 0) break;
       costs += (more * minuteMs) / 1000;
     }
@@ -146,6 +165,7 @@ export class Forecaster {
     };
     const expected = expectedAt(needed, minute);
     this.#expected.set(minute, expected);
+    this.#furthest = Math.max(this.#furthest, minute);
     return expected;
   }
 }

@@ -11,6 +11,9 @@ const weekly = { everyMinutes: 7 * minutesADay, times: 4 };
 // Timers and people come a little early or late.
 const aroundMinutes = 2;
 
+/** From how long ago on a minute says something of another, in minutes. */
+export const soonestMinutes = minutesADay - aroundMinutes;
+
 const neededAround = (needed: Needed, minute: number): number | undefined => {
   let most: number | undefined;
   for (let at = minute - aroundMinutes; at <= minute + aroundMinutes; at += 1) {
