@@ -86,6 +86,14 @@ describe("Forecaster: rhythm", () => {
     expect(at(forecaster, monday + 7 * day + nine)).to.equal(undefined);
   });
 
+  it("changes its mind with what it learns after it was asked", () => {
+    const forecaster = learnt(2, peak);
+    const next = monday + 3 * day;
+    expect(at(forecaster, next + nine)).to.equal(undefined);
+    forecaster.add(logOf({ from: monday + 2 * day, until: next }, peak));
+    expect(at(forecaster, next + nine)?.replicas).to.equal(3);
+  });
+
   it("says nothing of a single burst, nor of calls now and then", () => {
     const burst = learnt(20, (minute) =>
       minute === monday + 3 * day + nine ? { started: 9000, peak: 90 } : undefined,
