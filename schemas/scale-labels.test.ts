@@ -25,6 +25,8 @@ describe("readScaleRules()", () => {
     ],
     [{ target: "many" }, {}],
   ];
+  it("takes our own label", () =>
+    expect(readScaleRules({ labels: { "com.busker.scale.forecast": "true" } })).to.have.property("forecast", true));
   for (const [labels, rules] of cases)
     it(`gives ${JSON.stringify(rules)} for ${JSON.stringify(labels)}, and what is usual for the rest`, () => {
       expect(readScaleRules({ labels: labelsOf(labels) })).to.deep.equal({ ...defaultScaleRules, ...rules });
@@ -54,6 +56,10 @@ describe("scaleLabelFaults()", () => {
     ["down.window", "soon", "a duration of at most 5m such as 30s"],
     ["factor", "101", "a whole number from 0 to 100"],
   ] as const;
+  it("names the forecast that is neither asked for nor not", () =>
+    expect(scaleLabelFaults({ "com.busker.scale.forecast": "yes" })).to.deep.equal([
+      'label com.busker.scale.forecast must be true or false; got "yes"',
+    ]));
   for (const [key, value, rule] of faulty)
     it(`names ${key} of ${JSON.stringify(value)} with its rule and value`, () => {
       expect(scaleLabelFaults(labelsOf({ [key]: value }))).to.deep.equal([
