@@ -7,6 +7,7 @@ import { amount, type JsonSchema, listOf, object, string, time, whole } from "./
 import { type SampleData, sampleSchemas } from "./sample.ts";
 import type { SealedBox } from "./secret.ts";
 import { sealedBoxSchema } from "./secret-schema.ts";
+import { type ReplicaSpans, replicaSpansSchema } from "./span.ts";
 import {
   type DurableCallState,
   outcomeVerbs,
@@ -184,6 +185,7 @@ export interface EventData extends SampleData {
   "io.busker.demand": Demand;
   "io.busker.scaler.explain": Readonly<Record<string, never>>;
   "io.busker.log": LogLines;
+  "io.busker.span": ReplicaSpans;
   "io.busker.call.queued": CallChange;
   "io.busker.call.started": CallChange;
   "io.busker.call.retrying": CallChange;
@@ -305,6 +307,7 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.scaler.explain": object({}),
   "io.busker.demand": object({ waiting: whole("Calls that wait at this caller", 1) }),
   ...sampleSchemas,
+  "io.busker.span": replicaSpansSchema,
   "io.busker.log": object({
     lines: listOf(
       object(

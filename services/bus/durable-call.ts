@@ -18,6 +18,7 @@ export interface DurableCall extends DurableFacts {
   readonly head: RequestHead;
   readonly contentType?: string | undefined;
   readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
   /** Empty where there is a `payload`. */
   readonly body: Uint8Array;
 }
@@ -42,6 +43,7 @@ export const encodeDurable = (source: string, call: DurableCall): MsgHdrs =>
     head: call.head,
     contentType: call.contentType,
     traceparent: call.traceparent,
+    tracestate: call.tracestate,
     more:
       `${wireHeaders.durable}: ${JSON.stringify(factsOf(call))}\r\n` +
       `Nats-Msg-Id: ${formatFunctionName(call.function)}/${callToken(call.id)}\r\n`,
@@ -77,6 +79,7 @@ export const decodeDurable = (message: Pick<BusMessage, "subject" | "data"> & He
     head,
     contentType: attributeOf(headers, "datacontenttype"),
     traceparent: attributeOf(headers, "traceparent"),
+    tracestate: attributeOf(headers, "tracestate"),
     body,
   };
 };

@@ -14,6 +14,8 @@ export interface RequestParts {
   readonly head: RequestHead;
   readonly contentType?: string | undefined;
   readonly traceparent?: string | undefined;
+  /** Only with a `traceparent`. */
+  readonly tracestate?: string | undefined;
   /** Absent: the function's own timeout alone. */
   readonly deadlineMs?: number | undefined;
   /** First credit for a streamed answer, in bytes; absent: the answer must be whole. */
@@ -55,6 +57,7 @@ export const encodeRequest = (parts: RequestParts): MsgHdrs => {
   let lines = `${requestLines}ce-source: ${parts.source}\r\nce-id: ${encodeAttribute(parts.callId)}\r\n`;
   if (parts.contentType !== undefined) lines += headerLine("ce-datacontenttype", encodeAttribute(parts.contentType));
   if (parts.traceparent !== undefined) lines += headerLine("ce-traceparent", encodeAttribute(parts.traceparent));
+  if (parts.tracestate !== undefined) lines += headerLine("ce-tracestate", encodeAttribute(parts.tracestate));
   if (parts.windowBytes !== undefined) lines += `${wireHeaders.window}: ${parts.windowBytes}\r\n`;
   if (parts.isStreamed) lines += `${wireHeaders.body}: stream\r\n`;
   if (parts.keepsEvents) lines += `${wireHeaders.keep}: events\r\n`;
@@ -100,8 +103,11 @@ const headOfPlain = (headers: string): RequestHead => {
   for (let at = 0; at < pairs.length; at += 2) {
     const name = pairs[at] ?? "";
     if (notForFunctions.test(name)) continue;
-    if (name.toLowerCase() === "ce-datacontenttype") kept.push("content-type", decodeAttribute(pairs[at + 1] ?? ""));
-    else kept.push(name, pairs[at + 1] ?? "");
+    const value = pairs[at + 1] ?? "";
+    if (name.toLowerCase() === "ce-datacontenttype") kept.push("content-type", decodeAttribute(value));
+    else kept.push(name, value);
+    // What its own tracing looks for (CloudEvents, "Distributed Tracing extension").
+    if (/^ce-trace(parent|state)$/i.test(name)) kept.push(name.slice(3).toLowerCase(), decodeAttribute(value));
   }
   return kept.length === 0 ? defaultRequestHead : { ...defaultRequestHead, headers: kept };
 };
@@ -111,8 +117,10 @@ type RequestMessage = Pick<Msg, "data"> & HeaderBearer;
 const decodeStructured = (message: RequestMessage): Pick<ReceivedRequest, "callId" | "head" | "body"> => {
   const event = fromMessage(message);
   const headers: string[] = [];
-  for (const [name, value] of Object.entries(event.attributes))
+  for (const [name, value] of Object.entries(event.attributes)) {
     headers.push(name === "datacontenttype" ? "content-type" : `ce-${name}`, encodeAttribute(value));
+    if (name === "traceparent" || name === "tracestate") headers.push(name, value);
+  }
   return {
     callId: event.attributes["id"] ?? randomUUID(),
     head: { ...defaultRequestHead, headers },

@@ -74,6 +74,7 @@ const relay = (parts: StandInParts, message: Msg, onDone: () => void): ((error: 
   const { bus, invoker, options } = parts;
   const headers = headerText(message);
   const traceparent = headerValue(headers, "ce-traceparent");
+  const tracestate = headerValue(headers, "ce-tracestate");
   const contentType = headerValue(headers, "ce-datacontenttype");
   const settle = (result: CallResult): void => {
     onDone();
@@ -88,6 +89,7 @@ const relay = (parts: StandInParts, message: Msg, onDone: () => void): ((error: 
       deadlineMs: request.deadlineMs ?? Date.now() + options.timeoutMs,
       contentType: contentType && decodeAttribute(contentType),
       traceparent: traceparent && decodeAttribute(traceparent),
+      tracestate: tracestate && decodeAttribute(tracestate),
     },
     settle,
   );

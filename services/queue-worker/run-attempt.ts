@@ -96,6 +96,7 @@ const invocationOf = (
   head: { ...call.head, headers: headersOf(call, watch) },
   contentType: call.contentType,
   traceparent: call.traceparent,
+  tracestate: call.tracestate,
   body: call.body,
   upload: uploadOf(parts, call, onFault),
   // To wait in line is not the function's time, which its replica measures from when it takes the call.
