@@ -9,6 +9,7 @@ import { decodeAttribute } from "./cloud-events.ts";
 import type { BusMessage } from "./connection.ts";
 import { type HeaderBearer, headerText, headerValue } from "./headers.ts";
 import { decodeRequest, encodeRequest } from "./invocation-wire.ts";
+import { readTraceAttributes } from "./trace-attributes.ts";
 
 /** A durable call that is or was queued. */
 export interface DurableCall extends DurableFacts {
@@ -78,8 +79,7 @@ export const decodeDurable = (message: Pick<BusMessage, "subject" | "data"> & He
     priority,
     head,
     contentType: attributeOf(headers, "datacontenttype"),
-    traceparent: attributeOf(headers, "traceparent"),
-    tracestate: attributeOf(headers, "tracestate"),
+    ...readTraceAttributes(headers),
     body,
   };
 };

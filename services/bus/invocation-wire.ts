@@ -3,9 +3,11 @@ import type { Msg, MsgHdrs } from "nats";
 import { BuskerError, type ErrorCode, isErrorCode } from "../../schemas/errors.ts";
 import { invokeType, replyType } from "../../schemas/events.ts";
 import { defaultRequestHead, type RequestHead, type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
+import { readTraceHeaders, withTraceHeaders } from "../../schemas/trace-context.ts";
 import { decodeAttribute, encodeAttribute, fromMessage, isStructured } from "./cloud-events.ts";
 import { frameLine } from "./frames.ts";
 import { type HeaderBearer, HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
+import { readTraceAttributes } from "./trace-attributes.ts";
 
 /** What a caller sends. */
 export interface RequestParts {
@@ -106,10 +108,11 @@ const headOfPlain = (headers: string): RequestHead => {
     const value = pairs[at + 1] ?? "";
     if (name.toLowerCase() === "ce-datacontenttype") kept.push("content-type", decodeAttribute(value));
     else kept.push(name, value);
-    // What its own tracing looks for (CloudEvents, "Distributed Tracing extension").
-    if (/^ce-trace(parent|state)$/i.test(name)) kept.push(name.slice(3).toLowerCase(), decodeAttribute(value));
   }
-  return kept.length === 0 ? defaultRequestHead : { ...defaultRequestHead, headers: kept };
+  if (kept.length === 0) return defaultRequestHead;
+  const trace = readTraceAttributes(headers);
+  // As an HTTP header, too: that is what a function's own tracing looks for.
+  return { ...defaultRequestHead, headers: trace.traceparent === undefined ? kept : withTraceHeaders(kept, trace) };
 };
 
 type RequestMessage = Pick<Msg, "data"> & HeaderBearer;
@@ -117,13 +120,12 @@ type RequestMessage = Pick<Msg, "data"> & HeaderBearer;
 const decodeStructured = (message: RequestMessage): Pick<ReceivedRequest, "callId" | "head" | "body"> => {
   const event = fromMessage(message);
   const headers: string[] = [];
-  for (const [name, value] of Object.entries(event.attributes)) {
+  for (const [name, value] of Object.entries(event.attributes))
     headers.push(name === "datacontenttype" ? "content-type" : `ce-${name}`, encodeAttribute(value));
-    if (name === "traceparent" || name === "tracestate") headers.push(name, value);
-  }
+  const trace = readTraceHeaders(event.attributes["traceparent"], event.attributes["tracestate"]);
   return {
     callId: event.attributes["id"] ?? randomUUID(),
-    head: { ...defaultRequestHead, headers },
+    head: { ...defaultRequestHead, headers: withTraceHeaders(headers, trace) },
     body: event.data,
   };
 };
