@@ -142,7 +142,7 @@ describe("traces", function () {
       "url.path": "/function/hello/a",
       "http.response.status_code": 200,
       "faas.invoked_name": "hello.openfaas-fn",
-      "faas.invocation_id": response.headers.get("x-call-id"),
+      "faas.invocation.id": response.headers.get("x-call-id"),
     });
     expect(gateway.resource).to.include({ "service.name": "busker-gateway" });
     expect(named(spans, "hello").resource).to.include({ "service.name": "hello", "faas.name": "hello.openfaas-fn" });
@@ -250,7 +250,7 @@ describe("traces", function () {
       collector.spans().find((each) => each.links.some((link) => link.traceId === traceId)),
     );
     expect(span).to.include({ name: "replay hello.openfaas-fn" });
-    expect(span.attributes).to.include({ "faas.invocation_id": replay.id });
+    expect(span.attributes).to.include({ "faas.invocation.id": replay.id });
     const spans = await collector.trace(span.traceId, ["process hello.openfaas-fn", "hello"]);
     expect(lineage(spans)).to.include("process hello.openfaas-fn < replay hello.openfaas-fn");
   });

@@ -97,7 +97,7 @@ describe("createCallTracer()", () => {
     const [inner, outer] = await spansOf(2);
     expect(outer).to.include({ traceId, parentId: callerId, name: "traced", kind: "server" });
     expect(outer?.attributes).to.include({
-      "faas.invocation_id": "call-1",
+      "faas.invocation.id": "call-1",
       "faas.trigger": "http",
       "faas.coldstart": true,
       "http.response.status_code": 200,

@@ -53,7 +53,7 @@ export const createCallTracer = (
     const parent = parseTraceparent(headers.traceparent);
     const traceId = parent?.traceId ?? newTraceId();
     const attributes = {
-      "faas.invocation_id": request.callId,
+      "faas.invocation.id": request.callId,
       "faas.trigger": request.isRecorded ? "pubsub" : "http",
       "faas.coldstart": isFirst,
       "messaging.system": "nats",

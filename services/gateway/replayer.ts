@@ -72,7 +72,7 @@ const traceReplay = (tracing: Tracing, call: DurableCall, first: string | undefi
   return tracing.begin({
     name: `replay ${formatFunctionName(call.function)}`,
     kind: "producer",
-    attributes: { "faas.invocation_id": call.id, "faas.invoked_name": formatFunctionName(call.function) },
+    attributes: { "faas.invocation.id": call.id, "faas.invoked_name": formatFunctionName(call.function) },
     ...(before ? { links: [before] } : {}),
   });
 };

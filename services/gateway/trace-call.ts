@@ -44,7 +44,7 @@ const describe = ({ request, call, function: name, route }: TracedRequest): Span
     ...(agent === undefined ? {} : { "user_agent.original": agent.slice(0, 256) }),
     "faas.invoked_name": formatFunctionName(name),
     "faas.invoked_provider": "busker",
-    "faas.invocation_id": call.callId,
+    "faas.invocation.id": call.callId,
   };
 };
 

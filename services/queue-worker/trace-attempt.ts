@@ -41,7 +41,7 @@ export const traceAttempt = (tracing: Tracing, { call, number, record }: TracedA
     "messaging.system": "nats",
     "messaging.destination.name": asyncSubject(call.function.namespace, call.function.name),
     "messaging.message.id": call.id,
-    "faas.invocation_id": call.id,
+    "faas.invocation.id": call.id,
     "faas.invoked_name": name,
     "faas.invoked_provider": "busker",
     "busker.attempt": number,

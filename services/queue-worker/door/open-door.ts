@@ -65,7 +65,7 @@ const acceptTraced = async ({ tracing, acceptor }: DoorParts, call: DurableCall)
       "messaging.message.id": call.id,
       "messaging.operation.type": "send",
       "messaging.operation.name": "accept",
-      "faas.invocation_id": call.id,
+      "faas.invocation.id": call.id,
       "faas.invoked_name": name,
     },
   });

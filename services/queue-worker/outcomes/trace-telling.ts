@@ -53,7 +53,7 @@ export const traceTelling = async (
     parent: parseTraceparent(record.traceparent),
     attributes: {
       ...start.attributes,
-      "faas.invocation_id": record.id,
+      "faas.invocation.id": record.id,
       "faas.name": formatFunctionName(record.function),
       "busker.try": outcome.tries + 1,
     },
