@@ -29,12 +29,15 @@ export const openSpanBatch = (
   const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
-    if (!bus.isConnected()) return;
+    if (!bus.isConnected()) return wait();
     while (waiting.length > 0) {
       publishEvent(bus, { subject, type: "io.busker.span", data: { spans: waiting.slice(0, maxSpans), dropped } });
       waiting = waiting.slice(maxSpans);
       dropped = 0;
     }
+  };
+  const wait = (): void => {
+    timer ??= setTimeout(flush, everyMs).unref();
   };
   return {
     nowMs: createTraceClock(),
@@ -42,7 +45,7 @@ export const openSpanBatch = (
       if (waiting.length >= maxWaiting) dropped += 1;
       else waiting.push(span);
       if (waiting.length === maxSpans) flush();
-      else timer ??= setTimeout(flush, everyMs);
+      else wait();
     },
     flush,
     stop: () => clearTimeout(timer),
