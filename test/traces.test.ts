@@ -5,6 +5,8 @@ import { expect } from "chai";
 import { headers as createHeaders } from "nats";
 import { openBus } from "../services/bus/connection.ts";
 import { startReceiver } from "../services/queue-worker/outcomes/fixtures/receiver.ts";
+import { startTestEngine } from "./support/engine.ts";
+import { busyboxFiles, makeImage } from "./support/images.ts";
 import { type CollectedSpan, startCollector, type TestCollector } from "./support/otlp.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
 import { openWebSocket } from "./support/websocket.ts";
@@ -308,6 +310,38 @@ describe("traces without a collector", function () {
       expect(await response.json()).to.deep.equal({ traceparent, tracestate: "a=1" });
     } finally {
       expect(await platform.stop()).to.equal(0);
+    }
+  });
+});
+
+describe("traces of containers", function () {
+  this.timeout(180_000);
+
+  it("come over the bus, because a container need not reach a collector", async () => {
+    const engine = await startTestEngine();
+    const collector = await startCollector();
+    let platform: TestPlatform | undefined;
+    try {
+      await makeImage(engine.docker, { name: "test/busybox", files: busyboxFiles, changes: ["CMD cat"] });
+      platform = await startTestPlatform({
+        BUSKER_BACKEND: "docker",
+        BUSKER_IMAGE_PULL_POLICY: "Never",
+        DOCKER_HOST: `unix://${engine.socket}`,
+        OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      });
+      const wish = { service: "copy", image: "test/busybox:1", envVars: { mode: "streaming" } };
+      const deployed = await platform.api("POST", "/system/functions", wish);
+      expect(deployed.status, await deployed.text()).to.equal(202);
+      const { traceId, traceparent } = newTrace();
+      const response = await platform.invoke("copy", { method: "POST", body: "a", headers: { traceparent } });
+      expect(await response.text()).to.equal("a");
+      const names = ["POST /function/:name", "dispatch", "copy", "copy function"];
+      const spans = await collector.trace(traceId, names);
+      expect(lineage(spans)).to.include.members(["copy < POST /function/:name", "copy function < copy"]);
+    } finally {
+      await platform?.stop();
+      await collector.stop();
+      await engine.stop();
     }
   });
 });

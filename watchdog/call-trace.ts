@@ -37,9 +37,10 @@ const functionStart = (name: string, { head }: ReceivedRequest): SpanStart => ({
 
 /** A call has failed by an error of the platform, or by a status that says so (semantic conventions, "HTTP server"). */
 const endSpan = (span: OpenSpan | undefined, status: number, code: string | undefined): void => {
+  if (!span?.context.isSampled) return;
   const error = code ?? (status >= 500 ? String(status) : undefined);
-  span?.describe({ "http.response.status_code": status, ...(error === undefined ? {} : { "error.type": error }) });
-  span?.end({ error });
+  span.describe({ "http.response.status_code": status, ...(error === undefined ? {} : { "error.type": error }) });
+  span.end({ error });
 };
 
 /** Creates what traces the calls of one replica. Calls that are in no trace yet begin one, as the policy says. */

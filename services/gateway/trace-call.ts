@@ -11,7 +11,7 @@ export interface RequestTrace {
   /** The call as it goes on: caused by this request. */
   readonly call: CallHead;
   /** The call is on its way to a replica: to be told of each that it is sent to. */
-  readonly dispatch: () => (replica: string) => void;
+  readonly dispatch: () => ((replica: string) => void) | undefined;
   /** The request is over; 499: its client went away before. */
   readonly end: (status: number) => void;
 }
@@ -80,17 +80,20 @@ export const traceRequest = (tracing: Tracing, traced: TracedRequest): RequestTr
     name: `${call.head.method} ${route}`,
     kind: "server",
     parent: parseTraceparent(call.traceparent),
-    attributes: describe(traced),
   });
+  const { isSampled } = span.context;
+  // Where there are many calls, most are not sampled: those pass on where they stand, and cost nothing else.
+  if (isSampled) span.describe(describe(traced));
   const trace = { traceparent: span.traceparent, tracestate: call.tracestate };
   let dispatch: ReturnType<typeof openDispatch> | undefined;
   return {
     call: { ...call, ...trace, head: { ...call.head, headers: withTraceHeaders(call.head.headers, trace) } },
     dispatch: () => {
-      dispatch = openDispatch(span);
-      return dispatch.bound;
+      if (isSampled) dispatch = openDispatch(span);
+      return dispatch?.bound;
     },
     end: (status) => {
+      if (!isSampled) return;
       dispatch?.end();
       endOf(span, status);
     },
