@@ -4,6 +4,7 @@ import type { ErrorCode } from "./errors.ts";
 import type { FunctionSpec } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
 import { amount, type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
+import { type LoadMinute, loadMinuteSchema } from "./load.ts";
 import { type SampleData, sampleSchemas } from "./sample.ts";
 import type { SealedBox } from "./secret.ts";
 import { sealedBoxSchema } from "./secret-schema.ts";
@@ -184,6 +185,7 @@ export interface EventData extends SampleData {
   "io.busker.replica.exited": ReplicaEvent;
   "io.busker.demand": Demand;
   "io.busker.scaler.explain": Readonly<Record<string, never>>;
+  "io.busker.load": LoadMinute;
   "io.busker.log": LogLines;
   "io.busker.span": ReplicaSpans;
   "io.busker.call.queued": CallChange;
@@ -308,6 +310,7 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.demand": object({ waiting: whole("Calls that wait at this caller", 1) }),
   ...sampleSchemas,
   "io.busker.span": replicaSpansSchema,
+  "io.busker.load": loadMinuteSchema,
   "io.busker.log": object({
     lines: listOf(
       object(

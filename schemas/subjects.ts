@@ -298,6 +298,12 @@ export const spanAnyFilter = `${prefix}.span.*.*.*`;
 /** The queue group of who exports spans: each event is for one of them. */
 export const spanQueueGroup = "exporters";
 
+/** One minute of one function's load, told by the active scaler; kept by stream LOAD. */
+export const loadSubject = (namespace: string, name: string): string => ofFunction("load", namespace, name);
+
+/** The load of every function. */
+export const loadAnyFilter = `${prefix}.load.*.*`;
+
 /** Lines written by one replica's function, kept by stream LOGS. */
 export const logSubject = (namespace: string, name: string, replica: string): string =>
   `${ofFunction("log", namespace, name)}.${checkToken("replica id", replica)}`;

@@ -67,6 +67,7 @@ const gateway: Permissions = {
       streams.DEAD,
       streams.LOGS,
       streams.SAMPLES,
+      streams.LOAD,
       streams.STREAMS,
     ].flatMap((stream) => js.readStream(stream.name)),
     ...js.purgeStream(streams.DEAD.name),
@@ -150,11 +151,17 @@ const scaler: Permissions = {
     subjects.answerAnyFilter,
     subjects.plainInboxFilter,
     ...readWish,
-    ...js.readStream(streams.SAMPLES.name),
+    subjects.loadAnyFilter,
+    ...[streams.SAMPLES, streams.LOAD].flatMap((stream) => js.readStream(stream.name)),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeBucket(buckets.leases.name),
   ],
-  subscribe: [subjects.inboxFilter("scaler"), subjects.metricAnyFilter, subjects.explainAnyFilter],
+  subscribe: [
+    subjects.inboxFilter("scaler"),
+    subjects.metricAnyFilter,
+    subjects.loadAnyFilter,
+    subjects.explainAnyFilter,
+  ],
 };
 
 const triggers: Permissions = {

@@ -12,6 +12,7 @@ import {
   throttleTime,
 } from "rxjs";
 import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
+import type { LoadMinute } from "../../schemas/load.ts";
 import { type Assessment, Follower } from "./follower.ts";
 import type { SampleNews } from "./read-sample.ts";
 
@@ -20,6 +21,8 @@ export type News = { readonly key: string } & (
   | { readonly kind: "record"; readonly record: FunctionRecord }
   | { readonly kind: "status"; readonly status: FunctionStatusRecord }
   | { readonly kind: "sample"; readonly sample: SampleNews }
+  /** Minutes of the log of its load, in order. */
+  | { readonly kind: "log"; readonly minutes: readonly LoadMinute[] }
   | { readonly kind: "removed" }
 );
 
@@ -35,6 +38,8 @@ export interface Assessed {
 export interface PipelineClock {
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
+  /** Milliseconds since the epoch. */
+  readonly wall: () => number;
   /** When every function is to be decided on, whatever has happened: once a second. */
   readonly ticks: Observable<unknown>;
 }
@@ -52,12 +57,18 @@ const take = (follower: Follower, news: News, nowMs: number): boolean => {
       return follower.takeStatus(news.status, nowMs);
     case "sample":
       return follower.takeSample(news.sample, nowMs);
+    case "log":
+      follower.takeLog(news.minutes);
+      return false;
     case "removed":
       return false;
   }
 };
 
-const followOne = (group: GroupedObservable<string, News>, { now, ticks }: PipelineClock): Observable<Assessed> => {
+const followOne = (
+  group: GroupedObservable<string, News>,
+  { now, wall, ticks }: PipelineClock,
+): Observable<Assessed> => {
   let follower: Follower | undefined;
   const isUrgent = (news: News): boolean => {
     if (news.kind === "record") follower ??= new Follower(news.record, now());
@@ -72,7 +83,7 @@ const followOne = (group: GroupedObservable<string, News>, { now, ticks }: Pipel
     takeUntil(over),
     map(() => follower),
     filter((followed) => followed !== undefined),
-    map((followed) => ({ key: group.key, record: followed.record, assessment: followed.assess(now()) })),
+    map((followed) => ({ key: group.key, record: followed.record, assessment: followed.assess(now(), wall()) })),
   );
 };
 
