@@ -75,6 +75,7 @@ describe("asyncapi.yaml", () => {
       "parseFunctionSubject",
       "parseQueueSubject",
       "parseMetricSubject",
+      "parseSpanSubject",
       "parsePartsSubject",
       "isReplySubject",
       "isAnswerSubject",

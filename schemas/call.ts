@@ -75,6 +75,7 @@ export interface CallRecord {
   /** The call that this one runs again. */
   readonly replayOf?: string;
   readonly traceparent?: string;
+  readonly tracestate?: string;
   /** Of one that is over. */
   readonly request?: { readonly head: RequestHead; readonly contentType?: string; readonly body: KeptBody };
   /** What the function answered last. */

@@ -83,6 +83,20 @@ const finished = {
   replica: "resize-1",
   calls: [{ id: wish, status: 200, startedMs: 1_769_860_800_123, durationMs: 12.5 }],
 };
+const span = {
+  traceId: "0af7651916cd43dd8448eb211c80319c",
+  spanId: "b7ad6b7169203331",
+  name: "resize",
+  kind: "server",
+  startMs: 1_769_860_800_123.25,
+  endMs: 1_769_860_800_135.75,
+} as const;
+const spanDetails = {
+  parentId: "00f067aa0ba902b7",
+  attributes: {},
+  error: "deadline_exceeded",
+  links: [{ traceId: span.traceId, spanId: "00f067aa0ba902b7" }],
+};
 const bareChange = { id: wish, atMs: 1_769_860_800_123, attempts: 1 };
 const callChanges = {
   full: {
@@ -137,6 +151,10 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   },
   "io.busker.metric.queue": { full: queueSample, bare: queueSample },
   "io.busker.metric.deployed": { full: mark, bare: mark },
+  "io.busker.span": {
+    full: { spans: [{ ...span, ...spanDetails }], dropped: 2 },
+    bare: { spans: [{ ...span, attributes: {} }], dropped: 0 },
+  },
   "io.busker.load": { full: { ...load, startMs: 310 }, bare: load },
   "io.busker.log": { full: { lines: [{ ...line, callId: wish }] }, bare: { lines: [line] } },
   "io.busker.call.queued": callChanges,

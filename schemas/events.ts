@@ -8,6 +8,7 @@ import { type LoadMinute, loadMinuteSchema } from "./load.ts";
 import { type SampleData, sampleSchemas } from "./sample.ts";
 import type { SealedBox } from "./secret.ts";
 import { sealedBoxSchema } from "./secret-schema.ts";
+import { type ReplicaSpans, replicaSpansSchema } from "./span.ts";
 import {
   type DurableCallState,
   outcomeVerbs,
@@ -186,6 +187,7 @@ export interface EventData extends SampleData {
   "io.busker.scaler.explain": Readonly<Record<string, never>>;
   "io.busker.load": LoadMinute;
   "io.busker.log": LogLines;
+  "io.busker.span": ReplicaSpans;
   "io.busker.call.queued": CallChange;
   "io.busker.call.started": CallChange;
   "io.busker.call.retrying": CallChange;
@@ -307,6 +309,7 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.scaler.explain": object({}),
   "io.busker.demand": object({ waiting: whole("Calls that wait at this caller", 1) }),
   ...sampleSchemas,
+  "io.busker.span": replicaSpansSchema,
   "io.busker.load": loadMinuteSchema,
   "io.busker.log": object({
     lines: listOf(

@@ -1,3 +1,5 @@
+import type { SamplingPolicy } from "./span.ts";
+
 /** Secrets that the watchdog writes, because nobody else can: the folder is in memory, and its container's alone. */
 export interface ReplicaSecrets {
   /** A file system in memory. */
@@ -37,6 +39,8 @@ export interface ReplicaLaunch {
   readonly recordsBodies?: true;
   /** Its synchronous calls are not put on the record at all. */
   readonly recordsNothing?: true;
+  /** Its calls are traced, these of them; absent: tracing is off. */
+  readonly traces?: SamplingPolicy;
   /** Folder the function starts in. */
   readonly cwd: string;
   /** The function's environment, whole: nothing of the watchdog's own is added but what `inherit` names. */

@@ -153,6 +153,14 @@ const cases: readonly Case[] = [
     foundBy: [subjects.metricFilter(ns, "fn"), subjects.metricAnyFilter],
   },
   {
+    name: "spanSubject",
+    call: subjects.spanSubject,
+    args: [ns, "fn", "r-1"],
+    tokens: [2],
+    gives: "busker.span.openfaas-fn.fn.r-1",
+    foundBy: [subjects.spanAnyFilter],
+  },
+  {
     name: "loadSubject",
     call: subjects.loadSubject,
     args: [ns, "fn"],
@@ -378,6 +386,7 @@ describe("subjects", () => {
       "parseReplicaSubject",
       "parseQueueSubject",
       "parseMetricSubject",
+      "parseSpanSubject",
       "parsePartsSubject",
       "parseFunctionSubject",
       "isReplySubject",
@@ -486,6 +495,18 @@ describe("parseMetricSubject()", () => {
   for (const subject of ["", "busker.metric", "busker.metric.ns.fn", "busker.log.ns.fn.r", "other.metric.ns.fn.r"])
     it(`gives undefined for ${JSON.stringify(subject)}, because it is none`, () =>
       expect(subjects.parseMetricSubject(subject)).to.equal(undefined));
+});
+
+describe("parseSpanSubject()", () => {
+  it("gives the function and the replica of what spanSubject() made", () =>
+    expect(subjects.parseSpanSubject(subjects.spanSubject(ns, "fn", "r-1"))).to.deep.equal({
+      namespace: ns,
+      name: "fn",
+      replica: "r-1",
+    }));
+  for (const subject of ["", "busker.span", "busker.span.ns.fn", "busker.log.ns.fn.r", "other.span.ns.fn.r"])
+    it(`gives undefined for ${JSON.stringify(subject)}, because it is none`, () =>
+      expect(subjects.parseSpanSubject(subject)).to.equal(undefined));
 });
 
 describe("parseFunctionSubject()", () => {

@@ -288,6 +288,16 @@ export const metricFilter = (namespace: string, name: string): string => `${ofFu
 /** Every sample. */
 export const metricAnyFilter = `${prefix}.metric.*.*.*`;
 
+/** What one replica has done for calls that are traced. */
+export const spanSubject = (namespace: string, name: string, replica: string): string =>
+  `${ofFunction("span", namespace, name)}.${checkToken("replica id", replica)}`;
+
+/** The same of every replica. */
+export const spanAnyFilter = `${prefix}.span.*.*.*`;
+
+/** The queue group of who exports spans: each event is for one of them. */
+export const spanQueueGroup = "exporters";
+
 /** One minute of one function's load, told by the active scaler; kept by stream LOAD. */
 export const loadSubject = (namespace: string, name: string): string => ofFunction("load", namespace, name);
 
@@ -358,6 +368,14 @@ export const parseMetricSubject = (
 ): { readonly namespace: string; readonly name: string; readonly source: string } | undefined => {
   const [head, what, namespace, name, source] = subject.split(".");
   return head === prefix && what === "metric" && namespace && name && source ? { namespace, name, source } : undefined;
+};
+
+/** The function and the replica of a span event; undefined when it is none. */
+export const parseSpanSubject = (
+  subject: string,
+): { readonly namespace: string; readonly name: string; readonly replica: string } | undefined => {
+  const [head, what, namespace, name, replica] = subject.split(".");
+  return head === prefix && what === "span" && namespace && name && replica ? { namespace, name, replica } : undefined;
 };
 
 /** The parts of a subject that ends in `<ns>.<fn>`, `<skip>` tokens after `busker`; undefined when it has others. */

@@ -37,6 +37,7 @@ const wholeRecord = {
   attempts: [{ number: 1, startedMs: 2, endedMs: 3, status: 200, error: callError, isFree: true }],
   error: callError,
   traceparent: "00-1-2-01",
+  tracestate: "a=1",
   request: { head: { ...request, upgrade: "websocket" }, contentType: "text/plain", body: kept },
   response: { ...response, body: kept },
   isSynchronous: true,

@@ -178,6 +178,7 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
       error,
       ...links,
       traceparent: string(),
+      tracestate: string(),
       request: object(
         {
           head: object({ method: string(), path: string(), headers }, { upgrade: { const: "websocket" } }),

@@ -95,6 +95,8 @@ const attempts: readonly Attempt[] = [
   publishing("a success of a durable call", "busker.call.succeeded.openfaas-fn.mine"),
   publishing("another function's sample", "busker.metric.openfaas-fn.other.other-1"),
   publishing("another function's log", "busker.log.openfaas-fn.other.other-1"),
+  publishing("another function's spans", "busker.span.openfaas-fn.other.other-1"),
+  subscribing("spans", "busker.span.openfaas-fn.mine.mine-1"),
   publishing("another function's kept events", "busker.stream.openfaas-fn.other.abc"),
   publishing("the head of another function's kept answer", "busker.stream.openfaas-fn.other.abc.head"),
   subscribing("another function's kept events", "busker.stream.openfaas-fn.other.>"),
@@ -114,6 +116,7 @@ const replicaOnly: readonly Attempt[] = [
   subscribing("demands", "busker.demand.openfaas-fn.mine"),
   publishing("a sample", "busker.metric.openfaas-fn.mine.mine-1"),
   publishing("a log line", "busker.log.openfaas-fn.mine.mine-1"),
+  publishing("a span", "busker.span.openfaas-fn.mine.mine-1"),
   publishing("an event that is kept", "busker.stream.openfaas-fn.mine.abc"),
   publishing("a replica's readiness", "busker.replica.ready.openfaas-fn.mine.mine-1"),
   publishing("a reply", "_BUSKER.gateway.call.openfaas-fn.mine.abc.1"),
@@ -192,6 +195,7 @@ describe("operator mode", () => {
 
     const passing: readonly (readonly [string, (nc: NatsConnection) => void])[] = [
       ["tell of its own metrics", (nc) => nc.publish(subjects.metricSubject(own.namespace, own.name, own.replica))],
+      ["tell of its own spans", (nc) => nc.publish(subjects.spanSubject(own.namespace, own.name, own.replica))],
       ["write its own log", (nc) => nc.publish(subjects.logSubject(own.namespace, own.name, own.replica))],
       [
         "tell of its own state",

@@ -10,6 +10,7 @@ import { callerOf, createAnswering } from "./answer-calls.ts";
 import { createCallRecorder } from "./call-recorder.ts";
 import { createCallRunner } from "./call-runner.ts";
 import { createCallStreams } from "./call-streams.ts";
+import { createCallTracer } from "./call-trace.ts";
 import { createKeptAnswers } from "./kept-answers.ts";
 import type { Mode } from "./mode.ts";
 import { type Announce, createPresence } from "./presence.ts";
@@ -94,6 +95,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
   };
   const { readyPath } = parts;
   const streams = createCallStreams(bus, { namespace, name, replica: id });
+  const { traces } = launch;
   const runner = createCallRunner({
     mode,
     keeper,
@@ -102,6 +104,7 @@ export const createReplica = (parts: ReplicaParts): Replica => {
     streams,
     kept: createKeptAnswers(bus, { namespace, name, replica: id }),
     recorder: launch.recordsBodies ? createCallRecorder(bus, { namespace, name }) : undefined,
+    tracer: traces && reporter.spans && createCallTracer(reporter.spans, { name, policy: traces }),
     timeoutMs,
     readyPath,
     onUnreachable: pause,

@@ -3,10 +3,12 @@ import type { ReplicaLaunch } from "../schemas/launch.ts";
 import { callSubject, logSubject } from "../schemas/subjects.ts";
 import type { Bus } from "../services/bus/connection.ts";
 import { encodeEvent, publishEvent } from "../services/bus/events.ts";
+import type { SpanRecorder } from "../services/runtime/spans.ts";
 import { FinishedBatch } from "./finished-batch.ts";
 import { describeCall, formatLine, type LogFormat } from "./log-format.ts";
 import type { ProcessTree } from "./process-tree.ts";
 import { type ReplicaState, sampleReplica } from "./replica-samples.ts";
+import { openSpanBatch } from "./span-batch.ts";
 
 /** What a replica tells of itself, in batches: the hot path only adds to arrays. */
 export interface Reporter {
@@ -16,6 +18,8 @@ export interface Reporter {
   readonly had: (waitMs: number) => void;
   /** `isRecorded`: its caller keeps a record of it, so that it is only counted. */
   readonly finished: (call: FinishedCall, isRecorded: boolean) => void;
+  /** Where spans go; absent while nothing is traced. */
+  readonly spans: SpanRecorder | undefined;
   /** The last lines written, oldest first, as the function wrote them: why a function died is usually among them. */
   readonly lastLines: () => readonly string[];
   /** Publishes what is collected. */
@@ -73,6 +77,7 @@ export const createReporter = (
   let last: string[] = [];
   const done = new FinishedBatch(replica);
   const samples = sampleReplica(bus, launch, state, tree);
+  const spans = launch.traces && openSpanBatch(bus, launch);
 
   const flushLines = (): void => {
     if (!bus.isConnected()) return;
@@ -112,14 +117,17 @@ export const createReporter = (
       const text = describeCall(state.format, call);
       if (text !== undefined) addLine("stderr", text, call.id);
     },
+    spans,
     lastLines: () => last,
     flush: () => {
       flushLines();
       flushDone();
       samples.flush();
+      spans?.flush();
     },
     stop: () => {
       samples.stop();
+      spans?.stop();
       clearInterval(doneTimer);
       clearTimeout(linesTimer);
     },

@@ -10,6 +10,7 @@ import { type Answering, callerOf, errorAnswerOf } from "./answer-calls.ts";
 import { stopError } from "./answers.ts";
 import type { CallRecorder, CallRecording } from "./call-recorder.ts";
 import type { CallStream, CallStreams } from "./call-streams.ts";
+import type { CallTrace, CallTracer } from "./call-trace.ts";
 import { collectRest, ignoreRest } from "./collect-rest.ts";
 import { isEventStream, type KeptAnswers } from "./kept-answers.ts";
 import type { KeptSink } from "./kept-sink.ts";
@@ -27,6 +28,8 @@ export interface RunnerParts {
   readonly kept: KeptAnswers;
   /** Absent: calls are recorded without their bodies. */
   readonly recorder?: CallRecorder | undefined;
+  /** Absent: no call is traced. */
+  readonly tracer?: CallTracer | undefined;
   /** The function's one timeout, in milliseconds. */
   readonly timeoutMs: number;
   /** Path of the function's own readiness, where it has one; else empty. */
@@ -76,6 +79,7 @@ export class RunningCall implements BagItem {
   #stream: CallStream | undefined;
   #kept: KeptSink | undefined;
   readonly #recording: CallRecording | undefined;
+  readonly #trace: CallTrace | undefined;
 
   /** `onEnd` is called once, before the call's last message. */
   constructor(parts: RunnerParts, message: BusMessage, request: ReceivedRequest, onEnd: (call: RunningCall) => void) {
@@ -86,6 +90,7 @@ export class RunningCall implements BagItem {
     this.#onEnd = onEnd;
     this.#startedMs = Date.now();
     this.deadlineMs = deadlineOf(request, this.#startedMs, parts.timeoutMs);
+    this.#trace = parts.tracer?.open(message, request);
     // A WebSocket has no bodies.
     if (!request.isRecorded && !request.head.upgrade) this.#recording = parts.recorder?.open(request, this.#startedMs);
   }
@@ -132,8 +137,9 @@ export class RunningCall implements BagItem {
   }
 
   #run(body: Uint8Array, rest?: IncomingBody): void {
-    const { method, path, headers, upgrade } = this.#request.head;
+    const { method, path, headers: given, upgrade } = this.#request.head;
     const { id, deadlineMs } = this;
+    const headers = this.#trace?.beginFunction(given) ?? given;
     this.#stop = this.#parts.mode.begin(
       { id, method, path, headers, body, rest, upgrade: rest && upgrade, canStream: this.#canStream, deadlineMs },
       (answer) => this.#finish(answer),
@@ -149,6 +155,7 @@ export class RunningCall implements BagItem {
   }
 
   #finish(answer: Answer): void {
+    if (!answer.stream) this.#trace?.endFunction(answer.status, answer.error);
     if (this.#fault) this.#finishWhole(errorAnswerOf(this.#fault));
     else if (this.#request.keepsEvents && this.#canStream && isEventStream(answer)) this.#keep(answer);
     else if (answer.stream) this.#passOn(answer, answer.stream);
@@ -158,7 +165,7 @@ export class RunningCall implements BagItem {
   #finishWhole(answer: Answer): void {
     const durationMs = Date.now() - this.#startedMs;
     this.#recording?.answer(answer);
-    const offer = this.#end(answer.status);
+    const offer = this.#end(answer.status, undefined, answer.error);
     if (answer.error === "function_unreachable") this.#parts.onUnreachable();
     this.#parts.answering.answer(this.#message, this.id, answer, { offer, durationMs });
   }
@@ -224,7 +231,7 @@ export class RunningCall implements BagItem {
   }
 
   /** Before the call's last message; tells whether a slot is held for its caller. */
-  #end(status: number, error?: BuskerError): boolean {
+  #end(status: number, error?: BuskerError, code = error?.code): boolean {
     const { reporter, keeper } = this.#parts;
     this.#onEnd(this);
     this.#stream?.close();
@@ -232,6 +239,7 @@ export class RunningCall implements BagItem {
     const call = { id: this.id, status, startedMs, durationMs: Date.now() - startedMs };
     reporter.finished(call, this.#request.isRecorded);
     this.#recording?.end(error);
+    this.#trace?.end(status, code);
     return keeper.release(callerOf(this.#message));
   }
 }

@@ -359,6 +359,18 @@ const telling: Readonly<Record<string, Channel>> = {
       metricAnyFilter: subjects.metricAnyFilter,
     },
   },
+  span: {
+    subject: subjects.spanSubject(namespace, name, replica),
+    description:
+      "Spans of calls that are traced, by the replica that ran them; one of those who export spans gets each",
+    messages: ["io.busker.span"],
+    queue: subjects.spanQueueGroup,
+    code: {
+      spanQueueGroup: subjects.spanQueueGroup,
+      spanSubject: subjects.spanSubject(namespace, name, replica),
+      spanAnyFilter: subjects.spanAnyFilter,
+    },
+  },
   load: {
     subject: subjects.loadSubject(namespace, name),
     description: "One minute of a function's load, by the active scaler; of one that is not called, every six hours",

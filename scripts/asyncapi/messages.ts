@@ -31,6 +31,7 @@ const optionalAttributes = {
   "ce-time": attribute("When it was published (RFC 3339)"),
   "ce-datacontenttype": attribute("Media type of the payload"),
   "ce-traceparent": attribute("W3C trace context (CloudEvents extension for distributed tracing)"),
+  "ce-tracestate": attribute("What tracing systems have added to that (the same extension)"),
   "Nats-Msg-Id": attribute("Equal to ce-id, so that a stream swallows a repeat"),
 } as const;
 

@@ -28,6 +28,7 @@ export const queuedRecord = (call: DurableCall): CallRecord => ({
   ...(call.parent === undefined ? {} : { parent: call.parent }),
   ...(call.replayOf === undefined ? {} : { replayOf: call.replayOf }),
   ...(call.traceparent === undefined ? {} : { traceparent: call.traceparent }),
+  ...(call.tracestate === undefined ? {} : { tracestate: call.tracestate }),
 });
 
 /** Accepts durable calls, wherever they come from. */

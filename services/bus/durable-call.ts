@@ -9,6 +9,7 @@ import { decodeAttribute } from "./cloud-events.ts";
 import type { BusMessage } from "./connection.ts";
 import { type HeaderBearer, headerText, headerValue } from "./headers.ts";
 import { decodeRequest, encodeRequest } from "./invocation-wire.ts";
+import { readTraceAttributes } from "./trace-attributes.ts";
 
 /** A durable call that is or was queued. */
 export interface DurableCall extends DurableFacts {
@@ -18,6 +19,7 @@ export interface DurableCall extends DurableFacts {
   readonly head: RequestHead;
   readonly contentType?: string | undefined;
   readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
   /** Empty where there is a `payload`. */
   readonly body: Uint8Array;
 }
@@ -42,6 +44,7 @@ export const encodeDurable = (source: string, call: DurableCall): MsgHdrs =>
     head: call.head,
     contentType: call.contentType,
     traceparent: call.traceparent,
+    tracestate: call.tracestate,
     more:
       `${wireHeaders.durable}: ${JSON.stringify(factsOf(call))}\r\n` +
       `Nats-Msg-Id: ${formatFunctionName(call.function)}/${callToken(call.id)}\r\n`,
@@ -76,7 +79,7 @@ export const decodeDurable = (message: Pick<BusMessage, "subject" | "data"> & He
     priority,
     head,
     contentType: attributeOf(headers, "datacontenttype"),
-    traceparent: attributeOf(headers, "traceparent"),
+    ...readTraceAttributes(headers),
     body,
   };
 };

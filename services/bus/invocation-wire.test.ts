@@ -90,3 +90,37 @@ describe("decodeRequest()", () => {
         .with.property("code", "invalid_request");
     });
 });
+
+describe("decodeRequest() of a plain event in a trace", () => {
+  const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const headersOf = (attributes: Readonly<Record<string, string>>): readonly string[] => {
+    const headers = createHeaders();
+    for (const [name, value] of Object.entries(attributes)) headers.append(name, value);
+    return decodeRequest({ headers, data: new Uint8Array() } as unknown as Msg).head.headers;
+  };
+
+  it("gives the function both as HTTP headers, too, because its own tracing looks there", () =>
+    expect(headersOf({ "ce-traceparent": traceparent, "ce-tracestate": "a=1" })).to.deep.equal([
+      "ce-traceparent",
+      traceparent,
+      "ce-tracestate",
+      "a=1",
+      "traceparent",
+      traceparent,
+      "tracestate",
+      "a=1",
+    ]));
+
+  for (const text of ["00-1-2-01", "%ff", '"'])
+    it(`takes ${text} for no trace, and the call nevertheless`, () =>
+      expect(headersOf({ "ce-traceparent": text })).to.deep.equal(["ce-traceparent", text]));
+
+  it("does the same for one in structured mode", () => {
+    const headers = createHeaders();
+    headers.append("Content-Type", "application/cloudevents+json");
+    const event = { specversion: "1.0", id: "1", source: "/s", type: "t", traceparent, data: 1 };
+    const message = { headers, data: Buffer.from(JSON.stringify(event)) } as unknown as Msg;
+    const given = decodeRequest(message).head.headers;
+    expect(given[given.indexOf("traceparent") + 1]).to.equal(traceparent);
+  });
+});

@@ -3,9 +3,11 @@ import type { Msg, MsgHdrs } from "nats";
 import { BuskerError, type ErrorCode, isErrorCode } from "../../schemas/errors.ts";
 import { invokeType, replyType } from "../../schemas/events.ts";
 import { defaultRequestHead, type RequestHead, type ResponseHead, wireHeaders } from "../../schemas/invocation.ts";
+import { readTraceHeaders, withTraceHeaders } from "../../schemas/trace-context.ts";
 import { decodeAttribute, encodeAttribute, fromMessage, isStructured } from "./cloud-events.ts";
 import { frameLine } from "./frames.ts";
 import { type HeaderBearer, HeaderBlock, headerLine, headerPairs, headerText, headerValue } from "./headers.ts";
+import { readTraceAttributes } from "./trace-attributes.ts";
 
 /** What a caller sends. */
 export interface RequestParts {
@@ -14,6 +16,8 @@ export interface RequestParts {
   readonly head: RequestHead;
   readonly contentType?: string | undefined;
   readonly traceparent?: string | undefined;
+  /** Only with a `traceparent`. */
+  readonly tracestate?: string | undefined;
   /** Absent: the function's own timeout alone. */
   readonly deadlineMs?: number | undefined;
   /** First credit for a streamed answer, in bytes; absent: the answer must be whole. */
@@ -55,6 +59,7 @@ export const encodeRequest = (parts: RequestParts): MsgHdrs => {
   let lines = `${requestLines}ce-source: ${parts.source}\r\nce-id: ${encodeAttribute(parts.callId)}\r\n`;
   if (parts.contentType !== undefined) lines += headerLine("ce-datacontenttype", encodeAttribute(parts.contentType));
   if (parts.traceparent !== undefined) lines += headerLine("ce-traceparent", encodeAttribute(parts.traceparent));
+  if (parts.tracestate !== undefined) lines += headerLine("ce-tracestate", encodeAttribute(parts.tracestate));
   if (parts.windowBytes !== undefined) lines += `${wireHeaders.window}: ${parts.windowBytes}\r\n`;
   if (parts.isStreamed) lines += `${wireHeaders.body}: stream\r\n`;
   if (parts.keepsEvents) lines += `${wireHeaders.keep}: events\r\n`;
@@ -100,10 +105,14 @@ const headOfPlain = (headers: string): RequestHead => {
   for (let at = 0; at < pairs.length; at += 2) {
     const name = pairs[at] ?? "";
     if (notForFunctions.test(name)) continue;
-    if (name.toLowerCase() === "ce-datacontenttype") kept.push("content-type", decodeAttribute(pairs[at + 1] ?? ""));
-    else kept.push(name, pairs[at + 1] ?? "");
+    const value = pairs[at + 1] ?? "";
+    if (name.toLowerCase() === "ce-datacontenttype") kept.push("content-type", decodeAttribute(value));
+    else kept.push(name, value);
   }
-  return kept.length === 0 ? defaultRequestHead : { ...defaultRequestHead, headers: kept };
+  if (kept.length === 0) return defaultRequestHead;
+  const trace = readTraceAttributes(headers);
+  // As an HTTP header, too: that is what a function's own tracing looks for.
+  return { ...defaultRequestHead, headers: trace.traceparent === undefined ? kept : withTraceHeaders(kept, trace) };
 };
 
 type RequestMessage = Pick<Msg, "data"> & HeaderBearer;
@@ -113,9 +122,10 @@ const decodeStructured = (message: RequestMessage): Pick<ReceivedRequest, "callI
   const headers: string[] = [];
   for (const [name, value] of Object.entries(event.attributes))
     headers.push(name === "datacontenttype" ? "content-type" : `ce-${name}`, encodeAttribute(value));
+  const trace = readTraceHeaders(event.attributes["traceparent"], event.attributes["tracestate"]);
   return {
     callId: event.attributes["id"] ?? randomUUID(),
-    head: { ...defaultRequestHead, headers },
+    head: { ...defaultRequestHead, headers: withTraceHeaders(headers, trace) },
     body: event.data,
   };
 };

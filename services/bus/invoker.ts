@@ -24,6 +24,7 @@ export interface Invocation {
   readonly head: RequestHead;
   readonly contentType?: string | undefined;
   readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
   readonly body: Uint8Array;
   /** Milliseconds since the epoch: the one deadline every hop obeys. */
   readonly deadlineMs: number;
@@ -204,6 +205,7 @@ const startCall = (
       head: invocation.head,
       contentType: invocation.contentType,
       traceparent: invocation.traceparent,
+      tracestate: invocation.tracestate,
       deadlineMs: invocation.deadlineMs,
       windowBytes: windowBytes === 0 ? undefined : windowBytes,
       isStreamed: invocation.upload !== undefined,

@@ -83,6 +83,7 @@ const gateway: Permissions = {
     subjects.functionAnyFilter,
     subjects.callAnyFilter,
     subjects.logAnyFilter,
+    subjects.spanAnyFilter,
   ],
 };
 
@@ -217,6 +218,7 @@ export const replicaPermissions = ({ namespace, name, replica }: ReplicaName): P
     subjects.invokeSubject(namespace, name),
     subjects.metricSubject(namespace, name, replica),
     subjects.logSubject(namespace, name, replica),
+    subjects.spanSubject(namespace, name, replica),
     subjects.replicaOwnFilter(namespace, name, replica),
     subjects.callSubject("done", namespace, name),
     subjects.recordedFilter(namespace, name),

@@ -9,6 +9,7 @@ import { headerText, headerValue } from "./headers.ts";
 import { decodeAttribute } from "./cloud-events.ts";
 import { decodeRequest, encodeReply, type ReplyParts } from "./invocation-wire.ts";
 import type { Invoker } from "./invoker.ts";
+import { readTraceAttributes } from "./trace-attributes.ts";
 
 /** Whose place is taken. */
 export interface StandInOptions {
@@ -73,7 +74,6 @@ const relay = (parts: StandInParts, message: Msg, onDone: () => void): ((error: 
   }
   const { bus, invoker, options } = parts;
   const headers = headerText(message);
-  const traceparent = headerValue(headers, "ce-traceparent");
   const contentType = headerValue(headers, "ce-datacontenttype");
   const settle = (result: CallResult): void => {
     onDone();
@@ -87,7 +87,7 @@ const relay = (parts: StandInParts, message: Msg, onDone: () => void): ((error: 
       body: request.body,
       deadlineMs: request.deadlineMs ?? Date.now() + options.timeoutMs,
       contentType: contentType && decodeAttribute(contentType),
-      traceparent: traceparent && decodeAttribute(traceparent),
+      ...readTraceAttributes(headers),
     },
     settle,
   );

@@ -7,6 +7,7 @@ import type { CallRecords } from "../bus/call-records.ts";
 import type { DurableCall } from "../bus/durable-call.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import { reportFault } from "../bus/report-fault.ts";
+import type { Tracing } from "../runtime/tracing.ts";
 import { createAcceptGate } from "./accept-gate.ts";
 import type { CallHandler } from "./call-handler.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
@@ -17,6 +18,7 @@ import { sendError, toBuskerError } from "./error-reply.ts";
 import { readCallHead } from "./http-head.ts";
 import { splitUrl } from "./invocation-url.ts";
 import { allowMethods, assertMethod } from "./methods.ts";
+import { traceRequest } from "./trace-call.ts";
 import { servedBy } from "./version.ts";
 
 /** What accepting durable calls needs. */
@@ -30,7 +32,11 @@ export interface AcceptParts {
   /** Answers requests about calls, which have the same URLs. */
   readonly calls: CallHandler;
   readonly maxBodyBytes: number;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
+
+const route = "/async-function/:name";
 
 /** Most bytes of bodies that wait for the queue. */
 const maxHeldBytes = 256 * 1024 * 1024;
@@ -53,6 +59,9 @@ const findFunction = (directory: Pick<Directory, "find">, name: string): Functio
   }
 };
 
+/** What was answered; 499: nobody was left to be answered. */
+const statusOf = ({ response }: Exchange): number => (response.headersSent ? response.statusCode : 499);
+
 /** 202 with no body: the call is in the queue. */
 const sendAccepted = ({ request, response }: Exchange, id: string, startNs: string): void => {
   // A repeat's body is not read by anybody.
@@ -68,7 +77,7 @@ const sendAccepted = ({ request, response }: Exchange, id: string, startNs: stri
 
 /** Creates the route that accepts calls: 202 when the stream has one, and only then. */
 export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
-  const { directory, acceptor, records, payloads, answered, calls, maxBodyBytes } = parts;
+  const { directory, acceptor, records, payloads, answered, calls, maxBodyBytes, tracing } = parts;
   const gate = createAcceptGate(maxHeldBytes);
   const room = { payloads, maxBytes: maxBodyBytes };
 
@@ -94,7 +103,10 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
 
   const accept = async (exchange: Exchange, entry: FunctionEntry, path: string, startMs: number): Promise<void> => {
     const startNs = `${startMs}000000`;
-    const { callId, ...head } = readCallHead(exchange.request, path, startNs);
+    const { request } = exchange;
+    const read = readCallHead(request, path, startNs);
+    const trace = tracing && traceRequest(tracing, { request, call: read, function: entry.function, route });
+    const { callId, ...head } = trace ? trace.call : read;
     let identity: CallIdentity = { id: callId, isKnown: false };
     try {
       assertMethod(exchange.request.method ?? "");
@@ -118,6 +130,8 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
     } catch (error) {
       allowMethods(exchange.response, error);
       fail(exchange, error, identity.id, startNs);
+    } finally {
+      trace?.end(statusOf(exchange));
     }
   };
 
@@ -131,9 +145,8 @@ export const createAcceptRoute = (parts: AcceptParts): AcceptRoute => {
   const count = async (exchange: Exchange, entry: FunctionEntry, path: string): Promise<void> => {
     const startMs = Date.now();
     await accept(exchange, entry, path, startMs);
-    const status = exchange.response.headersSent ? exchange.response.statusCode : 499;
     const method = exchange.request.method ?? "";
-    answered({ method, path: "/async-function/:name", status }, (Date.now() - startMs) / 1000);
+    answered({ method, path: route, status: statusOf(exchange) }, (Date.now() - startMs) / 1000);
   };
 
   const answer = async (exchange: Exchange): Promise<void> => {

@@ -102,11 +102,12 @@ export const viewCall = ({ record, response: bytes }: WholeRecord): Record<strin
 
 /** A call for the platform's administrator: as `viewCall`, with the request, its body included, and whom it is told to. */
 export const viewWholeCall = (whole: WholeRecord): Record<string, unknown> => {
-  const { request, callbackUrl, traceparent } = whole.record;
+  const { request, callbackUrl, traceparent, tracestate } = whole.record;
   return {
     ...viewCall(whole),
     ...given("callbackUrl", callbackUrl),
     ...given("traceparent", traceparent),
+    ...given("tracestate", tracestate),
     ...given(
       "request",
       request && {

@@ -26,7 +26,7 @@ export interface DurableCalls {
 }
 
 /** What that takes besides the bus. */
-export interface DurableParts extends Pick<AcceptParts, "directory" | "answered" | "maxBodyBytes"> {
+export interface DurableParts extends Pick<AcceptParts, "directory" | "answered" | "maxBodyBytes" | "tracing"> {
   readonly payloads: ObjectStore;
 }
 

@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { RequestHead } from "../../schemas/invocation.ts";
+import { readTraceHeaders } from "../../schemas/trace-context.ts";
 
 /** What is read of a request's head in one pass over its raw headers. */
 export interface CallHead {
   readonly callId: string;
   readonly contentType: string | undefined;
+  /** Undefined where it is absent or malformed. */
   readonly traceparent: string | undefined;
+  readonly tracestate: string | undefined;
   readonly head: RequestHead;
 }
 
@@ -43,6 +46,7 @@ export const readCallHead = (request: IncomingMessage, path: string, startNs: st
   let callId: string | undefined;
   let contentType: string | undefined;
   let traceparent: string | undefined;
+  let tracestate: string | undefined;
   let forwardedFor = false;
   let forwardedHost = false;
   let agent = false;
@@ -54,7 +58,9 @@ export const readCallHead = (request: IncomingMessage, path: string, startNs: st
     if (lower === "x-call-id" && value.length > 0 && value.length <= maxCallIdLength) callId = value;
     else if (lower === "x-call-id" || lower === "x-start-time") continue;
     else if (lower === "content-type") contentType = value;
-    else if (lower === "traceparent") traceparent = value;
+    // Two of them say nothing (W3C Trace Context); of the state each is a part.
+    else if (lower === "traceparent") traceparent = traceparent === undefined ? value : "";
+    else if (lower === "tracestate") tracestate = tracestate === undefined ? value : `${tracestate},${value}`;
     else if (lower === "x-forwarded-for") forwardedFor = true;
     else if (lower === "x-forwarded-host") forwardedHost = true;
     else if (lower === "user-agent") agent = true;
@@ -65,7 +71,9 @@ export const readCallHead = (request: IncomingMessage, path: string, startNs: st
   if (!forwardedFor) headers.push("X-Forwarded-For", `${request.socket.remoteAddress}:${request.socket.remotePort}`);
   if (!forwardedHost && request.headers.host !== undefined) headers.push("X-Forwarded-Host", request.headers.host);
   if (!agent) headers.push("User-Agent", userAgent);
-  return { callId, contentType, traceparent, head: { method: request.method ?? "GET", path, headers } };
+  if (traceparent !== undefined) ({ traceparent, tracestate } = readTraceHeaders(traceparent, tracestate));
+  else tracestate = undefined;
+  return { callId, contentType, traceparent, tracestate, head: { method: request.method ?? "GET", path, headers } };
 };
 
 const isNamed = (connection: string, name: string): boolean =>

@@ -5,6 +5,7 @@ import type { CallerSamples } from "../bus/caller-samples.ts";
 import type { Invoker } from "../bus/invoker.ts";
 import type { KeptReader } from "../bus/kept-reader.ts";
 import { type ClientSocket, openClientSocket } from "./client-socket.ts";
+import type { Tracing } from "../runtime/tracing.ts";
 import type { Directory, FunctionEntry } from "./directory.ts";
 import { sendError } from "./error-reply.ts";
 import { readCallHead } from "./http-head.ts";
@@ -16,6 +17,7 @@ import { sendKeptFrom, sendNewKept, type Viewer } from "./send-kept.ts";
 import { allowMethods, assertMethod } from "./methods.ts";
 import { joinSocket } from "./send-socket.ts";
 import { sendStream } from "./send-stream.ts";
+import { traceRequest } from "./trace-call.ts";
 import { openResponse, type Upgraded } from "./upgrade.ts";
 
 /** What an invocation needs. */
@@ -25,7 +27,11 @@ export interface InvokeParts {
   readonly kept: KeptReader;
   readonly samples: Pick<CallerSamples, "of">;
   readonly maxBodyBytes: number;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
+
+const route = "/function/:name";
 
 const findFunction = (directory: Directory, method: string, name: string): FunctionEntry => {
   assertMethod(method);
@@ -56,7 +62,8 @@ const takeCallBody = (exchange: Exchange, limit: number, done: Parameters<typeof
 };
 
 /** Creates the routes. */
-export const createInvokeRoute = ({ directory, invoker, kept, samples, maxBodyBytes }: InvokeParts): InvokeRoute => {
+export const createInvokeRoute = (parts: InvokeParts): InvokeRoute => {
+  const { directory, invoker, kept, samples, maxBodyBytes, tracing } = parts;
   const answer = (exchange: Exchange): void => {
     const { request, response, client } = exchange;
     const startMs = Date.now();
@@ -72,17 +79,21 @@ export const createInvokeRoute = ({ directory, invoker, kept, samples, maxBodyBy
       return;
     }
     const startNs = `${startMs}000000`;
-    const call = readCallHead(request, path, startNs);
+    const read = readCallHead(request, path, startNs);
+    const trace = tracing && traceRequest(tracing, { request, call: read, function: entry.function, route });
+    const call = trace ? trace.call : read;
     const keepsEvents = entry.keepsEvents && !client && request.method !== "HEAD";
     const viewerOf = (): Viewer => ({ response, call, startNs, reader: kept, function: entry.function });
     let position: EventPosition | undefined;
     try {
       position = keepsEvents ? parseEventId(request.headers["last-event-id"]?.toString() ?? "") : undefined;
     } catch (error) {
-      sendError(response, error, call.callId, startNs);
+      trace?.end(sendError(response, error, call.callId, startNs));
       return;
     }
     if (position) {
+      // No call is made, and when its reader leaves says nothing of one.
+      trace?.end(200);
       // Nobody reads what it may have sent: its call has been begun before.
       request.resume();
       return void sendKeptFrom(viewerOf(), position);
@@ -95,6 +106,7 @@ export const createInvokeRoute = ({ directory, invoker, kept, samples, maxBodyBy
     let cancel = (): void => {};
     const end = (status: number): void => {
       isOver = true;
+      trace?.end(status);
       counts.answered(status, (Date.now() - startMs) / 1000);
     };
     takeCallBody(exchange, maxBodyBytes, (taken) => {
@@ -111,6 +123,7 @@ export const createInvokeRoute = ({ directory, invoker, kept, samples, maxBodyBy
           deadlineMs: startMs + entry.timeoutMs,
           canStream: true,
           keepsEvents,
+          onBound: trace?.dispatch(),
         },
         (result) => {
           if (client && result.kind === "streaming" && result.reply.head.status === 101) {

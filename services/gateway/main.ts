@@ -10,6 +10,8 @@ import { openSeal } from "../bus/sealing-keys.ts";
 import { trustPaths } from "../bus/trust-files.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { serveMetrics } from "../runtime/metrics.ts";
+import { openTracing } from "../runtime/tracing.ts";
+import { readTracingConfig } from "../runtime/tracing-config.ts";
 import { createAlertRoute } from "./alert-route.ts";
 import { createApiRequests } from "./api-requests.ts";
 import { createApp } from "./app.ts";
@@ -35,6 +37,7 @@ import { openSecrets } from "./secrets.ts";
 import { createScalerRoute } from "./scaler-route.ts";
 import { createSecretsRoute } from "./secrets-route.ts";
 import { serveHttp } from "./server.ts";
+import { followSpans } from "./follow-spans.ts";
 import { openTotals } from "./totals/open-totals.ts";
 import { openWishes } from "./wishes.ts";
 
@@ -47,6 +50,8 @@ await runService("gateway", async (scope) => {
   const config = readGatewayConfig(process.env);
   const authorize = createAuthorizer(await readCredentials(config.dataFolder));
   const seal = await openSeal(trustPaths(config.dataFolder).sealingPublic);
+  const tracing = await openTracing(readTracingConfig(process.env), "gateway", scope.log);
+  scope.onStop("traces", async () => tracing?.stop());
   const bus = await openBus({
     url: config.natsUrl,
     credentialsFile: config.credentialsFile,
@@ -73,7 +78,8 @@ await runService("gateway", async (scope) => {
   directory.onRemoved(samples.forget);
   const totals = await retryUntilReady(() => openTotals(bus, directory));
   scope.onStop("totals", totals.stop);
-  const invoke = createInvokeRoute({ directory, invoker, kept, samples, maxBodyBytes: config.maxBodyBytes });
+  const invoke = createInvokeRoute({ directory, invoker, kept, samples, maxBodyBytes: config.maxBodyBytes, tracing });
+  if (tracing) followSpans(bus, tracing, scope.log);
   const requests = createApiRequests();
   const payloads = await retryUntilReady(() => openStore(bus, stores.payloads));
   const durable = await openDurableCalls(bus, {
@@ -81,11 +87,12 @@ await runService("gateway", async (scope) => {
     payloads,
     answered: requests.answered,
     maxBodyBytes: config.maxAsyncBodyBytes,
+    tracing,
   });
   scope.onStop("durable calls", async () => durable.close());
   const letters = await openDeadLetters(bus);
   const finder = createCallFinder(bus, durable.records, letters);
-  const replayer = createReplayer({ bus, directory, finder, letters, payloads, ...durable });
+  const replayer = createReplayer({ bus, directory, finder, letters, payloads, tracing, ...durable });
   const routes = [
     createFunctionsRoute({ directory, wishes, totals }),
     createAlertRoute({ directory, wishes, log: scope.log }),

@@ -1,5 +1,7 @@
+import type { CallRecord } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
+import { parseTraceparent, withTraceHeaders } from "../../schemas/trace-context.ts";
 import type { CallAcceptor } from "../bus/accept-calls.ts";
 import type { AcknowledgedPublisher } from "../bus/acknowledged.ts";
 import { replayedCallId } from "../bus/call-ids.ts";
@@ -8,6 +10,8 @@ import type { DeadLetters, FoundLetter } from "../bus/dead-letters.ts";
 import type { DurableCall } from "../bus/durable-call.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import { tellAgain } from "../bus/outcomes.ts";
+import type { OpenSpan } from "../runtime/spans.ts";
+import type { Tracing } from "../runtime/tracing.ts";
 import type { Directory } from "./directory.ts";
 import type { CallFinder } from "./find-call.ts";
 import { buildReplay, goneBody, noSuchFunction, replayableOf, unknownCall } from "./replay-call.ts";
@@ -51,6 +55,8 @@ export interface ReplayParts {
   readonly acceptor: CallAcceptor;
   readonly acknowledged: AcknowledgedPublisher;
   readonly payloads: Pick<ObjectStore, "size">;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** The error of an id that is in no dead letter. */
@@ -60,18 +66,43 @@ export const noLetter = (id: string): BuskerError =>
 const newId = (letter: FoundLetter, { to, keep }: LetterOptions): { readonly id?: string } =>
   keep ? {} : { id: replayedCallId(letter.record.id, letter.seq, to ?? letter.record.function) };
 
+/** A replay is a trace of its own, with a link to what is run again: that may be days old. */
+const traceReplay = (tracing: Tracing, call: DurableCall, first: string | undefined): OpenSpan => {
+  const before = parseTraceparent(first);
+  return tracing.begin({
+    name: `replay ${formatFunctionName(call.function)}`,
+    kind: "producer",
+    attributes: { "faas.invocation.id": call.id, "faas.invoked_name": formatFunctionName(call.function) },
+    ...(before ? { links: [before] } : {}),
+  });
+};
+
+const inTrace = (call: DurableCall, { traceparent }: OpenSpan): DurableCall => ({
+  ...call,
+  traceparent,
+  head: { ...call.head, headers: withTraceHeaders(call.head.headers, { traceparent }) },
+});
+
 /** Creates it. */
 export const createReplayer = (parts: ReplayParts): Replayer => {
-  const { bus, directory, finder, letters, acceptor, acknowledged, payloads } = parts;
+  const { bus, directory, finder, letters, acceptor, acknowledged, payloads, tracing } = parts;
   const assertKnown = (name: FunctionName): void => {
     if (!directory.find(formatFunctionName(name))) throw noSuchFunction(name);
   };
-  const accept = async (call: DurableCall, replayOf: string): Promise<Replayed> => {
+  const accept = async (
+    call: DurableCall,
+    { id: replayOf, traceparent }: Pick<CallRecord, "id" | "traceparent">,
+  ): Promise<Replayed> => {
     assertKnown(call.function);
     const { name, bytes = 0 } = call.payload ?? {};
     // Both refer to it from now on; it goes when neither does.
     if (name !== undefined && (await payloads.size(name)) === undefined) throw goneBody(replayOf, bytes);
-    return { replayOf, id: (await acceptor.accept(call)).id };
+    const span = tracing && traceReplay(tracing, call, traceparent);
+    try {
+      return { replayOf, id: (await acceptor.accept(span ? inTrace(call, span) : call)).id };
+    } finally {
+      span?.end();
+    }
   };
   const replayLetter = async (letter: FoundLetter, options: LetterOptions): Promise<Replayed> => {
     const replayOf = letter.record.id;
@@ -82,13 +113,14 @@ export const createReplayer = (parts: ReplayParts): Replayer => {
       );
     if (await tellAgain(acknowledged, bus.source, letter)) return { replayOf };
     const call = buildReplay(letter, { to: options.to, ...newId(letter, options), keepsCallback: true });
-    return accept(call, replayOf);
+    return accept(call, letter.record);
   };
   return {
     call: async (id, to) => {
       const found = await finder.find(id);
       if (!found) throw unknownCall(id);
-      return accept(buildReplay(replayableOf(found, id), { to, keepsCallback: false }), id);
+      const whole = replayableOf(found, id);
+      return accept(buildReplay(whole, { to, keepsCallback: false }), { ...whole.record, id });
     },
     letter: async (id, options) => {
       const letter = await letters.read(id);

@@ -2,6 +2,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BuskerError } from "../../schemas/errors.ts";
+import type { SamplingPolicy } from "../../schemas/span.ts";
 import { trustPaths } from "../bus/trust-files.ts";
 import {
   choiceField,
@@ -11,6 +12,7 @@ import {
   readConfig,
   textField,
 } from "../runtime/config.ts";
+import { readTracingConfig } from "../runtime/tracing-config.ts";
 import { type PullPolicy, pullPolicies } from "./container/pull-policy.ts";
 
 /** What a provider is told by its environment. */
@@ -33,6 +35,8 @@ export interface ProviderConfig {
   readonly watchdogImage: string;
   /** Swarm: the overlay network that all namespaces are to use; undefined for one each. */
   readonly swarmNetwork: string | undefined;
+  /** Which calls of replicas are traced; undefined while OpenTelemetry's variables name no endpoint. */
+  readonly traces?: SamplingPolicy | undefined;
   /** How long a replica's NATS credentials are valid, in milliseconds; renewed at half of it. */
   readonly replicaCredentialsTtlMs: number;
   /** The file that replicas' credentials are signed with. */
@@ -100,6 +104,7 @@ export const readProviderConfig = (env: Environment): ProviderConfig => {
     dataFolder: folder,
     backend: chooseBackend(backend, config.watchdogImage),
     swarmNetwork: swarmNetwork || undefined,
+    traces: readTracingConfig(env)?.sampling,
     replicaNatsUrl: replicaNatsUrl || config.natsUrl,
     baseImage: baseImage || undefined,
     signerFile: config.signerFile === "" ? trustPaths(folder).signer : config.signerFile,

@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { BuskerError } from "../../schemas/errors.ts";
 import { bundleDigest, type FunctionSpec } from "../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
+import type { SamplingPolicy } from "../../schemas/span.ts";
 import type { ObjectStore } from "../bus/objects.ts";
 import { describeError, type Log } from "../runtime/log.ts";
 import { memoryFolder } from "../runtime/secret-memory.ts";
@@ -45,6 +46,8 @@ export interface ProcessBackendOptions {
   readonly dataFolder: string;
   readonly natsUrl: string;
   readonly watchdogFile: string;
+  /** Which calls of replicas are traced; undefined while tracing is off. */
+  readonly traces?: SamplingPolicy | undefined;
   /** PATH of watchdogs and functions. */
   readonly path: string;
   readonly credentials: Credentials;
@@ -168,7 +171,8 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
   const launch = async (start: ReplicaStart, bundleFolder: string): Promise<void> => {
     const paths = replicaPaths(root, start.id);
     const secretFolder = hasSecrets(start.spec) ? secretFolders.folderOf(start.id) : undefined;
-    const place = { paths, bundleFolder, natsUrl: options.natsUrl, path: options.path, secretFolder };
+    const { natsUrl, traces, path } = options;
+    const place = { paths, bundleFolder, natsUrl, traces, path, secretFolder };
     const { namespace, name } = start.spec;
     const credentials = await options.credentials.mint({ namespace, name, replica: start.id });
     const content = buildLaunch(start, place);

@@ -3,6 +3,7 @@ import { functionTimeoutMs, type FunctionSpec } from "../../schemas/function.ts"
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import { parseCpuMillicores, parseMemoryBytes } from "../../schemas/quantity.ts";
 import { secretMountVariable } from "../../schemas/secret.ts";
+import type { SamplingPolicy } from "../../schemas/span.ts";
 import type { ReplicaStart } from "./backend.ts";
 import type { ReplicaPaths } from "./replica-folder.ts";
 
@@ -11,6 +12,8 @@ export interface LaunchPlace {
   readonly paths: ReplicaPaths;
   readonly bundleFolder: string;
   readonly natsUrl: string;
+  /** Which of its calls are traced; undefined while tracing is off. */
+  readonly traces?: SamplingPolicy | undefined;
   /** PATH of the function. */
   readonly path: string;
   /** Where its secrets are; undefined for a function that has none. */
@@ -57,6 +60,7 @@ export const buildLaunch = ({ id, spec, revision }: ReplicaStart, place: LaunchP
     timeoutMs: functionTimeoutMs(spec),
     ...(recordsBodies(spec) ? { recordsBodies: true } : {}),
     ...(recordsCalls(spec) ? {} : { recordsNothing: true }),
+    ...(place.traces === undefined ? {} : { traces: place.traces }),
     cwd: place.bundleFolder,
     env: functionEnvironment(spec, place),
     ...(memoryLimitBytes === undefined ? {} : { memoryLimitBytes }),

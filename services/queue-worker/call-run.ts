@@ -7,6 +7,7 @@ import type { CallAcceptor } from "../bus/accept-calls.ts";
 import type { CallerSamples } from "../bus/caller-samples.ts";
 import type { CallRecords } from "../bus/call-records.ts";
 import { publishEvent } from "../bus/events.ts";
+import type { Tracing } from "../runtime/tracing.ts";
 import type { CallFile } from "./call-file.ts";
 import type { Cancellations } from "./cancellations.ts";
 import type { Delivery, Settlement } from "./delivery.ts";
@@ -34,6 +35,8 @@ export interface RunParts extends FinishParts, AttemptParts {
   readonly policy: RetryPolicy;
   readonly counter: CallCounter;
   readonly samples: Pick<CallerSamples, "of">;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** Another worker has the same call in hand: it has this long to end it before the call is looked at again. */

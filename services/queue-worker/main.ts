@@ -2,6 +2,8 @@ import { openBus } from "../bus/connection.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { serveMetrics } from "../runtime/metrics.ts";
+import { openTracing } from "../runtime/tracing.ts";
+import { readTracingConfig } from "../runtime/tracing-config.ts";
 import { readQueueWorkerConfig } from "./config.ts";
 import { openDoor } from "./door/open-door.ts";
 import { openLanes } from "./lanes/open-lanes.ts";
@@ -18,11 +20,13 @@ const graceMs = 5000;
 await runService("queue-worker", async (scope) => {
   const config = readQueueWorkerConfig(process.env);
   const { natsUrl: url, credentialsFile, leaseMs, maxCalls, host, metricsPort } = config;
+  const tracing = await openTracing(readTracingConfig(process.env), "queue-worker", scope.log);
+  scope.onStop("traces", async () => tracing?.stop());
   const bus = await openBus({ url, credentialsFile, user: "queue-worker", name: "queue-worker" });
   scope.onStop("bus", bus.close);
   const outcomesBus = await openOutcomesBus(config, config);
   scope.onStop("the bus of outcomes", outcomesBus.close);
-  const parts = await openParts(bus, config);
+  const parts = await openParts(bus, config, tracing);
   scope.onStop("the reader of responses", parts.parts.close);
   scope.onStop("samples", () => {
     parts.samples.flush();

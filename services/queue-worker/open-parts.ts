@@ -12,6 +12,7 @@ import { openStore } from "../bus/objects.ts";
 import { openPartsReader } from "../bus/parts-reader.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import type { FunctionName } from "../../schemas/names.ts";
+import type { Tracing } from "../runtime/tracing.ts";
 import { openCancellations } from "./cancellations.ts";
 import type { QueueWorkerConfig } from "./config.ts";
 import { openFunctions } from "./functions.ts";
@@ -20,7 +21,7 @@ import { publishOutcomes } from "./outcomes/publish-outcomes.ts";
 import { createQueueMetrics } from "./queue-metrics.ts";
 
 /** What the queue-worker's jobs share: each takes of it what it declares. */
-export const openParts = async (bus: Bus, config: QueueWorkerConfig) => {
+export const openParts = async (bus: Bus, config: QueueWorkerConfig, tracing: Tracing | undefined) => {
   const { leaseMs, maxCalls, maxResultBytes, retry: policy } = config;
   // The provider makes buckets, stores and streams; started at the same time, it may need a moment longer.
   const functions = await retryUntilReady(() => openFunctions(bus));
@@ -38,6 +39,7 @@ export const openParts = async (bus: Bus, config: QueueWorkerConfig) => {
   return {
     bus,
     config,
+    tracing,
     functions,
     payloads,
     acknowledged,

@@ -4,6 +4,7 @@ import { BuskerError } from "../../schemas/errors.ts";
 import { maxTimeoutMs } from "../../schemas/function.ts";
 import type { ResponseHead } from "../../schemas/invocation.ts";
 import { maxStreamHeaderBytes } from "../../schemas/topology.ts";
+import { type TraceHeaders, withTraceHeaders } from "../../schemas/trace-context.ts";
 import type { AcknowledgedPublisher } from "../bus/acknowledged.ts";
 import type { DurableCall } from "../bus/durable-call.ts";
 import type { Invocation, Invoker } from "../bus/invoker.ts";
@@ -26,6 +27,8 @@ export interface AttemptWatch {
   readonly number: number;
   /** Attempts that there may be. */
   readonly allowed: number;
+  /** What the attempt is caused by; absent: what the call is. */
+  readonly trace?: TraceHeaders | undefined;
   /** Ends the attempt: the function's work is stopped. */
   readonly signal: AbortSignal;
   /** The call was sent to a replica. */
@@ -56,8 +59,8 @@ const answered = (head: ResponseHead, body: Uint8Array): AttemptResult => ({
   body,
 });
 
-const headersOf = ({ id, head }: DurableCall, { number, allowed }: AttemptWatch): readonly string[] => [
-  ...head.headers,
+const headersOf = ({ id, head }: DurableCall, { number, allowed, trace }: AttemptWatch): readonly string[] => [
+  ...(trace ? withTraceHeaders(head.headers, trace) : head.headers),
   ...(findHeader(head.headers, "X-Call-Id") === undefined ? ["X-Call-Id", id] : []),
   ...(number === 1 ? [] : ["X-Retry", String(number - 1), "X-Retry-Max", String(allowed - 1)]),
 ];
@@ -96,6 +99,8 @@ const invocationOf = (
   head: { ...call.head, headers: headersOf(call, watch) },
   contentType: call.contentType,
   traceparent: call.traceparent,
+  tracestate: call.tracestate,
+  ...watch.trace,
   body: call.body,
   upload: uploadOf(parts, call, onFault),
   // To wait in line is not the function's time, which its replica measures from when it takes the call.

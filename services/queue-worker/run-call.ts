@@ -12,6 +12,7 @@ import type { RunDelivery, Settlement } from "./delivery.ts";
 import { endCall, leaveQueue, waitForNext } from "./end-delivery.ts";
 import { type AttemptEnd, decideRetry } from "./retry-decision.ts";
 import { type AttemptResult, runAttempt } from "./run-attempt.ts";
+import { traceAttempt } from "./trace-attempt.ts";
 
 const dueOf = ({ state, nextMs, runAtMs, queuedMs }: CallRecord): number =>
   (state === "retrying" ? nextMs : undefined) ?? runAtMs ?? queuedMs;
@@ -75,9 +76,15 @@ const runOnce = async (run: Run): Promise<Settlement> => {
   try {
     if (isNoted && !(await noteRunning(run, telling.attempt())))
       return isFinal(file.record().state) ? await leaveQueue(run) : leaveToOther;
-    const { onBound, onParts } = telling;
-    const watch = { number, allowed: policy.attempts, signal, onBound, onParts };
+    const { onParts } = telling;
+    const trace = parts.tracing && traceAttempt(parts.tracing, { call, number, record: file.record() });
+    const onBound = (): void => {
+      trace?.bound();
+      telling.onBound();
+    };
+    const watch = { number, allowed: policy.attempts, signal, trace: trace?.headers, onBound, onParts };
     const result = await countAttempt(parts, call.function, () => runAttempt(parts, call, watch));
+    trace?.end(result);
     telling.stop();
     delivery.release();
     return await conclude(run, telling.attempt(), result, lastWaitMs);

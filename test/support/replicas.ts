@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ReplicaLaunch } from "../../schemas/launch.ts";
 import type { FunctionName } from "../../schemas/names.ts";
+import type { SamplingPolicy } from "../../schemas/span.ts";
 import { type Bus, openBus } from "../../services/bus/connection.ts";
 import type { Invocation } from "../../services/bus/invoker.ts";
 import { mintFunctionUser } from "../../services/bus/mint.ts";
@@ -34,6 +35,8 @@ export interface TestReplicaOptions {
   readonly recordsBodies?: true;
   /** Its function has the annotation `com.busker.record: none`. */
   readonly recordsNothing?: true;
+  /** Tracing is on. */
+  readonly traces?: SamplingPolicy;
 }
 
 const noUsage = { usage: () => ({ cpuSeconds: 0, memoryBytes: 0, rootMemoryBytes: 0 }) };
@@ -64,6 +67,7 @@ export const openTestReplica = async (options: TestReplicaOptions): Promise<Test
     env: {},
     ...(options.recordsBodies ? { recordsBodies: true } : {}),
     ...(options.recordsNothing ? { recordsNothing: true } : {}),
+    ...(options.traces ? { traces: options.traces } : {}),
   };
   const bus = await openBus({ url: nats.url, credentialsFile, user: id, name: id });
   const format = { prefixLogs: false, logCallId: false, mode: "http" } as const;

@@ -50,6 +50,13 @@ describe("buildContainerLaunch()", () => {
     expect(build()).to.not.have.property("secrets");
   });
 
+  it("says which calls are traced, where any are", () => {
+    const traces = { ratio: 0.5, isParentBased: true };
+    const start = { id: "r1", spec, revision: "w1" };
+    expect(buildContainerLaunch(start, image, { ...place, traces })).to.deep.include({ traces });
+    expect(build()).to.not.have.property("traces");
+  });
+
   it("starts in / with an empty command when the image says nothing", () => {
     expect(build({}, {})).to.deep.include({ command: [], cwd: "/" });
   });

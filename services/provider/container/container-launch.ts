@@ -3,6 +3,7 @@ import { recordsBodies, recordsCalls } from "../../../schemas/annotations.ts";
 import { functionTimeoutMs, type FunctionSpec } from "../../../schemas/function.ts";
 import type { ReplicaLaunch, ReplicaSecrets } from "../../../schemas/launch.ts";
 import { secretMountVariable } from "../../../schemas/secret.ts";
+import type { SamplingPolicy } from "../../../schemas/span.ts";
 import type { ReplicaStart } from "../backend.ts";
 import { watchdogFlags } from "../replica-launch.ts";
 import { type ImageConfig, imageCommand, imageEnvironment } from "./image.ts";
@@ -14,6 +15,8 @@ export interface ContainerPlace {
   readonly folder: WatchdogFolder;
   /** As the container reaches it. */
   readonly natsUrl: string;
+  /** Which of its calls are traced; undefined while tracing is off. */
+  readonly traces?: SamplingPolicy | undefined;
   /** The text of the replica's creds file. */
   readonly credentials: string;
   /** Of `createReplicaSecrets`; undefined for a function without any. */
@@ -47,7 +50,7 @@ const functionEnvironment = (
 export const buildContainerLaunch = (
   { id, spec, revision }: ReplicaStart,
   image: ImageConfig,
-  { folder, natsUrl, credentials, secrets }: ContainerPlace,
+  { folder, natsUrl, traces, credentials, secrets }: ContainerPlace,
 ): ReplicaLaunch => ({
   replica: id,
   namespace: spec.namespace,
@@ -58,6 +61,7 @@ export const buildContainerLaunch = (
   timeoutMs: functionTimeoutMs(spec),
   ...(recordsBodies(spec) ? { recordsBodies: true } : {}),
   ...(recordsCalls(spec) ? {} : { recordsNothing: true }),
+  ...(traces === undefined ? {} : { traces }),
   cwd: image.WorkingDir || "/",
   env: functionEnvironment(spec, image, secrets),
   inherit: setByEngine,

@@ -1,4 +1,5 @@
 import type Docker from "dockerode";
+import type { SamplingPolicy } from "../../../schemas/span.ts";
 import { replicaOrderSubject } from "../../../schemas/subjects.ts";
 import { openReplicaSecretKey } from "../../bus/sealing-keys.ts";
 import { trustPaths } from "../../bus/trust-files.ts";
@@ -19,6 +20,7 @@ export type ContainerConfig = Pick<
   | "dataFolder"
   | "watchdogFile"
   | "replicaNatsUrl"
+  | "traces"
   | "replicaCredentialsTtlMs"
   | "pidsLimit"
   | "baseImage"
@@ -33,6 +35,8 @@ export interface ContainerParts {
   readonly platform: string;
   /** As containers reach it. */
   readonly natsUrl: string;
+  /** Which calls of replicas are traced; undefined while tracing is off. */
+  readonly traces?: SamplingPolicy | undefined;
   readonly pidsLimit: number;
   readonly credentials: Credentials;
   readonly images: Images;
@@ -61,6 +65,7 @@ export const openContainerParts = async (
     docker,
     platform,
     natsUrl: config.replicaNatsUrl,
+    traces: config.traces,
     pidsLimit: config.pidsLimit,
     credentials: createCredentials(signer, config.replicaCredentialsTtlMs),
     images: openImages({ docker, policy, registryConfigFile, secrets: store }),

@@ -1,6 +1,7 @@
 import type Docker from "dockerode";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { bundleDigest, type FunctionSpec } from "../../../schemas/function.ts";
+import type { SamplingPolicy } from "../../../schemas/span.ts";
 import { parseCredentials, publicKeyOf } from "../../bus/credentials.ts";
 import type { ReplicaStart } from "../backend.ts";
 import { buildContainerLaunch, startWithLaunch } from "../container/container-launch.ts";
@@ -23,6 +24,8 @@ export interface StarterOptions {
   readonly platform: string;
   /** As containers reach it. */
   readonly natsUrl: string;
+  /** Which calls of replicas are traced; undefined while tracing is off. */
+  readonly traces?: SamplingPolicy | undefined;
   /** Most processes of one container. */
   readonly pidsLimit: number;
   readonly credentials: Credentials;
@@ -63,7 +66,7 @@ const startFailed = (cause: unknown): BuskerError => {
 
 /** Makes it; nothing is asked of the engine before the first start. */
 export const createStarter = ({ options, networks, ready, containers, credentials }: StarterParts): Starter => {
-  const { docker, platform, natsUrl, pidsLimit, images, volumes, secrets } = options;
+  const { docker, platform, natsUrl, traces, pidsLimit, images, volumes, secrets } = options;
 
   const ensureBundle = async (spec: FunctionSpec): Promise<string | undefined> => {
     const digest = functionDigest(spec);
@@ -96,7 +99,8 @@ export const createStarter = ({ options, networks, ready, containers, credential
     ]);
     const config = functionImage(image.config, functionDigest(spec) !== undefined);
     const key = publicKeyOf(parseCredentials(text).jwt);
-    const place = { folder: watchdog.folder, natsUrl, credentials: text, secrets: secrets.launchSecrets(id, spec) };
+    const { folder } = watchdog;
+    const place = { folder, natsUrl, traces, credentials: text, secrets: secrets.launchSecrets(id, spec) };
     const launch = buildContainerLaunch(start, config, place);
     const container: ReplicaContainer = {
       start,

@@ -7,6 +7,7 @@ import type { Bootstrap } from "../../../schemas/enrolment.ts";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { bundleDigest, type FunctionRecord, type FunctionSpec } from "../../../schemas/function.ts";
 import type { ReplicaLaunch } from "../../../schemas/launch.ts";
+import type { SamplingPolicy } from "../../../schemas/span.ts";
 import type { Bus } from "../../bus/connection.ts";
 import { deriveFromSigner, enrolledKey, mintEnrolledUser, mintEnrolUser, type Signer } from "../../bus/mint.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -52,6 +53,8 @@ export interface SwarmBackendOptions {
   readonly watchdogImage: string;
   /** As tasks reach it. */
   readonly natsUrl: string;
+  /** Which calls of replicas are traced; undefined while tracing is off. */
+  readonly traces?: SamplingPolicy | undefined;
   readonly bus: Bus;
   readonly signer: Signer;
   readonly credentials: Pick<Credentials, "renew" | "ttlMs">;
@@ -108,7 +111,7 @@ const examine = async (docker: Docker) => {
  * for their launch themselves (`enrolments.ts`). Services outlive the provider; the next one finds them by their labels.
  */
 export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<ServiceBackend> => {
-  const { docker, platform, signer, images, secrets, log, natsUrl } = options;
+  const { docker, platform, signer, images, secrets, log, natsUrl, traces } = options;
   const { architecture, health, api } = await examine(docker);
   const folder = await makeWatchdogFolder(join(options.dataFolder, "watchdog"), options.watchdogFile);
   const { watchdogImage: image } = options;
@@ -157,7 +160,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
     const { namespace, name } = start.spec;
     const user = { signer, namespace, name, replica: start.id, ttlMs: options.credentials.ttlMs };
     const credentials = await mintEnrolledUser(user);
-    const place = { folder, natsUrl, credentials, secrets: secrets.launchSecrets(start.id, start.spec) };
+    const place = { folder, natsUrl, traces, credentials, secrets: secrets.launchSecrets(start.id, start.spec) };
     return {
       ...buildContainerLaunch(start, image, place),
       ...launchBundle(start.spec),

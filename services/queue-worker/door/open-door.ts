@@ -1,15 +1,18 @@
 import { maxBodyHereBytes } from "../../../schemas/call.ts";
 import { BuskerError } from "../../../schemas/errors.ts";
 import { formatFunctionName } from "../../../schemas/names.ts";
-import { asyncAnyFilter } from "../../../schemas/subjects.ts";
+import { asyncAnyFilter, asyncSubject } from "../../../schemas/subjects.ts";
 import { maxStreamHeaderBytes, streams } from "../../../schemas/topology.ts";
-import type { CallAcceptor } from "../../bus/accept-calls.ts";
+import { parseTraceparent } from "../../../schemas/trace-context.ts";
+import type { Acceptance, CallAcceptor } from "../../bus/accept-calls.ts";
 import { identifyCall, withIdentity } from "../../bus/call-ids.ts";
 import { consumeDurably, type Disposition } from "../../bus/consume.ts";
 import type { DurableCall } from "../../bus/durable-call.ts";
 import type { ObjectStore } from "../../bus/objects.ts";
 import { putPayload } from "../../bus/payloads.ts";
 import { reportFault } from "../../bus/report-fault.ts";
+import { describeError } from "../../runtime/log.ts";
+import type { Tracing } from "../../runtime/tracing.ts";
 import type { Functions } from "../functions.ts";
 import { type BuryParts, buryMessage } from "./bury-message.ts";
 import { type DoorMessage, readDoorCall, readDoorFunction } from "./read-door-call.ts";
@@ -21,6 +24,8 @@ export interface DoorParts extends BuryParts {
   readonly payloads: Pick<ObjectStore, "put">;
   readonly functions: Pick<Functions, "lookUp">;
   readonly leaseMs: number;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 /** What a sender is told: as JetStream itself answers a publisher, and the call's id. */
@@ -46,6 +51,34 @@ const partsOf = async function* (body: Uint8Array): AsyncGenerator<Uint8Array, v
   yield body;
 };
 
+/** What a call was caused by at the door is what its attempts are caused by. */
+const acceptTraced = async ({ tracing, acceptor }: DoorParts, call: DurableCall): Promise<Acceptance> => {
+  if (!tracing) return acceptor.accept(call);
+  const name = formatFunctionName(call.function);
+  const span = tracing.begin({
+    name: `accept ${name}`,
+    kind: "producer",
+    parent: parseTraceparent(call.traceparent),
+    attributes: {
+      "messaging.system": "nats",
+      "messaging.destination.name": asyncSubject(call.function.namespace, call.function.name),
+      "messaging.message.id": call.id,
+      "messaging.operation.type": "send",
+      "messaging.operation.name": "accept",
+      "faas.invocation.id": call.id,
+      "faas.invoked_name": name,
+    },
+  });
+  try {
+    const accepted = await acceptor.accept({ ...call, traceparent: span.traceparent });
+    span.end();
+    return accepted;
+  } catch (error) {
+    span.end({ error: describeError(error) });
+    throw error;
+  }
+};
+
 const takeIn = async (parts: DoorParts, message: DoorMessage): Promise<DoorAnswer> => {
   const { call, given } = readDoorCall(message);
   if (!(await parts.functions.lookUp(call.function)))
@@ -53,7 +86,7 @@ const takeIn = async (parts: DoorParts, message: DoorMessage): Promise<DoorAnswe
   const identity = await identifyCall(parts.records, call.function, given);
   const stream = streams.INVOCATIONS.name;
   if (identity.isKnown) return { stream, seq: 0, duplicate: true, id: identity.id };
-  const { id, seq, isDuplicate } = await parts.acceptor.accept(await withPayload(parts, withIdentity(call, identity)));
+  const { id, seq, isDuplicate } = await acceptTraced(parts, await withPayload(parts, withIdentity(call, identity)));
   return { stream, seq, ...(isDuplicate ? { duplicate: true as const } : {}), id };
 };
 

@@ -1,6 +1,7 @@
 import { findHeader, readCallOptions } from "../../../schemas/call-options.ts";
 import { checkName, type FunctionName } from "../../../schemas/names.ts";
 import { callToken, parseFunctionSubject } from "../../../schemas/subjects.ts";
+import { readTraceHeaders } from "../../../schemas/trace-context.ts";
 import { type GivenIds, keyedCallId, readGivenIds } from "../../bus/call-ids.ts";
 import { fromMessage } from "../../bus/cloud-events.ts";
 import type { DurableCall } from "../../bus/durable-call.ts";
@@ -70,7 +71,10 @@ export const readDoorCall = (message: DoorMessage): DoorCall => {
   callToken(id);
   const acceptedMs = Math.floor(message.atNanos / 1e6);
   const contentType = attributes["datacontenttype"] ?? findHeader(headers, "Content-Type");
-  const traceparent = attributes["traceparent"] ?? findHeader(headers, "traceparent");
+  const trace = readTraceHeaders(
+    attributes["traceparent"] ?? findHeader(headers, "traceparent"),
+    attributes["tracestate"] ?? findHeader(headers, "tracestate"),
+  );
   return {
     given: { ...given, id },
     call: {
@@ -80,7 +84,7 @@ export const readDoorCall = (message: DoorMessage): DoorCall => {
       ...readCallOptions(headers, acceptedMs),
       head: { ...plain, headers: withCallHeaders(head.headers, id, message.atNanos) },
       ...(contentType === undefined ? {} : { contentType }),
-      ...(traceparent === undefined ? {} : { traceparent }),
+      ...trace,
       body,
     },
   };

@@ -2,6 +2,7 @@ import type { Attempt, CallRecord } from "../../../schemas/call.ts";
 import type { ResponseHead } from "../../../schemas/invocation.ts";
 import { defaultNamespace, formatFunctionName } from "../../../schemas/names.ts";
 import { callToken } from "../../../schemas/subjects.ts";
+import { withTraceHeaders } from "../../../schemas/trace-context.ts";
 
 /** Header names and values in turn. */
 export type HeaderList = readonly string[];
@@ -25,6 +26,8 @@ const notPassedOn = new Set([
 const isOurs = (name: string): boolean =>
   name === "user-agent" ||
   name.startsWith("webhook-") ||
+  name === "traceparent" ||
+  name === "tracestate" ||
   /^x-(call-id|parent-call-id|duration-seconds|function-status|function-name|start-time|retry|retry-max|busker-depth)$/.test(
     name,
   );
@@ -64,6 +67,9 @@ export const summaryHeaders = (record: CallRecord, status: number): HeaderList =
   ];
 };
 
+/** Where the call stands in a trace, for whoever is told of it. */
+export const traceHeaders = (record: CallRecord): HeaderList => withTraceHeaders([], record);
+
 /** A call id as a header may hold it: as it is where it is plain text, else as in subjects. */
 export const headerId = (id: string): string => (/^[\x21-\x7e]+$/.test(id) ? id : callToken(id));
 
@@ -82,5 +88,6 @@ export const callbackHeaders = (record: CallRecord, status: number, retriesMax: 
     "X-Retry",
     String(retries),
     ...(retriesMax === undefined ? [] : ["X-Retry-Max", String(Math.max(retries, retriesMax))]),
+    ...traceHeaders(record),
   ];
 };

@@ -7,7 +7,7 @@ import type { DurableCall } from "../../bus/durable-call.ts";
 import type { ObjectStore } from "../../bus/objects.ts";
 import { type Outcome, outcomeKey } from "../../bus/outcomes.ts";
 import { putPayload } from "../../bus/payloads.ts";
-import { headerId, passedOnHeaders, summaryHeaders } from "./callback-headers.ts";
+import { headerId, passedOnHeaders, summaryHeaders, traceHeaders } from "./callback-headers.ts";
 import type { OwnFunction } from "./own-functions.ts";
 import { type BodyReader, type ResponseBody, toldResponse } from "./response-body.ts";
 import type { TellResult } from "./tell-result.ts";
@@ -74,6 +74,7 @@ const createCall = async (
     queuedMs: nowMs,
     parent: record.id,
     ...(record.traceparent === undefined ? {} : { traceparent: record.traceparent }),
+    ...(record.tracestate === undefined ? {} : { tracestate: record.tracestate }),
     ...(contentType === undefined ? {} : { contentType }),
     head: {
       method: "POST",
@@ -87,6 +88,7 @@ const createCall = async (
         `${nowMs}000000`,
         depthHeader,
         String(depthOf(outcome) + 1),
+        ...traceHeaders(record),
       ],
     },
     ...(await bodyOf(parts, id, body)),

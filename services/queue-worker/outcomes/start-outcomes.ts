@@ -11,6 +11,7 @@ import { consumeOutcomes, type TakenOutcome } from "../../bus/outcomes.ts";
 import type { PartsReader } from "../../bus/parts-reader.ts";
 import type { Disposition } from "../../bus/streams.ts";
 import type { Log } from "../../runtime/log.ts";
+import type { Tracing } from "../../runtime/tracing.ts";
 import { chainCall, type ChainParts } from "./chain-call.ts";
 import { createResolve, type Resolve } from "./check-destination.ts";
 import { keyFileOf, type OutcomesConfig } from "./config.ts";
@@ -21,6 +22,7 @@ import { settleOutcome, type SettleParts, type TellCount } from "./settle-outcom
 import type { TellResult } from "./tell-result.ts";
 import { type SubjectTeller, tellSubject } from "./tell-subject.ts";
 import { tellUrl, type UrlTeller } from "./tell-url.ts";
+import { traceTelling } from "./trace-telling.ts";
 
 /** What telling outcomes needs. */
 export interface OutcomesOptions {
@@ -37,6 +39,8 @@ export interface OutcomesOptions {
   readonly retriesMax: (name: FunctionName) => number | undefined;
   /** Is told how each try has ended. */
   readonly count: (name: FunctionName, result: TellCount) => void;
+  /** Absent: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   /** As the machine does, where absent. */
   readonly resolve?: Resolve;
 }
@@ -107,7 +111,7 @@ export const startOutcomes = async (options: OutcomesOptions): Promise<() => Pro
   const handle = async (outcome: TakenOutcome): Promise<Disposition> => {
     const restMs = outcome.dueMs - Date.now();
     if (restMs > 0) return { kind: "retry", delayMs: restMs };
-    return settleOutcome(parts, outcome, await tell(tellers, outcome));
+    return settleOutcome(parts, outcome, await traceTelling(options.tracing, outcome, (told) => tell(tellers, told)));
   };
   const stop = await consumeOutcomes(options.bus, { concurrency: gate.capacity, leaseMs }, handle);
   return async () => {

@@ -42,6 +42,7 @@ const eventOf = async ({ reader, source }: SubjectTeller, outcome: Outcome): Pro
       ...(record.parent === undefined ? {} : { parent: record.parent }),
       ...(record.error === undefined ? {} : { error: record.error.code }),
       ...(record.traceparent === undefined ? {} : { traceparent: record.traceparent }),
+      ...(record.tracestate === undefined ? {} : { tracestate: record.tracestate }),
       ...(contentType === undefined ? {} : { datacontenttype: contentType }),
     },
     data: Buffer.concat(chunks),

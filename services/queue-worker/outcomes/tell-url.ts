@@ -33,11 +33,12 @@ const notTold = (url: string, why: string, cause?: unknown): BuskerError =>
 
 /** What an answer means. 410 says that the receiver is gone for good (Standard Webhooks). */
 const judge = (url: string, { status, location, retryAfter }: CallbackAnswer): TellResult => {
-  if (status >= 200 && status < 300) return { kind: "told" };
-  if (status === 410) return { kind: "final", error: notTold(url, "it answered 410, and is told nothing more") };
+  if (status >= 200 && status < 300) return { kind: "told", status };
+  if (status === 410)
+    return { kind: "final", error: notTold(url, "it answered 410, and is told nothing more"), status };
   const moved = status >= 300 && status < 400 ? `, a redirect to ${location ?? "nowhere"}, which is not followed` : "";
   const retryAfterMs = retryAfter === undefined ? undefined : readRetryAfterMs(retryAfter.trim(), Date.now());
-  return { kind: "failed", error: notTold(url, `it answered ${status}${moved}`), retryAfterMs };
+  return { kind: "failed", error: notTold(url, `it answered ${status}${moved}`), retryAfterMs, status };
 };
 
 /** Rejects when the signal aborts before the work is done. */
