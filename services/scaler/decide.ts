@@ -1,3 +1,4 @@
+import { isFailing } from "../../schemas/function.ts";
 import type { ScaleRules } from "../../schemas/scale-labels.ts";
 import type { Recommendation } from "./recommend.ts";
 
@@ -51,7 +52,7 @@ const aheadOfReady = 8;
 
 // One that does not come up is not helped by more of its kind: the first ready one shows that they do.
 const raise = ({ wished, ready, failures, recommendation }: DecisionInput): Decision => {
-  if (failures > 0) return { replicas: wished, rule: "failing" };
+  if (isFailing(failures, ready)) return { replicas: wished, rule: "failing" };
   if (ready === 0) return { replicas: wished, rule: "starting" };
   const bound = ready + Math.max(aheadOfReady, ready);
   if (recommendation.replicas <= bound) return { replicas: recommendation.replicas, rule: "up" };
