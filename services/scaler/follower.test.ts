@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { FunctionRecord } from "../../schemas/function.ts";
-import type { CallerSample, ReplicaSample } from "../../schemas/sample.ts";
+import type { CallerSample, QueueSample, ReplicaSample } from "../../schemas/sample.ts";
 import { callerSample, recordOf, replicaSample, statusOf } from "./fixtures/samples.ts";
 import { type Assessment, Follower } from "./follower.ts";
 
@@ -39,6 +39,11 @@ class Story {
 
   call(sample: CallerSample): void {
     this.follower.takeSample({ kind: "caller", function: name, source: "gateway-1", sample }, this.nowMs);
+  }
+
+  queue(source: string, more: Pick<QueueSample, "depth" | "due">): void {
+    const sample = { start: "a", n: Math.floor(this.nowMs), seconds: 1, oldestMs: 0, ...more };
+    this.follower.takeSample({ kind: "queue", function: name, source, sample }, this.nowMs);
   }
 
   /** So many seconds in which `each` tells what happens. */
@@ -190,18 +195,13 @@ describe("Follower", () => {
   const active: readonly (readonly [string, (story: Story) => void])[] = [
     ["in flight for long", (story) => story.say("r1", { inFlight: 1 })],
     ["in line", (story) => story.call(callerSample(Math.floor(story.nowMs), { waiting: 1 }))],
+    ["queued", (story) => story.queue("w", { depth: 1 })],
     [
-      "queued",
-      (story) =>
-        story.follower.takeSample(
-          {
-            kind: "queue",
-            function: name,
-            source: "w",
-            sample: { start: "a", n: 1, seconds: 1, depth: 1, oldestMs: 0 },
-          },
-          story.nowMs,
-        ),
+      "queued, as one of two queue-workers sees it",
+      (story) => {
+        story.queue("w1", { depth: 1, due: 1 });
+        story.queue("w2", { depth: 1, due: 0 });
+      },
     ],
   ];
   for (const [what, act] of active)
@@ -215,6 +215,15 @@ describe("Follower", () => {
       );
       expect(replicas).to.equal(1);
     });
+
+  it("goes to zero with calls that are put off, because its queue-worker wakes it when they are due", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "10s" }), ["r1"]);
+    const put = story.pass(11, () => {
+      story.say("r1");
+      story.queue("w", { depth: 5, due: 0 });
+    });
+    expect(verdict(put)).to.deep.equal([0, "idle"]);
+  });
 
   it("does not go to zero for the time in which a replica that had a call was silent", () => {
     const story = new Story(recordOf("f", { zero: "true", "zero-duration": "10s" }), ["r1"]);

@@ -86,7 +86,7 @@ export class Follower {
         this.#load.takeCaller(news.source, news.sample, nowMs);
         return news.sample.waiting > 0;
       case "queue":
-        this.#load.takeQueue(news.sample, nowMs);
+        this.#load.takeQueue(news.source, news.sample, nowMs);
         return false;
     }
   }

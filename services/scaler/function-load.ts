@@ -16,7 +16,7 @@ const freshMs = 2500;
 // One with calls in it tells so every second, one with nothing to do every ten seconds; twice that may be a pause.
 const silentBusyMs = 3500;
 const silentIdleMs = 25_000;
-// A queue-worker that is gone tells nothing more of its queue, and another soon does.
+// The last word of a queue-worker that is gone counts for so long: time enough for another to tell of the queue.
 const queueFreshMs = 60_000;
 // Averages hide a step for seconds; one by half again is no chance.
 const stepFactor = 1.5;
@@ -31,7 +31,7 @@ const startedRate = ({ started, seconds }: ReplicaSample): number => started / M
 export class FunctionLoad {
   readonly #replicas = new Map<string, Heard<ReplicaSample>>();
   readonly #callers = new Map<string, Heard<CallerSample>>();
-  #queue: { readonly atMs: number; readonly depth: number } | undefined;
+  readonly #queues = new Map<string, { readonly atMs: number; readonly due: number }>();
   readonly #started = new RateWindow(10);
   /** Of those, what callers say of theirs. */
   readonly #called = new RateWindow(10);
@@ -63,9 +63,9 @@ export class FunctionLoad {
     if (sample.waiting > 0 || sample.inFlight > 0 || sample.started > 0) this.activeMs = nowMs;
   }
 
-  takeQueue(sample: QueueSample, nowMs: number): void {
-    this.#queue = { atMs: nowMs, depth: sample.depth };
-    if (sample.depth > 0) this.activeMs = nowMs;
+  takeQueue(id: string, { depth, due = depth }: QueueSample, nowMs: number): void {
+    this.#queues.set(id, { atMs: nowMs, due });
+    if (due > 0) this.activeMs = nowMs;
   }
 
   /** Notes that a replica is gone, with what it had. */
@@ -90,7 +90,7 @@ export class FunctionLoad {
     const average = this.#started.rate(nowMs);
     const areCallersKnown = this.#called.rate(nowMs) >= average * knownShare;
     const inFlight = Math.max(calling, areCallersKnown ? long : held);
-    const queued = this.#queue && nowMs - this.#queue.atMs < queueFreshMs ? this.#queue.depth : 0;
+    const queued = this.#readQueues(nowMs);
     this.#calls.see(nowMs, inFlight + parked);
     if (inFlight + parked + queued > 0) this.activeMs = nowMs;
     const ended = this.#ended.rate(nowMs);
@@ -139,6 +139,15 @@ export class FunctionLoad {
         oldestWaitMs = Math.max(oldestWaitMs, sample.oldestWaitMs);
       } else if (nowMs - atMs > forgetMs) this.#callers.delete(id);
     return { parked, oldestWaitMs, calling };
+  }
+
+  /** All tell of the same queue; what one has in hand another takes for put off, so that the highest is right. */
+  #readQueues(nowMs: number): number {
+    let queued = 0;
+    for (const [id, { due, atMs }] of this.#queues)
+      if (nowMs - atMs < queueFreshMs) queued = Math.max(queued, due);
+      else this.#queues.delete(id);
+    return queued;
   }
 
   /** Keeps the newest sample of a source. False for one that is not new; a number left out is noted. */
