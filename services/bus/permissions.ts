@@ -149,7 +149,8 @@ const scaler: Permissions = {
     subjects.answerAnyFilter,
     subjects.plainInboxFilter,
     ...readWish,
-    ...js.readStream(streams.SAMPLES.name),
+    // When a function was last called, for a scaler that starts.
+    ...[streams.SAMPLES, streams.RECORD, streams.CALLS].flatMap((stream) => js.readStream(stream.name)),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeBucket(buckets.leases.name),
   ],

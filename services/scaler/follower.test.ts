@@ -216,6 +216,23 @@ describe("Follower", () => {
       expect(replicas).to.equal(1);
     });
 
+  it("goes on counting from what its record says, once it has heard what runs", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "15m" }), ["r1"]);
+    story.follower.recallIdle(600_000, story.nowMs);
+    expect(verdict(story.run(299, 0))).to.deep.equal([1, "steady"]);
+    expect(verdict(story.run(1, 0))).to.deep.equal([0, "idle"]);
+    const overdue = new Story(recordOf("f", { zero: "true", "zero-duration": "15m" }), ["r1"]);
+    overdue.follower.recallIdle(3_600_000, overdue.nowMs);
+    expect(verdict(overdue.run(11, 0))).to.deep.equal([1, "steady"]);
+    expect(verdict(overdue.run(1, 0))).to.deep.equal([0, "idle"]);
+  });
+
+  it("is not taken for idle by its record while a long call runs in it", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "15m" }), ["r1"]);
+    story.follower.recallIdle(3_600_000, story.nowMs);
+    expect(verdict(story.run(60, 0, 1))).to.deep.equal([1, "steady"]);
+  });
+
   it("goes to zero with calls that are put off, because its queue-worker wakes it when they are due", () => {
     const story = new Story(recordOf("f", { zero: "true", "zero-duration": "10s" }), ["r1"]);
     const put = story.pass(11, () => {

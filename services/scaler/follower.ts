@@ -62,6 +62,15 @@ export class Follower {
       this.#load.activeMs = nowMs;
   }
 
+  /**
+   * Takes for how long the function was idle before it was followed. What runs in it now tells so first: it is not taken for
+   * idle before that was heard.
+   */
+  recallIdle(idleMs: number, nowMs: number): void {
+    const longestMs = this.#rules.zeroDurationMs - leastEvidenceMs(this.#rules);
+    this.#load.activeMs = nowMs - Math.max(0, Math.min(idleMs, longestMs));
+  }
+
   /** Takes what the provider observes. True when a replica is ready that was not. */
   takeStatus({ replicas, problem }: FunctionStatusRecord, nowMs: number): boolean {
     this.#failures = problem?.failures ?? 0;

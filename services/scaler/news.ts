@@ -8,6 +8,7 @@ import { type Change, openBucket } from "../bus/kv.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import type { News } from "./pipeline.ts";
 import { readSample } from "./read-sample.ts";
+import { recallIdle } from "./recall-idle.ts";
 
 /** What is heard of functions. */
 export interface NewsSource {
@@ -27,7 +28,7 @@ export interface SampleCounts {
 /** Reads the bus: wishes, what the provider observes, and samples of functions that there are. */
 export const createNewsSource = (bus: Bus, counts: SampleCounts): NewsSource => {
   const news = new Subject<News>();
-  const known = new Set<string>();
+  const known = new Map<string, FunctionRecord>();
   // The first status of a function may come before its record: the two buckets are read side by side.
   const statuses = new Map<string, FunctionStatusRecord>();
   const stops: (() => void)[] = [];
@@ -39,7 +40,7 @@ export const createNewsSource = (bus: Bus, counts: SampleCounts): NewsSource => 
     }
     const { key, value } = change.entry;
     const status = known.has(key) ? undefined : statuses.get(key);
-    known.add(key);
+    known.set(key, value);
     news.next({ kind: "record", key, record: value });
     if (status) news.next({ kind: "status", key, status });
   };
@@ -78,6 +79,8 @@ export const createNewsSource = (bus: Bus, counts: SampleCounts): NewsSource => 
     start: async () => {
       await watch(await openBucket<FunctionRecord>(bus, buckets.functions), onRecord);
       await watch(await openBucket<FunctionStatusRecord>(bus, buckets.status), onStatus);
+      // Before samples are heard, which know better.
+      await retryUntilReady(() => recallIdle(bus, known, (key, idleMs) => news.next({ kind: "idle", key, idleMs })));
       follow();
     },
     stop: () => {

@@ -20,6 +20,7 @@ export type News = { readonly key: string } & (
   | { readonly kind: "record"; readonly record: FunctionRecord }
   | { readonly kind: "status"; readonly status: FunctionStatusRecord }
   | { readonly kind: "sample"; readonly sample: SampleNews }
+  | { readonly kind: "idle"; readonly idleMs: number }
   | { readonly kind: "removed" }
 );
 
@@ -52,6 +53,9 @@ const take = (follower: Follower, news: News, nowMs: number): boolean => {
       return follower.takeStatus(news.status, nowMs);
     case "sample":
       return follower.takeSample(news.sample, nowMs);
+    case "idle":
+      follower.recallIdle(news.idleMs, nowMs);
+      return false;
     case "removed":
       return false;
   }
