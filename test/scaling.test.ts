@@ -1,4 +1,7 @@
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { type Client, connect } from "../services/bus/client.ts";
@@ -211,6 +214,23 @@ describe("calls while replicas follow the load", function () {
     expect([...counts]).to.deep.equal([4]);
     expect(Object.keys(await flood.stop())).to.deep.equal(["HTTP 200"]);
     await untilCount("orphan", "replicas", 1);
+  });
+
+  it("find no function whose labels the CLI would not deploy: it names the label and its rule", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "busker-labels-"));
+    await writeFile(join(folder, "handler.mjs"), "export default () => '';");
+    const main = join(import.meta.dirname, "../dist/services/cli/main.js");
+    const args = ["deploy", folder, "--name", "refused", "--label", "com.openfaas.scale.min=many"];
+    const env = { ...process.env, HOME: folder, BUSKER_URL: platform.url, BUSKER_DATA: platform.dataFolder };
+    const { code, stderr } = await new Promise<{ readonly code: unknown; readonly stderr: string }>((resolve) =>
+      execFile(process.execPath, [main, ...args], { env }, (error, _out, text) =>
+        resolve({ code: error?.code, stderr: text }),
+      ),
+    );
+    await rm(folder, { recursive: true });
+    expect(code).to.equal(1);
+    expect(stderr).to.include("label com.openfaas.scale.min must be a whole number").and.to.include('got "many"');
+    expect((await platform.invoke("refused")).status).to.equal(404);
   });
 
   it("that are due in an hour keep no function awake, and one that is due wakes it", async () => {

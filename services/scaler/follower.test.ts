@@ -144,6 +144,30 @@ describe("Follower", () => {
     expect(story.pass(1, () => story.say("r1", { start: "b" })).load.rps).to.equal(0);
   });
 
+  it("does not go down by samples that come out of order: one that was overtaken counts as lost", () => {
+    const story = new Story(recordOf("f", { ...target, "down.window": "10s" }, scaled));
+    story.run(40, 10);
+    let n = 40;
+    const swapped = story.pass(60, () => {
+      n += 2;
+      for (const id of story.ready) {
+        story.repeat(id, replicaSample(n, { started: 4 }));
+        story.repeat(id, replicaSample(n - 1, { started: 4 }));
+      }
+    });
+    expect(verdict(swapped)).to.deep.equal([2, "window"]);
+  });
+
+  it("does not go down while samples are late, because it waits for what they will say", () => {
+    const story = new Story(recordOf("f", { ...target, "down.window": "10s" }, scaled));
+    story.run(40, 10, 5);
+    for (let told = 0; told < 5; told += 1) {
+      expect(verdict(story.pass(29, () => {}))).to.deep.equal([2, "silent"]);
+      const late = { started: 300, seconds: 30, inFlight: 5 };
+      expect(story.pass(1, () => story.ready.forEach((id) => story.say(id, late))).replicas).to.equal(2);
+    }
+  });
+
   it("does not go down by samples that were lost", () => {
     const story = new Story(recordOf("f", { ...target, "down.window": "10s" }, scaled));
     story.run(40, 10);
