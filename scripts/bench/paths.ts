@@ -67,7 +67,7 @@ const functionPids = (platform: TestPlatform, name: string): number[] =>
   );
 
 /** Processes of a call by role; several of one role are added up. */
-const processesOf = (platform: TestPlatform, name: string): Readonly<Record<string, readonly number[]>> => {
+export const processesOf = (platform: TestPlatform, name: string): Readonly<Record<string, readonly number[]>> => {
   const all = {
     gateway: platform.pids("services/gateway/main"),
     "nats-server": platform.pids("nats.conf"),
@@ -77,7 +77,8 @@ const processesOf = (platform: TestPlatform, name: string): Readonly<Record<stri
   return name === "http" ? all : { ...all, function: [] };
 };
 
-const cpuByRole = (pids: Readonly<Record<string, readonly number[]>>): Record<string, number> =>
+/** CPU that these processes have used, in seconds, by role. */
+export const cpuByRole = (pids: Readonly<Record<string, readonly number[]>>): Record<string, number> =>
   Object.fromEntries(
     Object.entries(pids).map(([role, list]) => [role, list.reduce((sum, pid) => sum + cpuSeconds(pid), 0)]),
   );
