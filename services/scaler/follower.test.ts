@@ -81,6 +81,36 @@ describe("Follower", () => {
     expect(verdict(story.run(1, 20))).to.deep.equal([4, "up"]);
   });
 
+  const urgent: readonly (readonly [string, Readonly<Record<string, string>>, Partial<ReplicaSample>, boolean])[] = [
+    ["with fewer calls than its target", target, { started: 9 }, false],
+    ["with more calls than its target", target, { started: 11 }, true],
+    ["with more of them, in more time", target, { started: 11, seconds: 2 }, false],
+    ["with more calls at a time than its target", { ...target, type: "capacity" }, { inFlight: 11 }, true],
+    ["with more calls, where there can be no more replicas", { ...target, max: "2" }, { started: 11 }, false],
+  ];
+  for (const [what, labels, more, isUrgent] of urgent)
+    it(`${isUrgent ? "is to be decided on at once" : "can wait for its turn"} when a replica tells of itself ${what}`, () => {
+      const { follower, nowMs } = new Story(recordOf("f", labels, scaled));
+      const sample = replicaSample(1, more);
+      expect(follower.takeSample({ kind: "replica", function: name, source: "r1", sample }, nowMs)).to.equal(isUrgent);
+    });
+
+  it("follows a step by what its callers tell, if they tell first", () => {
+    const story = new Story(recordOf("f", target, scaled));
+    story.run(20, 10);
+    const sample = callerSample(1, { started: 40 });
+    const news = { kind: "caller", function: name, source: "gateway-1", sample } as const;
+    expect(story.follower.takeSample(news, story.nowMs)).to.equal(true);
+    expect(verdict(story.follower.assess(story.nowMs))).to.deep.equal([4, "up"]);
+  });
+
+  it("takes no caller's word for a rate that has hardly begun to count", () => {
+    const story = new Story(recordOf("f", target, scaled));
+    story.run(20, 10);
+    story.call(callerSample(1, { started: 40, seconds: 0.1 }));
+    expect(verdict(story.follower.assess(story.nowMs))).to.deep.equal([2, "steady"]);
+  });
+
   it("asks for no more because of a sample that covers a long time", () => {
     const story = new Story(recordOf("f", target, scaled));
     story.run(20, 10);

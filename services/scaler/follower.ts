@@ -2,7 +2,8 @@ import { keepsAtZero } from "../../schemas/annotations.ts";
 import { type FunctionRecord, functionSlots, type FunctionStatusRecord } from "../../schemas/function.ts";
 import { readScaleRules, type ScaleRules } from "../../schemas/scale-labels.ts";
 import { type Decision, decide } from "./decide.ts";
-import { FunctionLoad } from "./function-load.ts";
+import type { CallerSample, ReplicaSample } from "../../schemas/sample.ts";
+import { FunctionLoad, startedRate } from "./function-load.ts";
 import type { SampleNews } from "./read-sample.ts";
 import { type Load, type Recommendation, recommend } from "./recommend.ts";
 import { HighestWindow } from "./windows.ts";
@@ -85,15 +86,15 @@ export class Follower {
     return isMore;
   }
 
-  /** Takes a sample. True when calls have to wait, which is not to be left so. */
+  /** Takes a sample. True when it shows that more may be needed now: calls have to wait, or there are too many for who is there. */
   takeSample(news: SampleNews, nowMs: number): boolean {
     switch (news.kind) {
       case "replica":
         this.#load.takeReplica(news.source, news.sample, nowMs);
-        return false;
+        return this.#isTooMany(news.sample, 1);
       case "caller":
         this.#load.takeCaller(news.source, news.sample, nowMs);
-        return news.sample.waiting > 0;
+        return news.sample.waiting > 0 || this.#isTooMany(news.sample, this.#record.replicas);
       case "queue":
         this.#load.takeQueue(news.source, news.sample, nowMs);
         return false;
@@ -120,6 +121,16 @@ export class Follower {
     const idleMs = nowMs - this.#load.activeMs;
     const known = { rules, wished, ready, failures: this.#failures, recommendation, highest, idleMs, canSleep };
     return { ...known, slots, load, ...decide({ ...known, isHeard, isManual }) };
+  }
+
+  /** More calls than so many replicas are to have, and there may be more replicas. */
+  #isTooMany(sample: ReplicaSample | CallerSample, replicas: number): boolean {
+    const { types, target, proportion, max } = this.#rules;
+    if (this.#record.replicas >= max) return false;
+    const most = target * proportion * replicas;
+    return (
+      (types.includes("rps") && startedRate(sample) > most) || (types.includes("capacity") && sample.inFlight > most)
+    );
   }
 
   /** A count that somebody else has set holds until the load asks for another than it did then. */

@@ -18,6 +18,7 @@ const silentBusyMs = 3500;
 const silentIdleMs = 25_000;
 // The last word of a queue-worker that is gone counts for so long: time enough for another to tell of the queue.
 const queueFreshMs = 60_000;
+const leastRateSeconds = 0.8;
 // Averages hide a step for seconds; one by half again is no chance.
 const stepFactor = 1.5;
 // Where this much of what replicas begin is what callers tell of, callers know best how many calls there are at a time.
@@ -25,7 +26,9 @@ const knownShare = 0.9;
 // What no replica says for this long is forgotten, if it is not a ready one.
 const forgetMs = 60_000;
 
-const startedRate = ({ started, seconds }: ReplicaSample): number => started / Math.max(seconds, 0.5);
+/** Calls begun a second, as one sample has them. */
+export const startedRate = ({ started, seconds }: Pick<ReplicaSample, "started" | "seconds">): number =>
+  started / Math.max(seconds, 0.5);
 
 /** The load of one function, as its replicas, callers and queue tell it. Times are of the reader's own steady clock. */
 export class FunctionLoad {
@@ -85,8 +88,10 @@ export class FunctionLoad {
 
   /** The load now. Of a replica that is silent its last word counts; of one that is not ready, only what it has begun. */
   read(ready: ReadonlyMap<string, number>, nowMs: number): Load {
-    const { parked, oldestWaitMs, calling } = this.#readCallers(nowMs);
-    const { held, long, latest } = this.#readReplicas(ready, nowMs);
+    const { parked, oldestWaitMs, calling, called } = this.#readCallers(nowMs);
+    const { held, long, begun } = this.#readReplicas(ready, nowMs);
+    // Each tells at a moment of its own: who tells first of a step is right.
+    const latest = Math.max(called, begun);
     const average = this.#started.rate(nowMs);
     const areCallersKnown = this.#called.rate(nowMs) >= average * knownShare;
     const inFlight = Math.max(calling, areCallersKnown ? long : held);
@@ -113,32 +118,40 @@ export class FunctionLoad {
   #readReplicas(
     ready: ReadonlyMap<string, number>,
     nowMs: number,
-  ): { readonly held: number; readonly long: number; readonly latest: number } {
+  ): { readonly held: number; readonly long: number; readonly begun: number } {
     let held = 0;
     let long = 0;
-    let latest = 0;
+    let begun = 0;
     for (const [id, { sample, atMs }] of this.#replicas) {
       const isFresh = nowMs - atMs < freshMs;
       if (ready.has(id)) {
         held += sample.inFlight;
         long += isFresh ? Math.max(0, sample.inFlight - sample.started) : sample.inFlight;
       } else if (nowMs - atMs > forgetMs) this.#replicas.delete(id);
-      if (isFresh) latest += startedRate(sample);
+      if (isFresh) begun += startedRate(sample);
     }
-    return { held, long, latest };
+    return { held, long, begun };
   }
 
-  #readCallers(nowMs: number): { readonly parked: number; readonly oldestWaitMs: number; readonly calling: number } {
+  #readCallers(nowMs: number): {
+    readonly parked: number;
+    readonly oldestWaitMs: number;
+    readonly calling: number;
+    readonly called: number;
+  } {
     let parked = 0;
     let calling = 0;
+    let called = 0;
     let oldestWaitMs = 0;
     for (const [id, { sample, atMs }] of this.#callers)
       if (nowMs - atMs < freshMs) {
         parked += sample.waiting;
         calling += sample.inFlight;
+        // One that comes early, because calls wait, covers too little time to tell a rate.
+        if (sample.seconds >= leastRateSeconds) called += startedRate(sample);
         oldestWaitMs = Math.max(oldestWaitMs, sample.oldestWaitMs);
       } else if (nowMs - atMs > forgetMs) this.#callers.delete(id);
-    return { parked, oldestWaitMs, calling };
+    return { parked, oldestWaitMs, calling, called };
   }
 
   /** All tell of the same queue; what one has in hand another takes for put off, so that the highest is right. */
