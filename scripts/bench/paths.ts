@@ -1,4 +1,5 @@
 import { findProcesses, startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
+import { fixedReplicas } from "./fixed-replicas.ts";
 import { cpuSeconds, load, type LoadResult } from "./load.ts";
 import { startBareFunction } from "./stream-function.ts";
 import { judge, printTable } from "./table.ts";
@@ -50,11 +51,11 @@ const deployAll = async (platform: TestPlatform): Promise<void> => {
       name: "cat",
       code: { "empty.txt": "" },
       envVars: { fprocess: "cat" },
-      more: { labels: { "com.openfaas.scale.min": "2" } },
+      replicas: 2,
     },
   ];
-  for (const fn of functions) {
-    const response = await platform.deploy(fn);
+  for (const { replicas = 1, ...fn } of functions) {
+    const response = await platform.deploy({ ...fn, more: fixedReplicas(replicas) });
     if (!response.ok) throw new Error(`could not deploy ${fn.name}: ${await response.text()}`);
   }
 };

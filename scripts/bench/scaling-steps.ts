@@ -22,8 +22,8 @@ const before = 4;
 const after = 8;
 // Averages are full, and replicas have been seen long enough.
 const warmUpMs = 13_000;
-const betweenStepsMs = 1000;
-const watchMs = 15_000;
+const betweenStepsMs = 700;
+const watchMs = 13_000;
 
 const modes = [
   {

@@ -165,7 +165,7 @@ export const benchFirstReplies = async (count: number): Promise<void> => {
     const rows: (string | number)[][] = [];
     for (const zero of ["freeze", "stop"] as const) {
       const { n, p50, p95, p99 } = distribution(
-        await firstReplies(platform, zero, zero === "stop" ? count / 2 : count),
+        await firstReplies(platform, zero, zero === "stop" ? Math.ceil(count / 4) : count),
       );
       rows.push([
         `${zero === "stop" ? "stopped" : "frozen"}, handler`,
