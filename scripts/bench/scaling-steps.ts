@@ -39,7 +39,6 @@ const modes = [
     },
     envVars: { mode: "http", fprocess: "node server.mjs" },
   },
-  { mode: "fork", code: { "empty.txt": "" }, envVars: { fprocess: "cat" } },
 ] as const;
 
 /** One function, and when its load doubled and what followed; milliseconds of one clock. */
