@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { BuskerError } from "../../schemas/errors.ts";
+import { lingerOnClose } from "./linger.ts";
 import { endSocket, UpgradableRequest, type Upgraded } from "./upgrade.ts";
 
 /** Largest request head in bytes: its JSON form must fit the room a message keeps for headers. */
@@ -97,6 +98,7 @@ export const serveHttp = async ({ onRequest, onUpgrade, host, port }: HttpParts)
   refuseFaults(server);
   // Without a listener, Node would ask for every body before anybody has looked at the head.
   server.on("checkContinue", onRequest);
+  lingerOnClose(server);
   await listen(server, host, port);
   return {
     port: (server.address() as AddressInfo).port,

@@ -18,6 +18,8 @@ import type { Removals } from "./removals.ts";
 
 /** Networks that are ready for replicas, each held by a container that does nothing. */
 export interface ReadyNetworks {
+  /** A start is under way from now until the function that this gives is called. */
+  readonly begin: () => () => void;
   /** The id of a container whose network a replica may have for itself; undefined when none is ready. */
   readonly take: (namespace: string) => string | undefined;
   /** Removes the holder of a network whose replica has ended, or did not start. */
@@ -48,10 +50,9 @@ export const holderLabel = "com.busker.network-of";
 
 // Two functions may be called at the same moment; more at once is a burst, which waits for the processor anyway.
 const keptPerNamespace = 2;
-// So many starts that found none in so short a time are a burst, and nothing is made ready until it is over: a holder costs
-// more than the start it would speed up saves.
+// So many starts under way are a burst, and nothing is made ready until it is over: a holder costs more than the start it
+// would speed up saves.
 const burstStarts = 3;
-const burstMs = 2000;
 
 /** All the containers of a platform that hold a network, whatever they are at. */
 export const listHolders = (docker: Docker, platform: string): Promise<readonly ContainerInfo[]> =>
@@ -76,9 +77,7 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
   };
   let wanted: ReadonlySet<string> = new Set();
   let work: Promise<void> = Promise.resolve();
-  /** When starts found none, the latest of them. */
-  let missesMs: readonly number[] = [];
-  let calm: NodeJS.Timeout | undefined;
+  let underWay = 0;
 
   const make = async (namespace: string, image: string): Promise<void> => {
     const container = await docker.createContainer({
@@ -121,14 +120,7 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
         await make(namespace, image);
   };
 
-  const isBurst = (): boolean =>
-    missesMs.length === burstStarts && missesMs.every((missMs) => Date.now() - missMs < burstMs);
-
-  const noteMiss = (): void => {
-    missesMs = [...missesMs, Date.now()].slice(-burstStarts);
-    clearTimeout(calm);
-    calm = setTimeout(() => void settle(), burstMs).unref();
-  };
+  const isBurst = (): boolean => underWay >= burstStarts;
 
   // One after the other: two at a time would keep twice as many.
   const settle = (): Promise<void> => {
@@ -140,11 +132,14 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
   };
 
   return {
-    take: (namespace) => {
-      const holder = ready.get(namespace)?.shift();
-      if (holder === undefined) noteMiss();
-      return holder;
+    begin: () => {
+      underWay += 1;
+      return () => {
+        underWay -= 1;
+        if (!isBurst()) void settle();
+      };
     },
+    take: (namespace) => ready.get(namespace)?.shift(),
     release: remove,
     adopt: async (used) => {
       const left = (await listHolders(docker, platform)).filter(({ Id }) => !used.has(Id));
@@ -166,7 +161,6 @@ export const openReadyNetworks = (options: ReadyNetworksOptions): ReadyNetworks 
       }
     },
     close: () => {
-      clearTimeout(calm);
       wanted = new Set();
       return settle();
     },

@@ -44,7 +44,7 @@ export interface Starter {
 export interface StarterParts {
   readonly options: StarterOptions;
   readonly networks: Pick<NamespaceNetworks, "ensure" | "forget">;
-  readonly ready: Pick<ReadyNetworks, "take" | "release">;
+  readonly ready: Pick<ReadyNetworks, "begin" | "take" | "release">;
   readonly containers: Pick<ReplicaContainers, "enter" | "leave" | "remove">;
   readonly credentials: Pick<HeldCredentials, "keep">;
 }
@@ -161,12 +161,15 @@ export const createStarter = ({ options, networks, ready, containers, credential
   return {
     ensureBundle,
     start: async (start) => {
+      const end = ready.begin();
       try {
         await run(start);
       } catch (error) {
         // It may be that somebody has removed it.
         networks.forget(start.spec.namespace);
         throw startFailed(error);
+      } finally {
+        end();
       }
     },
   };
