@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { FunctionRecord } from "../../schemas/function.ts";
+import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
 import type { CallerSample, QueueSample, ReplicaSample } from "../../schemas/sample.ts";
 import { callerSample, recordOf, replicaSample, statusOf } from "./fixtures/samples.ts";
 import { type Assessment, Follower } from "./follower.ts";
@@ -269,6 +269,14 @@ describe("Follower", () => {
       );
       expect(replicas).to.equal(1);
     });
+
+  it("is not idle while a replica starts, unless starts fail", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "1s" }), []);
+    const startFor = (seconds: number, problem?: FunctionStatusRecord["problem"]) =>
+      story.pass(seconds, () => story.follower.takeStatus(statusOf({ r1: "starting" }, problem), story.nowMs));
+    expect(verdict(startFor(30))).to.deep.equal([1, "steady"]);
+    expect(verdict(startFor(2, { message: "exit code 1", at: "", failures: 1 }))).to.deep.equal([0, "idle"]);
+  });
 
   it("goes on counting from what its record says, once it has heard what runs", () => {
     const story = new Story(recordOf("f", { zero: "true", "zero-duration": "15m" }), ["r1"]);

@@ -36,6 +36,7 @@ export class Follower {
   #rules: ScaleRules;
   /** Ready replicas, and when each was first seen so. */
   readonly #ready = new Map<string, number>();
+  #isStarting = false;
   #failures = 0;
   /** Somebody else has set the count: what the load asked for then, once that is known. */
   #manual: { recommended: number | undefined } | undefined;
@@ -75,6 +76,7 @@ export class Follower {
   /** Takes what the provider observes. True when a replica is ready that was not. */
   takeStatus({ replicas, problem }: FunctionStatusRecord, nowMs: number): boolean {
     this.#failures = problem?.failures ?? 0;
+    this.#isStarting = replicas.some(({ state }) => state === "starting");
     const ready = new Set(replicas.filter(({ state }) => state === "ready").map(({ id }) => id));
     for (const id of this.#ready.keys()) if (!ready.has(id)) this.#ready.delete(id);
     let isMore = false;
@@ -109,6 +111,8 @@ export class Follower {
     const slots = functionSlots(spec);
     const load = this.#load.read(this.#ready, nowMs);
     const isHeard = this.#load.isHeard(this.#ready, nowMs);
+    // Who has to start first is not idle, unless its starts fail: a deploy waits for it, or a call.
+    if (this.#isStarting && this.#failures === 0) this.#load.activeMs = nowMs;
     const recommendation = recommend({ rules, slots, ready, load });
     const isManual = this.#isManual(recommendation.replicas, nowMs - this.#sinceMs >= leastEvidenceMs(rules));
     // What was not heard or was lost may have been load: a count is not lowered by that, nor soon after it.
