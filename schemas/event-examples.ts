@@ -77,6 +77,7 @@ const sample = {
 };
 const callerSample = { ...head, waiting: 2, oldestWaitMs: 40, inFlight: 4, started: 12 };
 const queueSample = { ...head, depth: 3, oldestMs: 250 };
+const load = { minute: 29_497_680, quiet: 59, started: 12, peak: 3, meanMs: 40.5, first: 0, last: 12 };
 const mark = { createdAt: "2026-01-31T12:00:00.123Z" };
 const finished = {
   replica: "resize-1",
@@ -136,6 +137,7 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   },
   "io.busker.metric.queue": { full: { ...queueSample, due: 2 }, bare: queueSample },
   "io.busker.metric.deployed": { full: mark, bare: mark },
+  "io.busker.load": { full: { ...load, startMs: 310 }, bare: load },
   "io.busker.log": { full: { lines: [{ ...line, callId: wish }] }, bare: { lines: [line] } },
   "io.busker.call.queued": callChanges,
   "io.busker.call.started": callChanges,

@@ -4,6 +4,7 @@ import type { ErrorCode } from "./errors.ts";
 import type { FunctionSpec } from "./function.ts";
 import { functionSpecSchema } from "./function-schema.ts";
 import { amount, type JsonSchema, listOf, object, string, time, whole } from "./json-schema.ts";
+import { type LoadMinute, loadMinuteSchema } from "./load.ts";
 import { type SampleData, sampleSchemas } from "./sample.ts";
 import type { SealedBox } from "./secret.ts";
 import { sealedBoxSchema } from "./secret-schema.ts";
@@ -183,6 +184,7 @@ export interface EventData extends SampleData {
   "io.busker.replica.exited": ReplicaEvent;
   "io.busker.demand": Demand;
   "io.busker.scaler.explain": Readonly<Record<string, never>>;
+  "io.busker.load": LoadMinute;
   "io.busker.log": LogLines;
   "io.busker.call.queued": CallChange;
   "io.busker.call.started": CallChange;
@@ -305,6 +307,7 @@ export const eventSchemas: Readonly<Record<EventType, JsonSchema>> = {
   "io.busker.scaler.explain": object({}),
   "io.busker.demand": object({ waiting: whole("Calls that wait at this caller", 1) }),
   ...sampleSchemas,
+  "io.busker.load": loadMinuteSchema,
   "io.busker.log": object({
     lines: listOf(
       object(

@@ -14,6 +14,7 @@ describe("readScaleRules()", () => {
     [{ min: "30" }, { min: 30, max: 30 }],
     [{ type: "capacity" }, { types: ["capacity"] }],
     [{ type: "capacity, rps" }, { types: ["rps", "capacity"] }],
+    [{ type: "alert" }, { types: [] }],
     [
       { zero: "true", "zero-duration": "90s" },
       { zero: true, zeroDurationMs: 90_000 },
@@ -24,6 +25,8 @@ describe("readScaleRules()", () => {
     ],
     [{ target: "many" }, {}],
   ];
+  it("takes our own label", () =>
+    expect(readScaleRules({ labels: { "com.busker.scale.forecast": "true" } })).to.have.property("forecast", true));
   for (const [labels, rules] of cases)
     it(`gives ${JSON.stringify(rules)} for ${JSON.stringify(labels)}, and what is usual for the rest`, () => {
       expect(readScaleRules({ labels: labelsOf(labels) })).to.deep.equal({ ...defaultScaleRules, ...rules });
@@ -43,8 +46,9 @@ describe("scaleLabelFaults()", () => {
     ["target", "", "a number above 0"],
     ["target-proportion", "0", "a number above 0 and not above 1"],
     ["target-proportion", "1.1", "a number above 0 and not above 1"],
-    ["type", "memory", "rps, capacity, cpu or queue, or several of them joined by commas"],
-    ["type", "rps,", "rps, capacity, cpu or queue, or several of them joined by commas"],
+    ["type", "memory", "rps, capacity, cpu or queue, or several of them joined by commas, or alert alone"],
+    ["type", "rps,", "rps, capacity, cpu or queue, or several of them joined by commas, or alert alone"],
+    ["type", "rps,alert", "rps, capacity, cpu or queue, or several of them joined by commas, or alert alone"],
     ["zero", "yes", "true or false"],
     ["zero-duration", "0s", "a duration above 0 such as 90s or 15m"],
     ["zero-duration", "-5m", "a duration above 0 such as 90s or 15m"],
@@ -52,6 +56,10 @@ describe("scaleLabelFaults()", () => {
     ["down.window", "soon", "a duration of at most 5m such as 30s"],
     ["factor", "101", "a whole number from 0 to 100"],
   ] as const;
+  it("names the forecast that is neither asked for nor not", () =>
+    expect(scaleLabelFaults({ "com.busker.scale.forecast": "yes" })).to.deep.equal([
+      'label com.busker.scale.forecast must be true or false; got "yes"',
+    ]));
   for (const [key, value, rule] of faulty)
     it(`names ${key} of ${JSON.stringify(value)} with its rule and value`, () => {
       expect(scaleLabelFaults(labelsOf({ [key]: value }))).to.deep.equal([

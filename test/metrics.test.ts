@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect } from "chai";
 import { startTestGateway, type TestGateway } from "./support/gateway.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
@@ -7,9 +9,11 @@ import { eventually, startTestPlatform, type TestPlatform } from "./support/plat
  */
 
 const code = {
-  "h.mjs": `export default async (event) => {
-    const ms = Number(event.query?.ms ?? 0);
-    if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
+  "h.mjs": `import { existsSync } from "node:fs";
+  const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  export default async ({ query: { ms = 0, until } }) => {
+    if (ms > 0) await wait(Number(ms));
+    while (until && !existsSync(until)) await wait(10);
     return "fine";
   };`,
 };
@@ -93,15 +97,19 @@ describe("the gateway's metrics", function () {
   });
 
   it("show calls that run while they do, and those that wait, at every gateway", async () => {
-    await deploy("slow", { envVars: { ...handler, max_inflight: "1" } });
+    // The scaler would leave no call waiting.
+    const more = { labels: { "com.openfaas.scale.max": "1" } };
+    await deploy("slow", { envVars: { ...handler, max_inflight: "1" }, more });
+    const released = join(platform.dataFolder, "released");
     const calls = [0, 1, 2].map(() =>
-      fetch(`${platform.url}/function/slow?ms=3000`).then((response) => response.text()),
+      fetch(`${platform.url}/function/slow?until=${released}`).then((response) => response.text()),
     );
     for (const metricsUrl of [platform.metricsUrl, second.metricsUrl]) {
-      const all = await counted("slow", "gateway_function_invocation_waiting{}", 2, metricsUrl);
-      expect(all.get("gateway_function_invocation_inflight{}")).to.equal(3);
+      await counted("slow", "gateway_function_invocation_waiting{}", 2, metricsUrl);
+      await counted("slow", "gateway_function_invocation_inflight{}", 3, metricsUrl);
     }
     await counted("slow", "http_requests_in_flight{}", 1);
+    await writeFile(released, "");
     await Promise.all(calls);
     await counted("slow", "gateway_function_invocation_inflight{}", 0);
     await counted("slow", "http_requests_in_flight{}", 0);

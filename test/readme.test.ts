@@ -68,6 +68,7 @@ const readmeHolds = (backend: string, prepare: typeof ownEngine | typeof noEngin
       BUSKER_PORT: "0",
       BUSKER_METRICS_PORT: "0",
       BUSKER_QUEUE_METRICS_PORT: "0",
+      BUSKER_SCALER_METRICS_PORT: "0",
       BUSKER_NATS_PORT: "0",
     };
     const { BUSKER_DATA: _own, ...env } = process.env;

@@ -77,7 +77,7 @@ describe("a replica with its credentials in memory", function () {
     const startedMs = performance.now();
     child.kill("SIGCONT");
     expect(await exited).to.deep.equal([1, null]);
-    expect(performance.now() - startedMs).to.be.lessThan(1500);
+    expect(performance.now() - startedMs).to.be.lessThan(8000);
     expect(await words).to.match(/its credentials ran out and were not renewed/);
     await bus.close();
   });

@@ -102,6 +102,11 @@ const allowed: readonly Case[] = [
   },
   {
     user: "scaler",
+    what: "write the log of loads",
+    act: (nc) => jetstream(nc).publish("busker.load.openfaas-fn.fn", "{}"),
+  },
+  {
+    user: "scaler",
     what: "see how much waits",
     act: async (nc) => (await jetstreamManager(nc)).consumers.info("INVOCATIONS", "worker"),
   },

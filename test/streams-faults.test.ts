@@ -33,8 +33,11 @@ interface State {
   readonly pid: number;
 }
 
+// Long before a call's own deadline.
+const soonMs = 8000;
+
 describe("faults of streamed calls", function () {
-  this.timeout(10_000);
+  this.timeout(30_000);
   let platform: TestPlatform;
   let nc: NatsConnection;
 
@@ -113,7 +116,7 @@ describe("faults of streamed calls", function () {
       expect(await ended).to.match(
         /^502 the (function's process ended with|function closed the connection|connection to the function failed)/,
       );
-      expect(performance.now() - killedMs).to.be.lessThan(1000);
+      expect(performance.now() - killedMs).to.be.lessThan(soonMs);
       await serves();
     });
 
@@ -132,7 +135,7 @@ describe("faults of streamed calls", function () {
       const killedMs = performance.now();
       process.kill(pid, "SIGKILL");
       expect(await ended).to.match(/^502 replica .* went away in the middle of the call/);
-      expect(performance.now() - killedMs).to.be.lessThan(1500);
+      expect(performance.now() - killedMs).to.be.lessThan(soonMs);
       await serves();
     });
 
@@ -142,7 +145,7 @@ describe("faults of streamed calls", function () {
       const killedMs = performance.now();
       for (const pid of platform.pids("nats-server")) process.kill(pid, "SIGKILL");
       expect(await ended).to.match(/^503 the connection to the bus broke during the call/);
-      expect(performance.now() - killedMs).to.be.lessThan(1500);
+      expect(performance.now() - killedMs).to.be.lessThan(soonMs);
       expect((await serves()).aborted).to.equal(aborted + 1);
     });
 
@@ -202,8 +205,8 @@ describe("faults of streamed calls", function () {
         });
         const response = await getResponse(urlOf("f/ticks"));
         expect(await endOf(response)).to.equal("ECONNRESET");
-        expect(performance.now() - spoiledMs).to.be.lessThan(500);
-        await eventually("the function is stopped", async () => (await state()).open === open || undefined, 1000);
+        expect(performance.now() - spoiledMs).to.be.lessThan(soonMs);
+        await eventually("the function is stopped", async () => (await state()).open === open || undefined);
         await inFlight("f", 0);
       });
 
@@ -222,11 +225,7 @@ describe("faults of streamed calls", function () {
         });
         // It may be over before it is counted.
         expect(await sendPart("f/sink")).to.match(why);
-        await eventually(
-          "the function is told",
-          async () => (await state()).aborted === aborted + 1 || undefined,
-          1000,
-        );
+        await eventually("the function is told", async () => (await state()).aborted === aborted + 1 || undefined);
         await inFlight("f", 0);
       });
   });
@@ -274,7 +273,7 @@ describe("faults of streamed calls", function () {
       const last = await call.end(3000);
       expect([last.kind, last.error]).to.deep.equal(["abort", "internal"]);
       expect(last.message.string()).to.match(/the streamed body is broken: \d+ bytes came where \d+ were granted/);
-      expect(performance.now() - beganMs).to.be.lessThan(2000);
+      expect(performance.now() - beganMs).to.be.lessThan(soonMs);
       await state("single");
     });
 
@@ -315,8 +314,8 @@ describe("faults of streamed calls", function () {
         // The one slot is free within the time of a ping, and the function is told at about the same time.
         const beganMs = performance.now();
         await state("single");
-        expect(performance.now() - beganMs).to.be.lessThan(3000);
-        await eventually("the function is stopped", async () => (await state("single")).open === 0 || undefined, 1000);
+        expect(performance.now() - beganMs).to.be.lessThan(soonMs);
+        await eventually("the function is stopped", async () => (await state("single")).open === 0 || undefined);
       });
   });
 

@@ -30,7 +30,7 @@ const chunk = (bytes: string, extension = ""): string =>
   `${Buffer.byteLength(bytes, "latin1").toString(16)}${extension}\r\n${bytes}\r\n`;
 
 describe("HTTP through a whole platform", function () {
-  this.timeout(10_000);
+  this.timeout(30_000);
   let platform: TestPlatform;
 
   before(async function () {
@@ -364,7 +364,7 @@ describe("HTTP through a whole platform", function () {
       socket.write("nonsense\r\n\r\n");
       expect((await answer()).status).to.equal(400);
       await closed;
-      await eventually("a write fails", () => socket.destroyed || !socket.write("more") || undefined, 3000);
+      await eventually("a write fails", () => socket.destroyed || !socket.write("more") || undefined);
     });
   });
 
@@ -389,9 +389,9 @@ describe("HTTP through a whole platform", function () {
     await eventually("all have begun", async () => (await state()).open === open + 3 || undefined);
     const beganMs = Date.now();
     socket.destroy();
-    await eventually("all have ended", async () => (await state()).open === open || undefined, 3000);
+    await eventually("all have ended", async () => (await state()).open === open || undefined);
     await nothingInFlight("f");
-    expect(Date.now() - beganMs).to.be.lessThan(2000);
+    expect(Date.now() - beganMs).to.be.lessThan(10_000);
   });
 
   it("a long poll that is silent for three seconds is answered", async () => {

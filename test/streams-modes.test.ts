@@ -240,7 +240,7 @@ describe("streamed bodies in every mode", function () {
     response.destroy();
     await eventually("the process is gone", () => !isAlive(pid) || undefined);
     // Without its client it would hold for as long as its call may take.
-    expect(performance.now() - beganMs).to.be.lessThan(5000);
+    expect(performance.now() - beganMs).to.be.lessThan(15_000);
   });
 
   it("a client that goes away in the middle of its upload has its process killed", async () => {

@@ -18,6 +18,7 @@ const runBusker = async (args: readonly string[], env: Readonly<Record<string, s
     BUSKER_PORT: "0",
     BUSKER_METRICS_PORT: "0",
     BUSKER_QUEUE_METRICS_PORT: "0",
+    BUSKER_SCALER_METRICS_PORT: "0",
     BUSKER_NATS_PORT: "0",
   };
   const child = spawn(process.execPath, [main, ...args], {
@@ -137,7 +138,14 @@ describe("busker up", function () {
     ]);
   });
 
-  for (const key of ["BUSKER_PORT", "BUSKER_METRICS_PORT", "BUSKER_QUEUE_METRICS_PORT", "BUSKER_NATS_PORT"])
+  const portKeys = [
+    "BUSKER_PORT",
+    "BUSKER_METRICS_PORT",
+    "BUSKER_QUEUE_METRICS_PORT",
+    "BUSKER_SCALER_METRICS_PORT",
+    "BUSKER_NATS_PORT",
+  ];
+  for (const key of portKeys)
     it(`says in one line that the port of ${key} is in use, exits 1 and leaves nothing running`, async () => {
       const other = createServer().listen(0, "127.0.0.1");
       await once(other, "listening");

@@ -359,6 +359,12 @@ const telling: Readonly<Record<string, Channel>> = {
       metricAnyFilter: subjects.metricAnyFilter,
     },
   },
+  load: {
+    subject: subjects.loadSubject(namespace, name),
+    description: "One minute of a function's load, by the active scaler; of one that is not called, every six hours",
+    messages: ["io.busker.load"],
+    code: { loadSubject: subjects.loadSubject(namespace, name), loadAnyFilter: subjects.loadAnyFilter },
+  },
   log: {
     subject: subjects.logSubject(namespace, name, replica),
     description: "Lines written by a function, in the order written",

@@ -67,6 +67,7 @@ const gateway: Permissions = {
       streams.DEAD,
       streams.LOGS,
       streams.SAMPLES,
+      streams.LOAD,
       streams.STREAMS,
     ].flatMap((stream) => js.readStream(stream.name)),
     ...js.purgeStream(streams.DEAD.name),
@@ -149,12 +150,18 @@ const scaler: Permissions = {
     subjects.answerAnyFilter,
     subjects.plainInboxFilter,
     ...readWish,
-    // When a function was last called, for a scaler that starts.
-    ...[streams.SAMPLES, streams.RECORD, streams.CALLS].flatMap((stream) => js.readStream(stream.name)),
+    subjects.loadAnyFilter,
+    // When a function was last called, for a scaler that starts, is in RECORD and CALLS.
+    ...[streams.SAMPLES, streams.LOAD, streams.RECORD, streams.CALLS].flatMap((stream) => js.readStream(stream.name)),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeBucket(buckets.leases.name),
   ],
-  subscribe: [subjects.inboxFilter("scaler"), subjects.metricAnyFilter, subjects.explainAnyFilter],
+  subscribe: [
+    subjects.inboxFilter("scaler"),
+    subjects.metricAnyFilter,
+    subjects.loadAnyFilter,
+    subjects.explainAnyFilter,
+  ],
 };
 
 const triggers: Permissions = {

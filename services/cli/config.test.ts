@@ -9,6 +9,7 @@ describe("readUpConfig()", () => {
       port: 8080,
       metricsPort: 8082,
       queueMetricsPort: 8083,
+      scalerMetricsPort: 8084,
       natsPort: 4222,
       natsHost: "",
       backend: "auto",
@@ -20,6 +21,7 @@ describe("readUpConfig()", () => {
       BUSKER_PORT: "http",
       BUSKER_METRICS_PORT: "99999",
       BUSKER_QUEUE_METRICS_PORT: "x",
+      BUSKER_SCALER_METRICS_PORT: "y",
       BUSKER_NATS_PORT: "-1",
       BUSKER_BACKEND: "k8s",
     };
@@ -27,7 +29,7 @@ describe("readUpConfig()", () => {
       .to.throw()
       .with.property("message")
       .that.matches(
-        /BUSKER_PORT .*"http"\nBUSKER_METRICS_PORT .*"99999"\nBUSKER_QUEUE_METRICS_PORT .*"x"\nBUSKER_NATS_PORT .*"-1"\nBUSKER_BACKEND .*"k8s"/,
+        /BUSKER_PORT .*"http"\nBUSKER_METRICS_PORT .*"99999"\nBUSKER_QUEUE_METRICS_PORT .*"x"\nBUSKER_SCALER_METRICS_PORT .*"y"\nBUSKER_NATS_PORT .*"-1"\nBUSKER_BACKEND .*"k8s"/,
       );
   });
 });

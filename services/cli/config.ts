@@ -13,6 +13,8 @@ export interface UpConfig {
   readonly metricsPort: number;
   /** The port of the queue-worker's metrics on 127.0.0.1; 0: any free one. */
   readonly queueMetricsPort: number;
+  /** The port of the scaler's metrics on 127.0.0.1; 0: any free one. */
+  readonly scalerMetricsPort: number;
   /** nats-server's port on 127.0.0.1; 0: any free one. */
   readonly natsPort: number;
   /** The address that nats-server listens on; empty: as the backend needs it, and never a public one. */
@@ -27,6 +29,7 @@ export const readUpConfig = (env: Environment): UpConfig =>
     port: portField("BUSKER_PORT", 8080),
     metricsPort: portField("BUSKER_METRICS_PORT", 8082),
     queueMetricsPort: portField("BUSKER_QUEUE_METRICS_PORT", 8083),
+    scalerMetricsPort: portField("BUSKER_SCALER_METRICS_PORT", 8084),
     natsPort: portField("BUSKER_NATS_PORT", 4222),
     natsHost: textField("BUSKER_NATS_HOST", ""),
     backend: choiceField("BUSKER_BACKEND", backends, "auto"),

@@ -74,7 +74,7 @@ describe("runCli()", () => {
       { args: ["calls", "wait", "c1", "--timeout", "soon"], says: "duration such as 30s" },
       { args: ["dead", "replay"], says: "either call ids or --function" },
       { args: ["dead", "purge", "c1", "--function", "fn"], says: "either call ids or --function" },
-      { args: ["keys", "--owner", "nobody=1"], says: "one of nats, provider, gateway, queue-worker, admin" },
+      { args: ["keys", "--owner", "nobody=1"], says: "one of nats, provider, gateway, queue-worker, scaler, admin" },
       { args: ["keys", "--cluster", "a b"], says: "host names" },
       { args: ["list", "-g", "ftp://x"], says: "http:// or https://" },
     ];

@@ -1,5 +1,6 @@
 import { countOf } from "../../schemas/histogram.ts";
 import { addFamily, Registry } from "../runtime/metrics.ts";
+import { addProcessMetrics } from "../runtime/process-metrics.ts";
 import type { ApiRequests } from "./api-requests.ts";
 import { addFunctionMetrics, eachFunction, type FunctionMetricsParts, watchdogLines } from "./function-metrics.ts";
 import type { Totals } from "./totals/totals.ts";
@@ -39,6 +40,7 @@ const addHttpMetrics = (registry: Registry, { directory, totals, api }: GatewayM
 /** Creates the gateway's metrics in a registry of their own. */
 export const createGatewayMetrics = (parts: GatewayMetricsParts): Registry => {
   const registry = new Registry();
+  addProcessMetrics(registry);
   addFunctionMetrics(registry, parts);
   addHttpMetrics(registry, parts);
   addFamily(registry, {

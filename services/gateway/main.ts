@@ -28,6 +28,7 @@ import { createFunctionsRoute } from "./functions-route.ts";
 import { createGatewayMetrics } from "./gateway-metrics.ts";
 import { isDurable, isInvocation } from "./invocation-url.ts";
 import { createInvokeRoute } from "./invoke-route.ts";
+import { createLoadRoute } from "./load-route.ts";
 import { createLogsRoute } from "./logs-route.ts";
 import { createPlatformRoute } from "./platform-route.ts";
 import { openSecrets } from "./secrets.ts";
@@ -91,6 +92,7 @@ await runService("gateway", async (scope) => {
     createSecretsRoute(openSecrets(bus, seal, secretTimeoutMs)),
     createBundlesRoute(bundles, config.maxBundleBytes),
     createLogsRoute(bus, directory),
+    createLoadRoute(bus, directory),
     createScalerRoute(bus),
     createCallRoute(durable.calls),
     createCallsRoute({ bus, finder, replayer }),

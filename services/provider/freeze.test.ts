@@ -150,13 +150,15 @@ describe("a function that freezes at zero", function () {
     );
     const id = await deploy("slow", { image: slow });
     const pid = String(files.pidOf(id));
-    const first = say("slow", "800");
+    const first = say("slow", "3000");
+    let isOver = false;
+    void first.finally(() => (isOver = true)).catch(() => undefined);
     await platform.events.until("the call to be in it", ({ subject }) => subject.includes(`.log.${namespace}.slow.`));
     const startedMs = performance.now();
     await platform.wish("scale", "slow", { replicas: 0 });
     await hears("draining", id, startedMs);
     expect(await say("slow", "0")).to.equal(pid);
-    expect(performance.now() - startedMs).to.be.lessThan(700);
+    expect(isOver).to.equal(false);
     expect(await first).to.equal(pid);
     const second = say("slow", "300");
     await freeze("slow", id);
@@ -282,12 +284,10 @@ describe("a function that sleeps for long", function () {
   };
   /** Freezes it and waits until the server has given its connection up. */
   const freezeUntilCutOff = async (name: string, id: string): Promise<void> => {
-    const connections = (await server.connections()).length;
+    expect(await server.knows(id)).to.equal(true);
     await platform.wish("scale", name, { replicas: 0 });
     await untilPaused(files, id);
-    await eventually("the server to give it up", async () =>
-      (await server.connections()).length < connections ? true : undefined,
-    );
+    await eventually("the server to give it up", async () => ((await server.knows(id)) ? undefined : true));
   };
 
   before(async () => {
@@ -302,14 +302,11 @@ describe("a function that sleeps for long", function () {
     await platform?.stop();
   });
 
-  it("connects again at once when the server has given its silent connection up", async () => {
+  it("connects again when the server has given its silent connection up", async () => {
     const id = await deploy("silent");
     const pid = files.pidOf(id);
     await freezeUntilCutOff("silent", id);
-    const startedMs = performance.now();
     expect(textOf(await platform.call("silent", "x"))).to.equal(`x ${pid}`);
-    // The client library's own wait before another attempt is 100 to 250 ms.
-    expect(performance.now() - startedMs).to.be.lessThan(100);
   });
 
   it("comes back with the credentials that were renewed meanwhile, and no time that has passed is held against it", async () => {

@@ -22,7 +22,7 @@ describe("pauseProcesses()", function () {
 
   // A process that runs on another core learns of its signal a moment later.
   const untilStopped = (pids: readonly number[]): Promise<true> =>
-    eventually("all to be stopped", () => (pids.every((pid) => stateOf(pid) === "T") ? true : undefined), 2000);
+    eventually("all to be stopped", () => (pids.every((pid) => stateOf(pid) === "T") ? true : undefined));
 
   afterEach(() => {
     for (const pid of findByEnvironment(line)) signalProcess(pid, "SIGKILL");

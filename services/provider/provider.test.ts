@@ -145,7 +145,7 @@ describe("openProvider()", function () {
     );
     const beganMs = performance.now();
     const { message, error } = await callOverWire(client.nc, "sleepy", "/", { body: "stream" }).end();
-    expect(performance.now() - beganMs).to.be.lessThan(500);
+    expect(performance.now() - beganMs).to.be.lessThan(8000);
     expect(error).to.equal("no_replica");
     expect(message.headers?.get("ce-id")).to.match(/^[0-9a-f-]{36}$/);
     expect(message.string()).to.equal(

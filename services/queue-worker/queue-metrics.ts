@@ -1,6 +1,7 @@
 import type { CallRecord } from "../../schemas/call.ts";
 import { type FunctionName, formatFunctionName } from "../../schemas/names.ts";
 import { Counter, Gauge, Histogram, Registry } from "../runtime/metrics.ts";
+import { addProcessMetrics } from "../runtime/process-metrics.ts";
 import type { CallCounter } from "./call-run.ts";
 import type { RunDelivery } from "./delivery.ts";
 import { type TellCount, tellCounts } from "./outcomes/settle-outcome.ts";
@@ -38,6 +39,7 @@ const waitBuckets = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 
  */
 export const createQueueMetrics = (isKnown: (name: FunctionName) => boolean): QueueMetrics => {
   const registry = new Registry();
+  addProcessMetrics(registry);
   const inFlight = new Map<string, number>();
   const registers = [registry];
   const waits = new Histogram({

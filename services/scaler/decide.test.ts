@@ -17,6 +17,7 @@ const usual: DecisionInput = {
   isHeard: true,
   isManual: false,
   idleMs: 0,
+  foreseen: 0,
 };
 
 const idle: Partial<DecisionInput> = {
@@ -27,6 +28,7 @@ const idle: Partial<DecisionInput> = {
   ...recommended(1),
 };
 const less: Partial<DecisionInput> = { ...recommended(1), highest: 1 };
+const alerted = { rules: { ...defaultScaleRules, types: [] } };
 const fixed = { rules: { ...defaultScaleRules, min: 2, max: 2 } };
 
 const cases: readonly (readonly [string, Partial<DecisionInput>, number, string])[] = [
@@ -59,7 +61,24 @@ const cases: readonly (readonly [string, Partial<DecisionInput>, number, string]
   ["idle, with a fixed count", { ...idle, ...fixed, wished: 2 }, 0, "idle"],
   ["more, with a fixed count", { ...recommended(5), ...fixed, wished: 2 }, 2, "static"],
   ["another count than the fixed one", { ...recommended(2), ...fixed, wished: 5 }, 5, "static"],
+  ["more, of one that only alerts scale", { ...recommended(5), ...alerted }, 4, "alerts"],
+  ["fewer, of one that only alerts scale", { ...less, ...alerted }, 4, "alerts"],
+  ["idle, and only alerts scale it", { ...idle, ...alerted }, 0, "idle"],
   ["more, at zero", { ...recommended(5), wished: 0, ready: 0 }, 0, "asleep"],
+  ["more foreseen", { foreseen: 6 }, 6, "forecast"],
+  ["less foreseen than asked for", { foreseen: 3 }, 4, "steady"],
+  ["more asked for than foreseen", { ...recommended(7), foreseen: 6 }, 7, "up"],
+  ["as many as are foreseen, fewer asked for", { ...less, foreseen: 4 }, 4, "forecast"],
+  ["fewer foreseen, still fewer asked for", { ...less, foreseen: 3 }, 3, "down"],
+  ["more foreseen while starts fail", { foreseen: 6, failures: 1 }, 4, "failing"],
+  ["more foreseen before the first is ready", { foreseen: 6, ready: 0 }, 4, "starting"],
+  ["many more foreseen", { foreseen: 20 }, 12, "bounded"],
+  ["idle, and calls are foreseen", { ...idle, foreseen: 1 }, 1, "steady"],
+  ["idle, and more calls are foreseen", { ...idle, foreseen: 2 }, 2, "forecast"],
+  ["calls are foreseen, at zero", { ...idle, wished: 0, ready: 0, foreseen: 3 }, 3, "forecast"],
+  ["many calls are foreseen, at zero", { ...idle, wished: 0, ready: 0, foreseen: 20 }, 8, "forecast"],
+  ["calls are foreseen, at zero, and starts fail", { ...idle, wished: 0, foreseen: 3, failures: 1 }, 0, "asleep"],
+  ["calls are foreseen, put to zero by hand", { wished: 0, ready: 0, foreseen: 3 }, 0, "asleep"],
   ["idle, at zero", { ...idle, wished: 0, ready: 0 }, 0, "asleep"],
 ];
 

@@ -4,6 +4,15 @@ import type { Assessment } from "./follower.ts";
 
 const round = (value: number): number => Math.round(value * 100) / 100;
 
+const forecastNumbers = ({ forecast }: Assessment, at: Date): Readonly<Record<string, number>> =>
+  forecast
+    ? {
+        [`replicas foreseen by its ${forecast.because}`]: forecast.replicas,
+        "foreseen for, s": round((forecast.untilMs - at.getTime()) / 1000),
+        "costs at most if nobody calls, replica-seconds": round(forecast.costs),
+      }
+    : {};
+
 const needNumbers = ({ needs }: Assessment["recommendation"]): Readonly<Record<string, number>> =>
   Object.fromEntries(Object.entries(needs).map(([type, need]) => [`replicas for ${type}`, need]));
 
@@ -19,12 +28,13 @@ const loadNumbers = ({ load }: Assessment): Readonly<Record<string, number>> => 
 });
 
 /** The numbers that a decision rests on, by name. */
-const numbersOf = (assessment: Assessment): Readonly<Record<string, number>> => {
+const numbersOf = (assessment: Assessment, at: Date): Readonly<Record<string, number>> => {
   const { rules, slots, ready, failures, recommendation, highest, idleMs, canSleep } = assessment;
   return {
     ...loadNumbers(assessment),
     "replicas ready": ready,
     ...(failures > 0 ? { "failed starts in a row": failures } : {}),
+    ...forecastNumbers(assessment, at),
     ...needNumbers(recommendation),
     "replicas recommended": recommendation.replicas,
     ...(highest === undefined ? {} : { "most recommended in the down window": highest }),
@@ -38,10 +48,12 @@ const numbersOf = (assessment: Assessment): Readonly<Record<string, number>> => 
   };
 };
 
-const sentenceOf = ({ rule, recommendation }: Assessment): string =>
-  rule === "up" || rule === "steady" || rule === "bounded"
-    ? `${decisionRules[rule]} (${recommendation.reason})`
-    : decisionRules[rule];
+const sentenceOf = ({ rule, recommendation, forecast }: Assessment): string =>
+  rule === "forecast" && forecast
+    ? `${decisionRules[rule]} (${forecast.because})`
+    : rule === "up" || rule === "steady" || rule === "bounded"
+      ? `${decisionRules[rule]} (${recommendation.reason})`
+      : decisionRules[rule];
 
 /** Why there is a wish for a count, in few words. */
 export const reasonOf = (assessment: Assessment): string => `${assessment.rule}: ${sentenceOf(assessment)}`;
@@ -53,5 +65,5 @@ export const toDecision = (assessment: Assessment, at: Date): ScaleDecision => (
   replicas: assessment.replicas,
   rule: assessment.rule,
   because: sentenceOf(assessment),
-  numbers: numbersOf(assessment),
+  numbers: numbersOf(assessment, at),
 });

@@ -52,7 +52,7 @@ class Story {
     for (let second = 0; second < seconds; second += 1) {
       this.nowMs += 1000;
       each();
-      last = this.follower.assess(this.nowMs);
+      last = this.follower.assess(this.nowMs, this.nowMs);
     }
     if (!last) throw new Error("no time has passed");
     return last;
@@ -101,14 +101,14 @@ describe("Follower", () => {
     const sample = callerSample(1, { started: 40 });
     const news = { kind: "caller", function: name, source: "gateway-1", sample } as const;
     expect(story.follower.takeSample(news, story.nowMs)).to.equal(true);
-    expect(verdict(story.follower.assess(story.nowMs))).to.deep.equal([4, "up"]);
+    expect(verdict(story.follower.assess(story.nowMs, story.nowMs))).to.deep.equal([4, "up"]);
   });
 
   it("takes no caller's word for a rate that has hardly begun to count", () => {
     const story = new Story(recordOf("f", target, scaled));
     story.run(20, 10);
     story.call(callerSample(1, { started: 40, seconds: 0.1 }));
-    expect(verdict(story.follower.assess(story.nowMs))).to.deep.equal([2, "steady"]);
+    expect(verdict(story.follower.assess(story.nowMs, story.nowMs))).to.deep.equal([2, "steady"]);
   });
 
   it("asks for no more because of a sample that covers a long time", () => {
@@ -235,7 +235,7 @@ describe("Follower", () => {
     const story = new Story(recordOf("f", {}, { ...scaled, envVars: { max_inflight: "1" } }));
     story.run(5, 0);
     story.call(callerSample(1, { waiting: 4 }));
-    expect(verdict(story.follower.assess(story.nowMs))).to.deep.equal([6, "up"]);
+    expect(verdict(story.follower.assess(story.nowMs, story.nowMs))).to.deep.equal([6, "up"]);
     expect(story.run(3, 0).load.parked).to.equal(0);
   });
 
@@ -338,21 +338,21 @@ describe("Follower", () => {
     const story = new Story(recordOf("f", { max: "40" }, { envVars: { max_inflight: "1" } }), []);
     const waiting = callerSample(1, { waiting: 1000 });
     story.call(waiting);
-    expect(verdict(story.follower.assess(story.nowMs))).to.deep.equal([1, "starting"]);
+    expect(verdict(story.follower.assess(story.nowMs, story.nowMs))).to.deep.equal([1, "starting"]);
     story.comeUp("r1");
-    expect(verdict(story.follower.assess(story.nowMs))).to.deep.equal([9, "bounded"]);
+    expect(verdict(story.follower.assess(story.nowMs, story.nowMs))).to.deep.equal([9, "bounded"]);
     story.follower.takeStatus(
       statusOf({ r1: "starting" }, { message: "exit code 1", at: "", failures: 2 }),
       story.nowMs,
     );
     story.call({ ...waiting, n: 2 });
-    expect(verdict(story.follower.assess(story.nowMs))).to.deep.equal([1, "failing"]);
+    expect(verdict(story.follower.assess(story.nowMs, story.nowMs))).to.deep.equal([1, "failing"]);
   });
 
   it("does not count calls of a replica that drains as load of those that stay", () => {
     const story = new Story(recordOf("f", {}, { ...scaled, envVars: { max_inflight: "1" } }));
     story.run(5, 0, 1);
     story.follower.takeStatus(statusOf({ r1: "ready", r2: "draining" }), story.nowMs);
-    expect(story.follower.assess(story.nowMs).load.inFlight).to.equal(1);
+    expect(story.follower.assess(story.nowMs, story.nowMs).load.inFlight).to.equal(1);
   });
 });

@@ -1,11 +1,15 @@
 import { keepsAtZero } from "../../schemas/annotations.ts";
 import { type FunctionRecord, functionSlots, type FunctionStatusRecord } from "../../schemas/function.ts";
 import { readScaleRules, type ScaleRules } from "../../schemas/scale-labels.ts";
+import type { LoadMinute } from "../../schemas/load.ts";
 import { type Decision, decide } from "./decide.ts";
 import type { CallerSample, ReplicaSample } from "../../schemas/sample.ts";
 import { FunctionLoad, startedRate } from "./function-load.ts";
+import { type Forecast, Forecaster, type ForecastInput } from "./forecast/forecaster.ts";
+import { MinuteTally } from "./minute-tally.ts";
 import type { SampleNews } from "./read-sample.ts";
 import { type Load, type Recommendation, recommend } from "./recommend.ts";
+import { StartTimes } from "./start-times.ts";
 import { HighestWindow } from "./windows.ts";
 
 /** What is known of one function when it is decided on, and what was decided. */
@@ -21,17 +25,24 @@ export interface Assessment extends Decision {
   readonly highest: number | undefined;
   readonly idleMs: number;
   readonly canSleep: boolean;
+  readonly forecast: Forecast | undefined;
+  /** A minute that has ended by this, for the log. */
+  readonly ended: LoadMinute | undefined;
 }
 
 // The windows of load must be full before anybody is let go by what they hold: the next sample of an idle replica comes
 // within ten seconds, and CPU is averaged over thirty.
 const leastEvidenceMs = ({ types }: ScaleRules): number => (types.includes("cpu") ? 32_000 : 12_000);
 
-/** Follows one function: its wish, its replicas and its load. Times are of the reader's own steady clock. */
+/** Follows one function: its wish, its replicas and its load. Times are of the reader's own steady clock, but for times of day. */
 export class Follower {
   readonly #sinceMs: number;
   readonly #load: FunctionLoad;
   readonly #highest = new HighestWindow();
+  readonly #minutes = new MinuteTally();
+  readonly #starts = new StartTimes();
+  /** Where replicas are to be started ahead. */
+  #forecaster: Forecaster | undefined;
   #record: FunctionRecord;
   #rules: ScaleRules;
   /** Ready replicas, and when each was first seen so. */
@@ -77,6 +88,7 @@ export class Follower {
   takeStatus({ replicas, problem }: FunctionStatusRecord, nowMs: number): boolean {
     this.#failures = problem?.failures ?? 0;
     this.#isStarting = replicas.some(({ state }) => state === "starting");
+    this.#starts.take(replicas);
     const ready = new Set(replicas.filter(({ state }) => state === "ready").map(({ id }) => id));
     for (const id of this.#ready.keys()) if (!ready.has(id)) this.#ready.delete(id);
     let isMore = false;
@@ -103,8 +115,13 @@ export class Follower {
     }
   }
 
-  /** Decides by what is known now. */
-  assess(nowMs: number): Assessment {
+  /** Takes minutes of the log of its load, in order. */
+  takeLog(minutes: readonly LoadMinute[]): void {
+    if (this.#rules.forecast) (this.#forecaster ??= new Forecaster()).add(minutes);
+  }
+
+  /** Decides by what is known now; `wallMs` is the time of day, milliseconds since the epoch. */
+  assess(nowMs: number, wallMs: number): Assessment {
     const { spec, replicas: wished } = this.#record;
     const rules = this.#rules;
     const ready = this.#ready.size;
@@ -120,11 +137,30 @@ export class Follower {
     this.#load.hasLost = false;
     const atLeast = mayLower ? recommendation.replicas : Math.max(recommendation.replicas, wished);
     this.#highest.push(nowMs, atLeast, rules.downWindowMs);
+    const ended = this.#tally(load, wallMs);
     const highest = this.#highest.highest(nowMs, rules.downWindowMs, leastEvidenceMs(rules));
     const canSleep = rules.zero && !keepsAtZero(spec);
     const idleMs = nowMs - this.#load.activeMs;
+    const forecast = this.#forecast({ slots, canSleep, nowMs: wallMs });
     const known = { rules, wished, ready, failures: this.#failures, recommendation, highest, idleMs, canSleep };
-    return { ...known, slots, load, ...decide({ ...known, isHeard, isManual }) };
+    const decision = decide({ ...known, isHeard, isManual, foreseen: forecast?.replicas ?? 0 });
+    return { ...known, slots, load, forecast, ended, ...decision };
+  }
+
+  #forecast(given: Pick<ForecastInput, "slots" | "canSleep" | "nowMs">): Forecast | undefined {
+    const rules = this.#rules;
+    if (!rules.forecast) return undefined;
+    const { calledMs } = this.#minutes;
+    return this.#forecaster?.forecast({ ...given, rules, calledMs, startMs: this.#starts.longestMs });
+  }
+
+  /** Sums up the load; gives the minute that has ended, where the log is to have it. */
+  #tally({ inFlight, parked }: Load, wallMs: number): LoadMinute | undefined {
+    const ended = this.#minutes.see(wallMs, { ...this.#load.counted }, inFlight + parked);
+    if (!ended) return undefined;
+    if (!ended.load) this.#forecaster?.noteQuiet(ended.minute);
+    const startMs = this.#starts.longestMs;
+    return ended.load && (startMs === undefined ? ended.load : { ...ended.load, startMs });
   }
 
   /** More calls than so many replicas are to have, and there may be more replicas. */

@@ -44,6 +44,8 @@ export class FunctionLoad {
   readonly #calls = new PeakWindow(10);
   /** When something was last begun, in flight, in line or queued. */
   activeMs: number;
+  /** What replicas have counted since this was made; calls count as long as their replicas tell of them. */
+  readonly counted = { started: 0, ended: 0, endedMs: 0 };
   /** Samples were lost since this was last set to false. */
   hasLost = false;
 
@@ -55,8 +57,13 @@ export class FunctionLoad {
     if (!this.#hear(this.#replicas, id, sample, nowMs)) return;
     this.#started.add(nowMs, sample.started, sample.seconds);
     this.#cpu.add(nowMs, sample.cpuSeconds * 1000, sample.seconds);
-    this.#ended.add(nowMs, countOf(sample.durations), sample.seconds);
-    this.#durations.add(nowMs, sample.durations.sum * 1000, sample.seconds);
+    const ended = countOf(sample.durations);
+    const endedMs = sample.durations.sum * 1000;
+    this.#ended.add(nowMs, ended, sample.seconds);
+    this.#durations.add(nowMs, endedMs, sample.seconds);
+    this.counted.started += sample.started;
+    this.counted.ended += ended;
+    this.counted.endedMs += endedMs;
     if (sample.inFlight > 0 || sample.started > 0) this.activeMs = nowMs;
   }
 

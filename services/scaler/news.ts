@@ -1,11 +1,14 @@
 import { Subject, type Observable } from "rxjs";
 import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
+import type { LoadMinute } from "../../schemas/load.ts";
 import { formatFunctionName } from "../../schemas/names.ts";
+import { readScaleRules } from "../../schemas/scale-labels.ts";
 import { metricAnyFilter } from "../../schemas/subjects.ts";
 import { buckets } from "../../schemas/topology.ts";
 import type { Bus } from "../bus/connection.ts";
 import { type Change, openBucket } from "../bus/kv.ts";
 import { retryUntilReady } from "../bus/retry.ts";
+import { type LoadListener, openLoadReader } from "./load-reader.ts";
 import type { News } from "./pipeline.ts";
 import { readSample } from "./read-sample.ts";
 import { recallIdle } from "./recall-idle.ts";
@@ -25,23 +28,34 @@ export interface SampleCounts {
   readonly passedOver: () => void;
 }
 
-/** Reads the bus: wishes, what the provider observes, and samples of functions that there are. */
-export const createNewsSource = (bus: Bus, counts: SampleCounts): NewsSource => {
+/** What a source of news needs. */
+export interface NewsParts extends Pick<LoadListener, "onMinute" | "log"> {
+  readonly counts: SampleCounts;
+}
+
+/** Reads the bus: wishes, what the provider observes, samples of functions that there are, and the log of loads. */
+export const createNewsSource = (bus: Bus, { counts, onMinute, log }: NewsParts): NewsSource => {
   const news = new Subject<News>();
   const known = new Map<string, FunctionRecord>();
   // The first status of a function may come before its record: the two buckets are read side by side.
   const statuses = new Map<string, FunctionStatusRecord>();
   const stops: (() => void)[] = [];
+  const onLog = (key: string, minutes: readonly LoadMinute[]): void => news.next({ kind: "log", key, minutes });
+  const loads = openLoadReader(bus, { onLog, onMinute, log });
+  stops.push(loads.stop);
 
   const onRecord = (change: Change<FunctionRecord>): void => {
     if (change.kind === "gone") {
       known.delete(change.key);
+      loads.forget(change.key);
       return news.next({ kind: "removed", key: change.key });
     }
     const { key, value } = change.entry;
     const status = known.has(key) ? undefined : statuses.get(key);
     known.set(key, value);
     news.next({ kind: "record", key, record: value });
+    if (readScaleRules(value.spec).forecast) loads.follow(value.spec);
+    else loads.forget(key);
     if (status) news.next({ kind: "status", key, status });
   };
   const onStatus = (change: Change<FunctionStatusRecord>): void => {

@@ -12,6 +12,7 @@ import {
   throttleTime,
 } from "rxjs";
 import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
+import type { LoadMinute } from "../../schemas/load.ts";
 import { type Assessment, Follower } from "./follower.ts";
 import type { SampleNews } from "./read-sample.ts";
 
@@ -21,6 +22,8 @@ export type News = { readonly key: string } & (
   | { readonly kind: "status"; readonly status: FunctionStatusRecord }
   | { readonly kind: "sample"; readonly sample: SampleNews }
   | { readonly kind: "idle"; readonly idleMs: number }
+  /** Minutes of the log of its load, in order. */
+  | { readonly kind: "log"; readonly minutes: readonly LoadMinute[] }
   | { readonly kind: "removed" }
 );
 
@@ -36,6 +39,8 @@ export interface Assessed {
 export interface PipelineClock {
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
+  /** Milliseconds since the epoch. */
+  readonly wall: () => number;
   /** When every function is to be decided on, whatever has happened: once a second. */
   readonly ticks: Observable<unknown>;
 }
@@ -56,12 +61,18 @@ const take = (follower: Follower, news: News, nowMs: number): boolean => {
     case "idle":
       follower.recallIdle(news.idleMs, nowMs);
       return false;
+    case "log":
+      follower.takeLog(news.minutes);
+      return false;
     case "removed":
       return false;
   }
 };
 
-const followOne = (group: GroupedObservable<string, News>, { now, ticks }: PipelineClock): Observable<Assessed> => {
+const followOne = (
+  group: GroupedObservable<string, News>,
+  { now, wall, ticks }: PipelineClock,
+): Observable<Assessed> => {
   let follower: Follower | undefined;
   const isUrgent = (news: News): boolean => {
     if (news.kind === "record") follower ??= new Follower(news.record, now());
@@ -76,7 +87,7 @@ const followOne = (group: GroupedObservable<string, News>, { now, ticks }: Pipel
     takeUntil(over),
     map(() => follower),
     filter((followed) => followed !== undefined),
-    map((followed) => ({ key: group.key, record: followed.record, assessment: followed.assess(now()) })),
+    map((followed) => ({ key: group.key, record: followed.record, assessment: followed.assess(now(), wall()) })),
   );
 };
 

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from "../runtime/metrics.ts";
+import { addProcessMetrics } from "../runtime/process-metrics.ts";
 import { type DecisionRule, decisionRules } from "./decide.ts";
 import type { SampleCounts } from "./news.ts";
 
@@ -15,6 +16,7 @@ export interface ScalerMetrics {
 /** Creates a scaler's metrics in a registry of their own. */
 export const createScalerMetrics = (): ScalerMetrics => {
   const registry = new Registry();
+  addProcessMetrics(registry);
   const registers = [registry];
   const samples = new Counter({
     name: "busker_scaler_samples_total",

@@ -12,6 +12,7 @@ import { describeError, type Log } from "../runtime/log.ts";
 import { Decisions } from "./decisions.ts";
 import { reasonOf } from "./explanation.ts";
 import type { Assessment } from "./follower.ts";
+import { createLoadLog, writeLoad } from "./load-log.ts";
 import { createNewsSource } from "./news.ts";
 import { assessFunctions } from "./pipeline.ts";
 import type { ScalerMetrics } from "./scaler-metrics.ts";
@@ -26,6 +27,8 @@ export interface ScalerParts {
   readonly bus: Bus;
   readonly metrics: ScalerMetrics;
   readonly log: Log;
+  /** The time of day, milliseconds since the epoch; absent: this machine's. */
+  readonly wall?: () => number;
 }
 
 const tickMs = 1000;
@@ -67,7 +70,7 @@ const answer = (bus: Bus, decisions: Decisions): (() => void) =>
  * so that whoever takes over knows as much as it did.
  */
 export const openScaler = async (parts: ScalerParts): Promise<Scaler> => {
-  const { bus, metrics, log } = parts;
+  const { bus, metrics, log, wall = Date.now } = parts;
   const decisions = new Decisions((record, assessment) => {
     metrics.wished(assessment.rule);
     publishWish(parts, record, assessment).catch((error: unknown) =>
@@ -89,17 +92,23 @@ export const openScaler = async (parts: ScalerParts): Promise<Scaler> => {
   });
   const isActive = (): boolean => lease.isHeld() && bus.isConnected();
   metrics.observe(isActive, () => decisions.size);
-  const source = createNewsSource(bus, metrics.samples);
+  const loads = createLoadLog(writeLoad(bus), log);
+  const source = createNewsSource(bus, { counts: metrics.samples, onMinute: loads.seen, log });
   const removals = source.news.subscribe((news) => {
     if (news.kind === "removed") decisions.forget(news.key);
   });
-  const clock = { now: () => performance.now(), ticks: interval(tickMs) };
-  const assessed = assessFunctions(source.news, clock).subscribe((one) => decisions.take(one, isActive()));
+  const clock = { now: () => performance.now(), wall, ticks: interval(tickMs) };
+  const assessed = assessFunctions(source.news, clock).subscribe((one) => {
+    decisions.take(one, isActive());
+    if (one.assessment.ended) loads.take(one.record.spec, one.assessment.ended);
+  });
+  const writing = interval(tickMs).subscribe(() => void loads.flush(isActive()));
   await source.start();
   return {
     stop: async () => {
       source.stop();
       assessed.unsubscribe();
+      writing.unsubscribe();
       removals.unsubscribe();
       await lease.stop();
     },

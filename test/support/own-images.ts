@@ -44,18 +44,18 @@ const nodeImageFiles = (): Readonly<Record<string, ImageFile>> => {
   };
 };
 
-/** Debian's nats-server, with its C library. */
-const natsImageFiles = (server: string): Readonly<Record<string, ImageFile>> => {
-  const { interpreter = "", needed } = readElfFile(server);
+/** A program of Debian's under the name that it has in images, with its C library. */
+const programFiles = (program: string, name: string): Readonly<Record<string, ImageFile>> => {
+  const { interpreter = "", needed } = readElfFile(program);
   const { libraries } = findNodeFiles();
   return {
-    "usr/bin/nats-server": { from: server },
+    [`usr/bin/${name}`]: { from: program },
     ...(interpreter === "" ? {} : { [within(interpreter)]: { from: realpathSync(interpreter) } }),
     ...Object.fromEntries(
-      needed.map((name) => {
-        const path = libraries.get(name);
-        if (path === undefined) throw new Error(`${server} needs ${name}, which Node does not`);
-        return [within(join(dirname(path), basename(name))), { from: path }];
+      needed.map((library) => {
+        const path = libraries.get(library);
+        if (path === undefined) throw new Error(`${program} needs ${library}, which Node does not`);
+        return [within(join(dirname(path), basename(library))), { from: path }];
       }),
     ),
   };
@@ -66,8 +66,27 @@ const path = "ENV PATH=/usr/bin:/bin";
 /** The images that compose.yaml and stack.yaml name, made on a test's engine from what this machine has; nothing is pulled. */
 export const makeOwnImages = async (docker: Docker, socket: string): Promise<Readonly<Record<string, string>>> => {
   await makeImage(docker, { name: "node-base", files: { ...busyboxFiles, ...nodeImageFiles() }, changes: [path] });
-  await makeImage(docker, { name: "nats", files: natsImageFiles("/usr/sbin/nats-server"), changes: [path] });
+  await makeImage(docker, {
+    name: "nats",
+    files: programFiles("/usr/sbin/nats-server", "nats-server"),
+    changes: [path],
+  });
   const engine = { DOCKER_HOST: `unix://${socket}`, DOCKER_BUILDKIT: "0" };
   await run("scripts/images", [], { ...engine, BUSKER_BASE: "node-base:1" }, 180_000);
   return { ...engine, BUSKER_IMAGE: "busker:latest", BUSKER_NATS_IMAGE: "nats:1" };
+};
+
+// Debian's Alertmanager does not start without its texts, whatever it is to send.
+const templates = ["default.tmpl", "email.tmpl"].map((name) => `/usr/share/prometheus/alertmanager/${name}`);
+
+/** The same of what compose.observe.yaml names, but for Grafana, which Debian does not have. */
+export const makeWatcherImages = async (docker: Docker): Promise<Readonly<Record<string, string>>> => {
+  const prometheus = programFiles("/usr/bin/prometheus", "prometheus");
+  const alertmanager = {
+    ...programFiles("/usr/bin/prometheus-alertmanager", "alertmanager"),
+    ...Object.fromEntries(templates.map((from) => [within(from), { from }])),
+  };
+  await makeImage(docker, { name: "prometheus", files: prometheus, changes: [path] });
+  await makeImage(docker, { name: "alertmanager", files: alertmanager, changes: [path] });
+  return { BUSKER_PROMETHEUS_IMAGE: "prometheus:1", BUSKER_ALERTMANAGER_IMAGE: "alertmanager:1" };
 };

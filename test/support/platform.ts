@@ -120,6 +120,7 @@ export const startTestPlatform = async (
       BUSKER_PORT: "0",
       BUSKER_METRICS_PORT: "0",
       BUSKER_QUEUE_METRICS_PORT: "0",
+      BUSKER_SCALER_METRICS_PORT: "0",
       BUSKER_NATS_PORT: "0",
       // Whatever engine this machine has is not the test's.
       BUSKER_BACKEND: "process",

@@ -11,11 +11,19 @@ export interface ServerState {
   readonly subscriptions: () => Promise<number>;
   /** The server's numbers of all connections: one that came back has another. */
   readonly connections: () => Promise<readonly number[]>;
+  /** Whether a client whose name ends like this has a connection. */
+  readonly knows: (nameEnd: string) => Promise<boolean>;
   readonly close: () => Promise<void>;
 }
 
+interface Connection {
+  readonly cid: number;
+  readonly name?: string;
+  readonly subscriptions: number;
+}
+
 interface ServerReply {
-  readonly data: { readonly connections?: readonly { readonly cid: number; readonly subscriptions: number }[] };
+  readonly data: { readonly connections?: readonly Connection[] };
 }
 
 const ask = async (nc: NatsConnection, what: string): Promise<ServerReply["data"]> =>
@@ -38,6 +46,7 @@ export const openServerState = async ({
   return {
     subscriptions: async () => (await listConnections()).reduce((sum, { subscriptions }) => sum + subscriptions, 0),
     connections: async () => (await listConnections()).map(({ cid }) => cid).toSorted((a, b) => a - b),
+    knows: async (nameEnd) => (await listConnections()).some(({ name }) => name?.endsWith(nameEnd)),
     close: () => nc.close(),
   };
 };

@@ -123,6 +123,7 @@ for (const [title, mode, ownEnv] of [
       const upload = createUpload(100_000);
       const { answer, stop } = (await open("sleep 10")).begin({ canStream: true, rest: upload.rest });
       void sendAll(upload, randomBytes(2_000_000)).catch(() => undefined);
+      await until("all that was granted is sent", () => upload.granted() === 0);
       await new Promise((next) => setTimeout(next, 50));
       expect(upload.granted()).to.equal(0);
       stop("cancelled");

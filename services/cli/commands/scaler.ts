@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { formatFunctionName } from "../../../schemas/names.ts";
 import type { ScaleDecision, ScaleExplanation } from "../../../schemas/scaler.ts";
+import { addBacktestCommand } from "./backtest.ts";
 import { functionOf, type NamespaceOptions, openGateway, withExample, withJson, withNamespace } from "../options.ts";
 import { printJson, printLine, type Terminal } from "../terminal.ts";
 
@@ -30,7 +31,7 @@ const explain = async (
   for (const line of lastChange ? ["", ...decisionLines("last change", lastChange)] : []) printLine(terminal, line);
 };
 
-/** Adds `busker scaler explain NAME`. */
+/** Adds `busker scaler explain NAME` and `busker scaler backtest [NAME]`. */
 export const addScalerCommand = (program: Command, terminal: Terminal): void => {
   const scaler = program.command("scaler").description("what the scaler does, and why");
   const command = scaler
@@ -39,4 +40,5 @@ export const addScalerCommand = (program: Command, terminal: Terminal): void => 
     .argument("<name>", "NAME or NAME.NAMESPACE")
     .action((name: string, options: NamespaceOptions & { json?: boolean }) => explain(name, options, terminal));
   withExample(withJson(withNamespace(command)), "busker scaler explain wordcount");
+  addBacktestCommand(scaler, terminal);
 };

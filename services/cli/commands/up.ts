@@ -63,13 +63,14 @@ export const addUpCommand = (program: Command, terminal: Terminal, outcome: Outc
       "after",
       `
 Environment:
-  BUSKER_DATA                everything it keeps           ./data
-  BUSKER_PORT                the gateway                   8080
-  BUSKER_METRICS_PORT        the gateway's metrics         8082
-  BUSKER_QUEUE_METRICS_PORT  the queue-worker's metrics    8083
-  BUSKER_NATS_PORT           nats-server                   4222
-  BUSKER_NATS_HOST           the address it listens on     loopback, and a bridge for containers
-  BUSKER_BACKEND             what runs functions           auto: docker when an engine answers, else process`,
+  BUSKER_DATA                 everything it keeps           ./data
+  BUSKER_PORT                 the gateway                   8080
+  BUSKER_METRICS_PORT         the gateway's metrics         8082
+  BUSKER_QUEUE_METRICS_PORT   the queue-worker's metrics    8083
+  BUSKER_SCALER_METRICS_PORT  the scaler's metrics          8084
+  BUSKER_NATS_PORT            nats-server                   4222
+  BUSKER_NATS_HOST            the address it listens on     loopback, and a bridge for containers
+  BUSKER_BACKEND              what runs functions           auto: docker when an engine answers, else process`,
     );
   withExample(command, "BUSKER_DATA=/var/lib/busker BUSKER_PORT=9090 busker up");
 };

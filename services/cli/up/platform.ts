@@ -62,15 +62,28 @@ const takeData = (config: UpConfig, parts: StopList): { dataFolder: string; pati
   return { dataFolder, patienceMs: wasStale ? leftOverMs : 0 };
 };
 
-/** What a person asks for has a port of its own; the scaler's is any free one, which its log names. */
-const metricsPortOf = (
-  service: keyof typeof graceMs,
-  { metricsPort, queueMetricsPort }: { readonly metricsPort: number; readonly queueMetricsPort: number },
-): number => (service === "scaler" ? 0 : service === "queue-worker" ? queueMetricsPort : metricsPort);
+/** Where the services listen: the gateway, and the metrics of those that have some. */
+interface Ports {
+  readonly port: number;
+  readonly metrics: Readonly<Record<"gateway" | "queue-worker" | "scaler", number>>;
+}
+
+const takePorts = async (config: UpConfig, patienceMs: number): Promise<Ports> => {
+  const take = (what: string, key: string, port: number): Promise<number> =>
+    takeFreePort({ what, key, port, patienceMs });
+  return {
+    port: await take("the gateway", "BUSKER_PORT", config.port),
+    metrics: {
+      gateway: await take("the gateway's metrics", "BUSKER_METRICS_PORT", config.metricsPort),
+      "queue-worker": await take("the queue-worker's metrics", "BUSKER_QUEUE_METRICS_PORT", config.queueMetricsPort),
+      scaler: await take("the scaler's metrics", "BUSKER_SCALER_METRICS_PORT", config.scalerMetricsPort),
+    },
+  };
+};
 
 const startServices = (
   { env, parts, report }: PlatformStart,
-  ports: { port: number; metricsPort: number; queueMetricsPort: number },
+  ports: Ports,
   where: { dataFolder: string; natsUrl: string; trust: Trust; backend: string },
 ): readonly Supervised[] => {
   const { BUSKER_PASSWORD: _secret, ...inherited } = env;
@@ -82,7 +95,7 @@ const startServices = (
       BUSKER_NATS_URL: where.natsUrl,
       BUSKER_CREDENTIALS: where.trust.credentialsFile(name),
       BUSKER_PORT: String(ports.port),
-      BUSKER_METRICS_PORT: String(metricsPortOf(name, ports)),
+      ...(name === "provider" ? {} : { BUSKER_METRICS_PORT: String(ports.metrics[name]) }),
       BUSKER_BACKEND: where.backend,
     };
     const service = supervise({ name, file: serviceFile(name), env: serviceEnv }, report);
@@ -125,11 +138,7 @@ const replicasOf = (backend: string, dataFolder: string, engine: EngineProgram):
 export const startPlatform = async (start: PlatformStart): Promise<Platform> => {
   const { config, env, parts, signal } = start;
   const { dataFolder, patienceMs } = takeData(config, parts);
-  const port = await takeFreePort({ what: "the gateway", key: "BUSKER_PORT", port: config.port, patienceMs });
-  const metricsKey = { what: "the gateway's metrics", key: "BUSKER_METRICS_PORT" };
-  const metricsPort = await takeFreePort({ ...metricsKey, port: config.metricsPort, patienceMs });
-  const queueMetricsKey = { what: "the queue-worker's metrics", key: "BUSKER_QUEUE_METRICS_PORT" };
-  const queueMetricsPort = await takeFreePort({ ...queueMetricsKey, port: config.queueMetricsPort, patienceMs });
+  const ports = await takePorts(config, patienceMs);
   const trust = await openTrust(dataFolder);
   const engine = openEngineProgram(dataFolder, env);
   const { backend, natsHost, description } = await chooseBackend(config, engine);
@@ -143,17 +152,13 @@ export const startPlatform = async (start: PlatformStart): Promise<Platform> => 
   signal.throwIfAborted();
   const { password, isNew } = ensurePassword(dataFolder);
   await ensureCallbackKey(dataFolder);
-  const services = startServices(
-    start,
-    { port, metricsPort, queueMetricsPort },
-    { dataFolder, natsUrl: nats.url, trust, backend },
-  );
-  const gatewayUrl = `http://${host}:${port}`;
+  const services = startServices(start, ports, { dataFolder, natsUrl: nats.url, trust, backend });
+  const gatewayUrl = `http://${host}:${ports.port}`;
   await waitHealthy({ gatewayUrl, services, deadlineMs: healthyMs, signal });
   return {
     dataFolder,
     gatewayUrl,
-    metricsUrl: `http://${host}:${metricsPort}/metrics`,
+    metricsUrl: `http://${host}:${ports.metrics.gateway}/metrics`,
     natsUrl: nats.localUrl,
     functions: description,
     password,

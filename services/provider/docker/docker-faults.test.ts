@@ -110,7 +110,7 @@ describe("the docker backend in trouble", function () {
     const killedMs = performance.now();
     await client().getContainer(id).kill();
     expect(await answer).to.match(/^replica_lost: .*SIGKILL/);
-    expect(performance.now() - killedMs).to.be.lessThan(1000);
+    expect(performance.now() - killedMs).to.be.lessThan(8000);
     await docker.platform.wish("remove", "slow", {});
     await docker.untilNone("slow");
   });

@@ -107,13 +107,15 @@ describe("lanes under faults", () => {
       () =>
         async ({ call, deliveryCount }) => {
           taken.push(`${call.id} ${deliveryCount}`);
-          // Ends while the server is away.
+          // Ends while the server is away; whoever sent it is told before.
+          await accepted;
           await nats.kill();
           return done;
         },
       { leaseMs: 10_000 },
     );
-    await queue.accept(callOf(name, "x", { id: "a" }));
+    const accepted = queue.accept(callOf(name, "x", { id: "a" }));
+    await accepted;
     await taken.reach(1);
     await nats.restart();
     await queue.untilEmpty();
