@@ -149,7 +149,7 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
     full: { ...callerSample, answered: { "200": durations } },
     bare: { ...callerSample, answered: {} },
   },
-  "io.busker.metric.queue": { full: queueSample, bare: queueSample },
+  "io.busker.metric.queue": { full: { ...queueSample, due: 2 }, bare: queueSample },
   "io.busker.metric.deployed": { full: mark, bare: mark },
   "io.busker.span": {
     full: { spans: [{ ...span, ...spanDetails }], dropped: 2 },

@@ -127,3 +127,9 @@ export const functionSlots = (spec: Pick<FunctionSpec, "envVars">): number => {
   const slots = Number(spec.envVars?.["max_inflight"] ?? 0);
   return Number.isInteger(slots) && slots > 0 ? slots : 0;
 };
+
+// One in ten that does not come up may be chance, or a machine; the others show that their function does.
+const workersPerFailure = 10;
+
+/** Whether failed starts in a row say that the next one will fail, too, beside this many replicas that are ready. */
+export const isFailing = (failures: number, ready: number): boolean => failures * workersPerFailure > ready;

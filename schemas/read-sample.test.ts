@@ -47,6 +47,11 @@ describe("readSample()", () => {
       "io.busker.metric.queue",
       { ...eventExamples["io.busker.metric.queue"].full, depth: null },
     ],
+    [
+      "half a call that is due",
+      "io.busker.metric.queue",
+      { ...eventExamples["io.busker.metric.queue"].bare, due: 0.5 },
+    ],
     ["no time", "io.busker.metric.deployed", {}],
   ];
   for (const [what, type, data] of broken)

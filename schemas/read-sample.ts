@@ -59,7 +59,11 @@ const isCallerSample = (data: Fields): boolean =>
   isByStatus(data["answered"], isHistogram);
 
 const isQueueSample = (data: Fields): boolean =>
-  hasHead(data) && isCount(data["depth"]) && typeof data["oldestMs"] === "number" && data["oldestMs"] >= 0;
+  hasHead(data) &&
+  isCount(data["depth"]) &&
+  (data["due"] === undefined || isCount(data["due"])) &&
+  typeof data["oldestMs"] === "number" &&
+  data["oldestMs"] >= 0;
 
 const isMark = ({ createdAt }: Fields): boolean => typeof createdAt === "string";
 

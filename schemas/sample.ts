@@ -58,6 +58,8 @@ export interface CallerSample extends SampleHead {
 export interface QueueSample extends SampleHead {
   /** Durable calls that are not over: those that run and those that are put off, too. */
   readonly depth: number;
+  /** Those of them that are not put off: absent where it is not known. */
+  readonly due?: number;
   /** How long the first of them has been due, in milliseconds; 0 when it is put off, and while it is not known. */
   readonly oldestMs: number;
 }
@@ -115,10 +117,15 @@ export const sampleSchemas: Readonly<Record<SampleType, JsonSchema>> = {
     started: whole("Calls begun in this time"),
     answered: mapOf(histogramSchema("How long the calls took that ended in this time with this status")),
   }),
-  "io.busker.metric.queue": object({
-    ...head,
-    depth: whole("Durable calls that are not over: those that run and those that are put off, too"),
-    oldestMs: amount("How long the first of them has been due, in milliseconds; 0 when it is put off"),
-  }),
+  "io.busker.metric.queue": object(
+    {
+      ...head,
+      depth: whole("Durable calls that are not over: those that run and those that are put off, too"),
+      oldestMs: amount("How long the first of them has been due, in milliseconds; 0 when it is put off"),
+    },
+    {
+      due: whole("Those of them that are not put off; absent where it is not known"),
+    },
+  ),
   "io.busker.metric.deployed": object({ createdAt: time("When the function was first deployed") }),
 };

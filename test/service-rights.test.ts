@@ -111,6 +111,11 @@ const allowed: readonly Case[] = [
     act: async (nc) => (await jetstreamManager(nc)).consumers.info("INVOCATIONS", "worker"),
   },
   {
+    user: "scaler",
+    what: "see when a function was last called",
+    act: async (nc) => (await jetstreamManager(nc)).streams.info("RECORD"),
+  },
+  {
     user: "triggers",
     what: "enqueue a call",
     act: (nc) => jetstream(nc).publish("busker.queue.openfaas-fn.fn.normal", "{}"),

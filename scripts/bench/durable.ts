@@ -3,6 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { callFilter } from "../../schemas/subjects.ts";
 import { type Bus, openBus } from "../../services/bus/connection.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
+import { fixedReplicas } from "./fixed-replicas.ts";
 import { load, privateMebibytes } from "./load.ts";
 import { distribution } from "./statistics.ts";
 import { judge, printTable } from "./table.ts";
@@ -54,7 +55,7 @@ const functions = [
 
 const deployAll = async (platform: TestPlatform): Promise<void> => {
   for (const fn of functions) {
-    const response = await platform.deploy(fn);
+    const response = await platform.deploy({ ...fn, more: fixedReplicas(1) });
     if (!response.ok) throw new Error(`could not deploy ${fn.name}: ${await response.text()}`);
   }
 };
@@ -212,7 +213,10 @@ const recording = async (platform: TestPlatform, rounds: number, seconds: number
     ["recorded", "calls"],
   ] as const) {
     const fn = { name, code: functions[1]?.code ?? {}, envVars: { mode: "handler" } };
-    const response = await platform.deploy({ ...fn, more: { annotations: { "com.busker.record": record } } });
+    const response = await platform.deploy({
+      ...fn,
+      more: { ...fixedReplicas(1), annotations: { "com.busker.record": record } },
+    });
     if (!response.ok) throw new Error(`could not deploy ${name}: ${await response.text()}`);
   }
   const rates: Record<string, number[]> = { unrecorded: [], recorded: [] };

@@ -4,11 +4,12 @@ import { describeMachine } from "./machine.ts";
 import { benchDurable } from "./durable.ts";
 import { benchPaths } from "./paths.ts";
 import { benchFromZero, benchMemory } from "./standing.ts";
+import { benchScaling } from "./scaling.ts";
 import { benchStreams } from "./streams.ts";
 import { printTable } from "./table.ts";
 
 /*
- * npm run bench [-- PART ...]: paths, streams, dispatch, zero, memory, containers, durable; all without a part. Nothing else should run meanwhile:
+ * npm run bench [-- PART ...]: paths, streams, dispatch, zero, memory, containers, durable, scaling; all without a part. Nothing else should run meanwhile:
  * compare ratios, and repeat.
  */
 
@@ -40,6 +41,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   memory: benchMemory,
   containers: () => benchContainers(quick),
   durable: () => benchDurable(quick),
+  scaling: () => benchScaling(quick),
 };
 
 const asked = process.argv.slice(2);

@@ -1,4 +1,5 @@
 import { findProcesses, startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
+import { fixedReplicas } from "./fixed-replicas.ts";
 import { cpuSeconds, load, type LoadResult } from "./load.ts";
 import { startBareFunction } from "./stream-function.ts";
 import { judge, printTable } from "./table.ts";
@@ -50,11 +51,11 @@ const deployAll = async (platform: TestPlatform): Promise<void> => {
       name: "cat",
       code: { "empty.txt": "" },
       envVars: { fprocess: "cat" },
-      more: { labels: { "com.openfaas.scale.min": "2" } },
+      replicas: 2,
     },
   ];
-  for (const fn of functions) {
-    const response = await platform.deploy(fn);
+  for (const { replicas = 1, ...fn } of functions) {
+    const response = await platform.deploy({ ...fn, more: fixedReplicas(replicas) });
     if (!response.ok) throw new Error(`could not deploy ${fn.name}: ${await response.text()}`);
   }
 };
@@ -67,7 +68,7 @@ const functionPids = (platform: TestPlatform, name: string): number[] =>
   );
 
 /** Processes of a call by role; several of one role are added up. */
-const processesOf = (platform: TestPlatform, name: string): Readonly<Record<string, readonly number[]>> => {
+export const processesOf = (platform: TestPlatform, name: string): Readonly<Record<string, readonly number[]>> => {
   const all = {
     gateway: platform.pids("services/gateway/main"),
     "nats-server": platform.pids("nats.conf"),
@@ -77,7 +78,8 @@ const processesOf = (platform: TestPlatform, name: string): Readonly<Record<stri
   return name === "http" ? all : { ...all, function: [] };
 };
 
-const cpuByRole = (pids: Readonly<Record<string, readonly number[]>>): Record<string, number> =>
+/** CPU that these processes have used, in seconds, by role. */
+export const cpuByRole = (pids: Readonly<Record<string, readonly number[]>>): Record<string, number> =>
   Object.fromEntries(
     Object.entries(pids).map(([role, list]) => [role, list.reduce((sum, pid) => sum + cpuSeconds(pid), 0)]),
   );

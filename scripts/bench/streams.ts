@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
+import { fixedReplicas } from "./fixed-replicas.ts";
 import { cpuSeconds, load, privateMebibytes } from "./load.ts";
 import { distribution } from "./statistics.ts";
 import { startBareFunction, streamFunction } from "./stream-function.ts";
@@ -316,6 +317,7 @@ const withStreams = async (work: (platform: TestPlatform) => Promise<void>): Pro
       name: "streams",
       code: { "server.mjs": streamFunction },
       envVars: { mode: "http", fprocess: "node server.mjs", exec_timeout: "10m" },
+      more: fixedReplicas(1),
     });
     if (!response.ok) throw new Error(`could not deploy: ${await response.text()}`);
     await work(platform);

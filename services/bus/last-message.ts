@@ -20,7 +20,7 @@ export interface LastMessage extends HeaderBearer {
  */
 export const readLast = async (
   bus: Bus,
-  stream: StreamDefinition,
+  stream: Pick<StreamDefinition, "name">,
   subject: string,
 ): Promise<LastMessage | undefined> => {
   bus.assertConnected();

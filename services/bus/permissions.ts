@@ -152,7 +152,8 @@ const scaler: Permissions = {
     subjects.plainInboxFilter,
     ...readWish,
     subjects.loadAnyFilter,
-    ...[streams.SAMPLES, streams.LOAD].flatMap((stream) => js.readStream(stream.name)),
+    // When a function was last called, for a scaler that starts, is in RECORD and CALLS.
+    ...[streams.SAMPLES, streams.LOAD, streams.RECORD, streams.CALLS].flatMap((stream) => js.readStream(stream.name)),
     ...js.observeConsumers(streams.INVOCATIONS.name),
     ...js.writeBucket(buckets.leases.name),
   ],

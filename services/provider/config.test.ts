@@ -49,6 +49,11 @@ describe("readProviderConfig()", () => {
       says: "BUSKER_PIDS_LIMIT must be a whole number from 32",
     },
     {
+      env: { BUSKER_CREDENTIALS: "c", BUSKER_MEMORY_RESERVE: "101" },
+      code: "invalid_request",
+      says: "BUSKER_MEMORY_RESERVE must be a whole number from 0 to 100",
+    },
+    {
       env: { BUSKER_CREDENTIALS: "c", BUSKER_IMAGE_PULL_POLICY: "always" },
       code: "invalid_request",
       says: "BUSKER_IMAGE_PULL_POLICY must be one of Always, IfNotPresent, Never",

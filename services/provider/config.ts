@@ -13,6 +13,7 @@ import {
   textField,
 } from "../runtime/config.ts";
 import { readTracingConfig } from "../runtime/tracing-config.ts";
+import { usualReservePercent } from "./evict-frozen.ts";
 import { type PullPolicy, pullPolicies } from "./container/pull-policy.ts";
 
 /** What a provider is told by its environment. */
@@ -29,6 +30,8 @@ export interface ProviderConfig {
   readonly replicaNatsUrl: string;
   /** Most processes of one container. */
   readonly pidsLimit: number;
+  /** Frozen replicas are stopped while less of the machine's memory is available, in hundredths of all. */
+  readonly memoryReservePercent: number;
   /** The image that bundles run in; undefined for one made from this machine's files. */
   readonly baseImage: string | undefined;
   /** Swarm: the image that fills the watchdog's volume on each machine. */
@@ -88,6 +91,7 @@ export const readProviderConfig = (env: Environment): ProviderConfig => {
     streamReplicas: integerField("BUSKER_STREAM_REPLICAS", { min: 1, max: 5 }, 1),
     replicaNatsUrl: textField("BUSKER_REPLICA_NATS_URL", ""),
     pidsLimit: integerField("BUSKER_PIDS_LIMIT", { min: leastPids, max: mostPids }, 1024),
+    memoryReservePercent: integerField("BUSKER_MEMORY_RESERVE", { min: 0, max: 100 }, usualReservePercent),
     baseImage: textField("BUSKER_BASE_IMAGE", ""),
     watchdogImage: textField("BUSKER_WATCHDOG_IMAGE", ""),
     swarmNetwork: textField("BUSKER_SWARM_NETWORK", ""),

@@ -25,14 +25,16 @@ const replicaOf = (id: string, sinceMs: number, more: Partial<ReplicaView> = {})
 });
 
 describe("isMemoryShort()", () => {
-  for (const [text, isShort] of [
-    [meminfo(99_999), true],
-    [meminfo(100_000), false],
-    ["", false],
-    ["MemTotal: lots", false],
+  for (const [text, reservePercent, isShort] of [
+    [meminfo(99_999), 10, true],
+    [meminfo(100_000), 10, false],
+    [meminfo(999_999), 100, true],
+    [meminfo(0), 0, false],
+    ["", 10, false],
+    ["MemTotal: lots", 10, false],
   ] as const)
-    it(`is ${isShort} for ${JSON.stringify(text)}`, () => {
-      expect(isMemoryShort(text)).to.equal(isShort);
+    it(`is ${isShort} for ${JSON.stringify(text)} where ${reservePercent} % are to be kept`, () => {
+      expect(isMemoryShort(text, reservePercent)).to.equal(isShort);
     });
 });
 
@@ -50,7 +52,7 @@ describe("relieveMemory()", () => {
   const relieve = async (text: string, all: readonly FunctionState[]): Promise<string | undefined> => {
     const file = join(folder, "meminfo");
     await writeFile(file, text);
-    return (await relieveMemory({ all: () => all, reconcile: () => {}, file }))?.key;
+    return (await relieveMemory({ all: () => all, reconcile: () => {}, reservePercent: 10, file }))?.key;
   };
   const evicted = (all: readonly FunctionState[]): readonly string[] =>
     all.flatMap(({ replicas }) => replicas.filter((replica) => replica.evicted).map(({ id }) => id));

@@ -1,15 +1,18 @@
 import { readFile } from "node:fs/promises";
 import type { FunctionState, ReplicaView } from "./function-state.ts";
 
-// Below this the kernel begins to throw out what processes are about to use.
-const leastAvailable = 0.1;
+/** Below this percentage the kernel begins to throw out what processes are about to use. */
+export const usualReservePercent = 10;
 
 const amountOf = (meminfo: string, key: string): number =>
   Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, "m").exec(meminfo)?.[1] ?? Number.NaN);
 
-/** Whether a machine runs short of memory, by the text of its `/proc/meminfo` (proc(5)); not where it does not say. */
-export const isMemoryShort = (meminfo: string): boolean =>
-  amountOf(meminfo, "MemAvailable") / amountOf(meminfo, "MemTotal") < leastAvailable;
+/**
+ * Whether a machine has less memory available than is to be kept, in hundredths of all it has, by the text of its
+ * `/proc/meminfo` (proc(5)); not where it does not say.
+ */
+export const isMemoryShort = (meminfo: string, reservePercent: number): boolean =>
+  (amountOf(meminfo, "MemAvailable") / amountOf(meminfo, "MemTotal")) * 100 < reservePercent;
 
 const isFrozen = ({ asleep, state, stopping, evicted }: ReplicaView): boolean =>
   asleep && state === "frozen" && !stopping && !evicted;
@@ -29,6 +32,8 @@ export const evictLongestFrozen = (states: readonly FunctionState[]): FunctionSt
 export interface MemoryWatch {
   readonly all: () => readonly FunctionState[];
   readonly reconcile: (state: FunctionState) => void;
+  /** How much of the machine's memory is to be kept available, in hundredths of all it has. */
+  readonly reservePercent: number;
   /** Where the machine says how much memory it has. */
   readonly file?: string;
 }
@@ -40,11 +45,12 @@ export interface MemoryWatch {
 export const relieveMemory = async ({
   all,
   reconcile,
+  reservePercent,
   file = "/proc/meminfo",
 }: MemoryWatch): Promise<FunctionState | undefined> => {
   // A system without this file says nothing, and then nothing is done.
   const meminfo = await readFile(file, "utf8").catch(() => "");
-  const state = isMemoryShort(meminfo) ? evictLongestFrozen(all()) : undefined;
+  const state = isMemoryShort(meminfo, reservePercent) ? evictLongestFrozen(all()) : undefined;
   if (state) reconcile(state);
   return state;
 };

@@ -30,7 +30,7 @@ await runService("provider", async (scope) => {
   const unseal = await openUnseal(trustPaths(config.dataFolder).sealingKey);
   const secrets = await openSecretStore(await openBucket(bus, buckets.secrets), unseal);
   const backend = await createBackend(config, { bus, signer, secrets, log: scope.log });
-  const provider = await openProvider({ bus, backend, secrets, log: scope.log });
+  const provider = await openProvider({ ...config, bus, backend, secrets, log: scope.log });
   scope.onStop("replicas", provider.stop);
   scope.log.info("ready", { backend: config.backend, dataFolder: config.dataFolder });
 });

@@ -142,6 +142,20 @@ const cases: readonly Case[] = [
     plan: { start: 0, drain: [], againAtMs: nowMs + 200 },
   },
   {
+    what: "starts as many as ever where one has failed beside ten that work",
+    record: wish(15),
+    replicas: Array.from({ length: 10 }, (_, at) => replica(`r${at}`)),
+    backOff: failed(1, nowMs),
+    plan: { start: 5, drain: [] },
+  },
+  {
+    what: "tries one at a time where two have failed beside ten that work",
+    record: wish(15),
+    replicas: Array.from({ length: 10 }, (_, at) => replica(`r${at}`)),
+    backOff: failed(2, nowMs),
+    plan: { start: 1, drain: [] },
+  },
+  {
     what: "tries one when the wait is over",
     record: wish(3),
     backOff: failed(2, nowMs),

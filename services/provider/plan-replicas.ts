@@ -1,5 +1,5 @@
 import { freezesAtZero, stopAfterMs } from "../../schemas/annotations.ts";
-import type { FunctionRecord, ReplicaRecord } from "../../schemas/function.ts";
+import { isFailing, type FunctionRecord, type ReplicaRecord } from "../../schemas/function.ts";
 import { leastAwake } from "../../schemas/scale-labels.ts";
 import type { BackOff } from "./back-off.ts";
 
@@ -83,11 +83,17 @@ const planZero = (
   };
 };
 
-// After failures one replica is tried at a time, when its time has come.
-const countStarts = (missing: number, starting: number, backOff: BackOff | undefined, nowMs: number): number => {
-  if (missing <= 0) return 0;
-  if (backOff === undefined || backOff.failures === 0) return Math.max(0, Math.min(missing, maxStarting - starting));
-  return starting === 0 && nowMs >= backOff.nextTryAtMs ? 1 : 0;
+// After failures one replica is tried at a time, when its time has come; where many work beside them, as many as ever.
+const countStarts = (
+  missing: number,
+  current: readonly PlannedReplica[],
+  backOff: BackOff | undefined,
+  nowMs: number,
+): number => {
+  const starting = current.filter(isStarting).length;
+  if (missing <= 0 || (backOff && nowMs < backOff.nextTryAtMs)) return 0;
+  if (backOff && isFailing(backOff.failures, current.filter(isReady).length)) return starting === 0 ? 1 : 0;
+  return Math.max(0, Math.min(missing, maxStarting - starting));
 };
 
 /**
@@ -109,7 +115,7 @@ export const planReplicas = ({ record, replicas, backOff, canFreeze, nowMs }: Pl
   const oldAwake = old.filter(({ asleep }) => !asleep);
   const own = backOff?.revision === record.revision ? backOff : undefined;
   const missing = wanted - current.length;
-  const start = countStarts(missing, current.filter(isStarting).length, own, nowMs);
+  const start = countStarts(missing, current, own, nowMs);
   const waits = missing > 0 && start === 0 && own !== undefined && own.nextTryAtMs > nowMs;
   return {
     start,

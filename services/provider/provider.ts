@@ -6,7 +6,7 @@ import type { Log } from "../runtime/log.ts";
 import type { Backend, ServiceBackend } from "./backend.ts";
 import { createBundleCollector } from "./bundle-collector.ts";
 import { openDemand } from "./demand.ts";
-import { relieveMemory } from "./evict-frozen.ts";
+import { relieveMemory, usualReservePercent } from "./evict-frozen.ts";
 import type { FunctionState } from "./function-state.ts";
 import { createFunctionStore } from "./function-store.ts";
 import { markDeployed } from "./mark-deployed.ts";
@@ -34,6 +34,8 @@ export interface ProviderParts {
   readonly backend: Backend | ServiceBackend;
   readonly secrets: SecretStore;
   readonly log: Log;
+  /** Frozen replicas are stopped while less of the machine's memory is available, in hundredths of all; 10 where absent. */
+  readonly memoryReservePercent?: number;
 }
 
 // Everything is reconciled when it changes; this catches what nobody told us of.
@@ -60,7 +62,7 @@ const followWish = async (functions: Bucket<FunctionRecord>, reconciler: Reconci
 
 /** Starts a provider on buckets and streams that exist. Replicas that run already are taken over before any is started. */
 export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
-  const { bus, backend, secrets, log } = parts;
+  const { bus, backend, secrets, log, memoryReservePercent: reservePercent = usualReservePercent } = parts;
   const { functions, status, namespaces } = await openBuckets(bus);
   await ensureDefaultNamespace(namespaces);
   const ending = new AbortController();
@@ -101,7 +103,7 @@ export const openProvider = async (parts: ProviderParts): Promise<Provider> => {
   await bus.nc.flush();
   const timer = setInterval(() => {
     reconciler.reconcileAll();
-    void relieveMemory(reconciler).then((state) => {
+    void relieveMemory({ ...reconciler, reservePercent }).then((state) => {
       if (state) log.warn("memory is short: a frozen replica is stopped", { function: state.key });
     });
   }, reconcileEveryMs);

@@ -26,7 +26,7 @@ describe("createQueueMetrics()", () => {
 
   it("shows what waits, since when, and what is in hand", async () => {
     const metrics = createQueueMetrics((name) => known.has(name));
-    metrics.observe(() => new Map([["fn.openfaas-fn", { messages: 7, oldestMs: Date.now() - 60_000 }]]));
+    metrics.observe(() => new Map([["fn.openfaas-fn", { messages: 7, oldestMs: Date.now() - 60_000, due: 1 }]]));
     let end: () => void = () => {};
     const run = metrics.counted(() => new Promise((resolve) => (end = () => resolve({ kind: "done" }))));
     const delivery = { call: { function: fn } } as unknown as Delivery;

@@ -10,6 +10,8 @@ import type { Decision } from "./retry-decision.ts";
 /** How many calls of a function wait. */
 export interface QueueDepth {
   readonly messages: number;
+  /** Those of them that are not put off. */
+  readonly due: number;
   /** When the oldest of them was accepted, milliseconds since the epoch; absent where it is not known. */
   readonly oldestMs?: number | undefined;
 }

@@ -18,17 +18,17 @@ describe("sampleQueues()", function () {
   it("tells of the queues that hold something, and once that one does no more", async () => {
     const { bus, published } = createRecordingBus();
     let depths: ReadonlyMap<string, QueueDepth> = new Map([
-      ["f.openfaas-fn", { messages: 3, oldestMs: Date.now() - 500 }],
-      ["gone.openfaas-fn", { messages: 3 }],
+      ["f.openfaas-fn", { messages: 3, due: 2, oldestMs: Date.now() - 500 }],
+      ["gone.openfaas-fn", { messages: 3, due: 3 }],
     ]);
     const stop = sampleQueues(bus, { source: "queue-worker-1", depths: () => depths, functions });
     await published.reach(1);
     depths = new Map();
     const [first, second] = await published.reach(2);
     expect(first?.subject).to.equal("busker.metric.openfaas-fn.f.queue-worker-1");
-    expect(first?.data).to.include({ n: 1, depth: 3 });
+    expect(first?.data).to.include({ n: 1, depth: 3, due: 2 });
     expect(first?.data["oldestMs"]).to.be.within(500, 5000);
-    expect(second?.data).to.include({ n: 2, depth: 0, oldestMs: 0 });
+    expect(second?.data).to.include({ n: 2, depth: 0, due: 0, oldestMs: 0 });
     expect(readSample("io.busker.metric.queue", JSON.stringify(first?.data))).to.have.property("kind", "queue");
     stop();
   });

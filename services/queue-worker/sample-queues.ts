@@ -34,7 +34,8 @@ export const sampleQueues = (bus: Bus, { source, depths, functions }: QueueSampl
   const tell = (of: Told, depth: QueueDepth): boolean => {
     const now = performance.now();
     const oldestMs = depth.oldestMs === undefined ? 0 : Math.max(0, Date.now() - depth.oldestMs);
-    const isSent = of.series.send({ seconds: (now - of.sinceMs) / 1000, depth: depth.messages, oldestMs });
+    const { messages, due } = depth;
+    const isSent = of.series.send({ seconds: (now - of.sinceMs) / 1000, depth: messages, due, oldestMs });
     if (isSent) of.sinceMs = now;
     return isSent;
   };
@@ -45,7 +46,7 @@ export const sampleQueues = (bus: Bus, { source, depths, functions }: QueueSampl
       // What is queued for a function that is gone is nobody's wish.
       if (functions.find(name)) tell(told.get(key) ?? open(key, name), depth);
     }
-    for (const [key, of] of told) if (!now.has(key) && tell(of, { messages: 0 })) told.delete(key);
+    for (const [key, of] of told) if (!now.has(key) && tell(of, { messages: 0, due: 0 })) told.delete(key);
   }, sampleEveryMs);
   const unlisten = functions.onRemoved((name) => told.delete(formatFunctionName(name)));
   return () => {

@@ -41,6 +41,8 @@ const cases: readonly (readonly [string, Partial<DecisionInput>, number, string]
   ["more while one has come up", { ...recommended(20), wished: 12, ready: 5 }, 13, "bounded"],
   ["more before the first is ready", { ...recommended(20), wished: 1, ready: 0 }, 1, "starting"],
   ["more while starts fail", { ...recommended(20), wished: 1, ready: 0, failures: 3 }, 1, "failing"],
+  ["more while one beside twenty fails", { ...recommended(50), wished: 20, ready: 20, failures: 1 }, 40, "bounded"],
+  ["more while three beside twenty fail", { ...recommended(50), wished: 20, ready: 20, failures: 3 }, 20, "failing"],
   ["more while one of those beside fails", { ...recommended(20), failures: 1 }, 4, "failing"],
   ["fewer for the whole window", less, 1, "down"],
   ["fewer now, some more in the window", { ...less, highest: 3 }, 3, "down"],

@@ -1,3 +1,4 @@
+import { isFailing } from "../../schemas/function.ts";
 import type { ScaleRules } from "../../schemas/scale-labels.ts";
 import type { Recommendation } from "./recommend.ts";
 
@@ -59,7 +60,7 @@ const wantedOf = ({ recommendation, foreseen }: DecisionInput): number => Math.m
 // One that does not come up is not helped by more of its kind: the first ready one shows that they do.
 const raise = (input: DecisionInput): Decision => {
   const { wished, ready, failures, recommendation } = input;
-  if (failures > 0) return { replicas: wished, rule: "failing" };
+  if (isFailing(failures, ready)) return { replicas: wished, rule: "failing" };
   if (ready === 0) return { replicas: wished, rule: "starting" };
   const bound = ready + Math.max(aheadOfReady, ready);
   const wanted = wantedOf(input);

@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import type { FunctionRecord } from "../../schemas/function.ts";
-import type { CallerSample, ReplicaSample } from "../../schemas/sample.ts";
+import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
+import type { CallerSample, QueueSample, ReplicaSample } from "../../schemas/sample.ts";
 import { callerSample, recordOf, replicaSample, statusOf } from "./fixtures/samples.ts";
 import { type Assessment, Follower } from "./follower.ts";
 
@@ -41,6 +41,11 @@ class Story {
     this.follower.takeSample({ kind: "caller", function: name, source: "gateway-1", sample }, this.nowMs);
   }
 
+  queue(source: string, more: Pick<QueueSample, "depth" | "due">): void {
+    const sample = { start: "a", n: Math.floor(this.nowMs), seconds: 1, oldestMs: 0, ...more };
+    this.follower.takeSample({ kind: "queue", function: name, source, sample }, this.nowMs);
+  }
+
   /** So many seconds in which `each` tells what happens. */
   pass(seconds: number, each: () => void): Assessment {
     let last: Assessment | undefined;
@@ -74,6 +79,36 @@ describe("Follower", () => {
     const story = new Story(recordOf("f", target, scaled));
     expect(verdict(story.run(20, 10))).to.deep.equal([2, "steady"]);
     expect(verdict(story.run(1, 20))).to.deep.equal([4, "up"]);
+  });
+
+  const urgent: readonly (readonly [string, Readonly<Record<string, string>>, Partial<ReplicaSample>, boolean])[] = [
+    ["with fewer calls than its target", target, { started: 9 }, false],
+    ["with more calls than its target", target, { started: 11 }, true],
+    ["with more of them, in more time", target, { started: 11, seconds: 2 }, false],
+    ["with more calls at a time than its target", { ...target, type: "capacity" }, { inFlight: 11 }, true],
+    ["with more calls, where there can be no more replicas", { ...target, max: "2" }, { started: 11 }, false],
+  ];
+  for (const [what, labels, more, isUrgent] of urgent)
+    it(`${isUrgent ? "is to be decided on at once" : "can wait for its turn"} when a replica tells of itself ${what}`, () => {
+      const { follower, nowMs } = new Story(recordOf("f", labels, scaled));
+      const sample = replicaSample(1, more);
+      expect(follower.takeSample({ kind: "replica", function: name, source: "r1", sample }, nowMs)).to.equal(isUrgent);
+    });
+
+  it("follows a step by what its callers tell, if they tell first", () => {
+    const story = new Story(recordOf("f", target, scaled));
+    story.run(20, 10);
+    const sample = callerSample(1, { started: 40 });
+    const news = { kind: "caller", function: name, source: "gateway-1", sample } as const;
+    expect(story.follower.takeSample(news, story.nowMs)).to.equal(true);
+    expect(verdict(story.follower.assess(story.nowMs, story.nowMs))).to.deep.equal([4, "up"]);
+  });
+
+  it("takes no caller's word for a rate that has hardly begun to count", () => {
+    const story = new Story(recordOf("f", target, scaled));
+    story.run(20, 10);
+    story.call(callerSample(1, { started: 40, seconds: 0.1 }));
+    expect(verdict(story.follower.assess(story.nowMs, story.nowMs))).to.deep.equal([2, "steady"]);
   });
 
   it("asks for no more because of a sample that covers a long time", () => {
@@ -139,6 +174,30 @@ describe("Follower", () => {
     expect(story.pass(1, () => story.say("r1", { start: "b" })).load.rps).to.equal(0);
   });
 
+  it("does not go down by samples that come out of order: one that was overtaken counts as lost", () => {
+    const story = new Story(recordOf("f", { ...target, "down.window": "10s" }, scaled));
+    story.run(40, 10);
+    let n = 40;
+    const swapped = story.pass(60, () => {
+      n += 2;
+      for (const id of story.ready) {
+        story.repeat(id, replicaSample(n, { started: 4 }));
+        story.repeat(id, replicaSample(n - 1, { started: 4 }));
+      }
+    });
+    expect(verdict(swapped)).to.deep.equal([2, "window"]);
+  });
+
+  it("does not go down while samples are late, because it waits for what they will say", () => {
+    const story = new Story(recordOf("f", { ...target, "down.window": "10s" }, scaled));
+    story.run(40, 10, 5);
+    for (let told = 0; told < 5; told += 1) {
+      expect(verdict(story.pass(29, () => {}))).to.deep.equal([2, "silent"]);
+      const late = { started: 300, seconds: 30, inFlight: 5 };
+      expect(story.pass(1, () => story.ready.forEach((id) => story.say(id, late))).replicas).to.equal(2);
+    }
+  });
+
   it("does not go down by samples that were lost", () => {
     const story = new Story(recordOf("f", { ...target, "down.window": "10s" }, scaled));
     story.run(40, 10);
@@ -190,18 +249,13 @@ describe("Follower", () => {
   const active: readonly (readonly [string, (story: Story) => void])[] = [
     ["in flight for long", (story) => story.say("r1", { inFlight: 1 })],
     ["in line", (story) => story.call(callerSample(Math.floor(story.nowMs), { waiting: 1 }))],
+    ["queued", (story) => story.queue("w", { depth: 1 })],
     [
-      "queued",
-      (story) =>
-        story.follower.takeSample(
-          {
-            kind: "queue",
-            function: name,
-            source: "w",
-            sample: { start: "a", n: 1, seconds: 1, depth: 1, oldestMs: 0 },
-          },
-          story.nowMs,
-        ),
+      "queued, as one of two queue-workers sees it",
+      (story) => {
+        story.queue("w1", { depth: 1, due: 1 });
+        story.queue("w2", { depth: 1, due: 0 });
+      },
     ],
   ];
   for (const [what, act] of active)
@@ -215,6 +269,40 @@ describe("Follower", () => {
       );
       expect(replicas).to.equal(1);
     });
+
+  it("is not idle while a replica starts, unless starts fail", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "1s" }), []);
+    const startFor = (seconds: number, problem?: FunctionStatusRecord["problem"]) =>
+      story.pass(seconds, () => story.follower.takeStatus(statusOf({ r1: "starting" }, problem), story.nowMs));
+    expect(verdict(startFor(30))).to.deep.equal([1, "steady"]);
+    expect(verdict(startFor(2, { message: "exit code 1", at: "", failures: 1 }))).to.deep.equal([0, "idle"]);
+  });
+
+  it("goes on counting from what its record says, once it has heard what runs", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "15m" }), ["r1"]);
+    story.follower.recallIdle(600_000, story.nowMs);
+    expect(verdict(story.run(299, 0))).to.deep.equal([1, "steady"]);
+    expect(verdict(story.run(1, 0))).to.deep.equal([0, "idle"]);
+    const overdue = new Story(recordOf("f", { zero: "true", "zero-duration": "15m" }), ["r1"]);
+    overdue.follower.recallIdle(3_600_000, overdue.nowMs);
+    expect(verdict(overdue.run(11, 0))).to.deep.equal([1, "steady"]);
+    expect(verdict(overdue.run(1, 0))).to.deep.equal([0, "idle"]);
+  });
+
+  it("is not taken for idle by its record while a long call runs in it", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "15m" }), ["r1"]);
+    story.follower.recallIdle(3_600_000, story.nowMs);
+    expect(verdict(story.run(60, 0, 1))).to.deep.equal([1, "steady"]);
+  });
+
+  it("goes to zero with calls that are put off, because its queue-worker wakes it when they are due", () => {
+    const story = new Story(recordOf("f", { zero: "true", "zero-duration": "10s" }), ["r1"]);
+    const put = story.pass(11, () => {
+      story.say("r1");
+      story.queue("w", { depth: 5, due: 0 });
+    });
+    expect(verdict(put)).to.deep.equal([0, "idle"]);
+  });
 
   it("does not go to zero for the time in which a replica that had a call was silent", () => {
     const story = new Story(recordOf("f", { zero: "true", "zero-duration": "10s" }), ["r1"]);

@@ -3,8 +3,9 @@ import { type FunctionRecord, functionSlots, type FunctionStatusRecord } from ".
 import { readScaleRules, type ScaleRules } from "../../schemas/scale-labels.ts";
 import type { LoadMinute } from "../../schemas/load.ts";
 import { type Decision, decide } from "./decide.ts";
+import type { CallerSample, ReplicaSample } from "../../schemas/sample.ts";
+import { FunctionLoad, startedRate } from "./function-load.ts";
 import { type Forecast, Forecaster, type ForecastInput } from "./forecast/forecaster.ts";
-import { FunctionLoad } from "./function-load.ts";
 import { MinuteTally } from "./minute-tally.ts";
 import type { SampleNews } from "./read-sample.ts";
 import { type Load, type Recommendation, recommend } from "./recommend.ts";
@@ -46,6 +47,7 @@ export class Follower {
   #rules: ScaleRules;
   /** Ready replicas, and when each was first seen so. */
   readonly #ready = new Map<string, number>();
+  #isStarting = false;
   #failures = 0;
   /** Somebody else has set the count: what the load asked for then, once that is known. */
   #manual: { recommended: number | undefined } | undefined;
@@ -73,9 +75,19 @@ export class Follower {
       this.#load.activeMs = nowMs;
   }
 
+  /**
+   * Takes for how long the function was idle before it was followed. What runs in it now tells so first: it is not taken for
+   * idle before that was heard.
+   */
+  recallIdle(idleMs: number, nowMs: number): void {
+    const longestMs = this.#rules.zeroDurationMs - leastEvidenceMs(this.#rules);
+    this.#load.activeMs = nowMs - Math.max(0, Math.min(idleMs, longestMs));
+  }
+
   /** Takes what the provider observes. True when a replica is ready that was not. */
   takeStatus({ replicas, problem }: FunctionStatusRecord, nowMs: number): boolean {
     this.#failures = problem?.failures ?? 0;
+    this.#isStarting = replicas.some(({ state }) => state === "starting");
     this.#starts.take(replicas);
     const ready = new Set(replicas.filter(({ state }) => state === "ready").map(({ id }) => id));
     for (const id of this.#ready.keys()) if (!ready.has(id)) this.#ready.delete(id);
@@ -88,17 +100,17 @@ export class Follower {
     return isMore;
   }
 
-  /** Takes a sample. True when calls have to wait, which is not to be left so. */
+  /** Takes a sample. True when it shows that more may be needed now: calls have to wait, or there are too many for who is there. */
   takeSample(news: SampleNews, nowMs: number): boolean {
     switch (news.kind) {
       case "replica":
         this.#load.takeReplica(news.source, news.sample, nowMs);
-        return false;
+        return this.#isTooMany(news.sample, 1);
       case "caller":
         this.#load.takeCaller(news.source, news.sample, nowMs);
-        return news.sample.waiting > 0;
+        return news.sample.waiting > 0 || this.#isTooMany(news.sample, this.#record.replicas);
       case "queue":
-        this.#load.takeQueue(news.sample, nowMs);
+        this.#load.takeQueue(news.source, news.sample, nowMs);
         return false;
     }
   }
@@ -116,6 +128,8 @@ export class Follower {
     const slots = functionSlots(spec);
     const load = this.#load.read(this.#ready, nowMs);
     const isHeard = this.#load.isHeard(this.#ready, nowMs);
+    // Who has to start first is not idle, unless its starts fail: a deploy waits for it, or a call.
+    if (this.#isStarting && this.#failures === 0) this.#load.activeMs = nowMs;
     const recommendation = recommend({ rules, slots, ready, load });
     const isManual = this.#isManual(recommendation.replicas, nowMs - this.#sinceMs >= leastEvidenceMs(rules));
     // What was not heard or was lost may have been load: a count is not lowered by that, nor soon after it.
@@ -147,6 +161,16 @@ export class Follower {
     if (!ended.load) this.#forecaster?.noteQuiet(ended.minute);
     const startMs = this.#starts.longestMs;
     return ended.load && (startMs === undefined ? ended.load : { ...ended.load, startMs });
+  }
+
+  /** More calls than so many replicas are to have, and there may be more replicas. */
+  #isTooMany(sample: ReplicaSample | CallerSample, replicas: number): boolean {
+    const { types, target, proportion, max } = this.#rules;
+    if (this.#record.replicas >= max) return false;
+    const most = target * proportion * replicas;
+    return (
+      (types.includes("rps") && startedRate(sample) > most) || (types.includes("capacity") && sample.inFlight > most)
+    );
   }
 
   /** A count that somebody else has set holds until the load asks for another than it did then. */

@@ -16,8 +16,9 @@ const freshMs = 2500;
 // One with calls in it tells so every second, one with nothing to do every ten seconds; twice that may be a pause.
 const silentBusyMs = 3500;
 const silentIdleMs = 25_000;
-// A queue-worker that is gone tells nothing more of its queue, and another soon does.
+// The last word of a queue-worker that is gone counts for so long: time enough for another to tell of the queue.
 const queueFreshMs = 60_000;
+const leastRateSeconds = 0.8;
 // Averages hide a step for seconds; one by half again is no chance.
 const stepFactor = 1.5;
 // Where this much of what replicas begin is what callers tell of, callers know best how many calls there are at a time.
@@ -25,13 +26,15 @@ const knownShare = 0.9;
 // What no replica says for this long is forgotten, if it is not a ready one.
 const forgetMs = 60_000;
 
-const startedRate = ({ started, seconds }: ReplicaSample): number => started / Math.max(seconds, 0.5);
+/** Calls begun a second, as one sample has them. */
+export const startedRate = ({ started, seconds }: Pick<ReplicaSample, "started" | "seconds">): number =>
+  started / Math.max(seconds, 0.5);
 
 /** The load of one function, as its replicas, callers and queue tell it. Times are of the reader's own steady clock. */
 export class FunctionLoad {
   readonly #replicas = new Map<string, Heard<ReplicaSample>>();
   readonly #callers = new Map<string, Heard<CallerSample>>();
-  #queue: { readonly atMs: number; readonly depth: number } | undefined;
+  readonly #queues = new Map<string, { readonly atMs: number; readonly due: number }>();
   readonly #started = new RateWindow(10);
   /** Of those, what callers say of theirs. */
   readonly #called = new RateWindow(10);
@@ -70,9 +73,9 @@ export class FunctionLoad {
     if (sample.waiting > 0 || sample.inFlight > 0 || sample.started > 0) this.activeMs = nowMs;
   }
 
-  takeQueue(sample: QueueSample, nowMs: number): void {
-    this.#queue = { atMs: nowMs, depth: sample.depth };
-    if (sample.depth > 0) this.activeMs = nowMs;
+  takeQueue(id: string, { depth, due = depth }: QueueSample, nowMs: number): void {
+    this.#queues.set(id, { atMs: nowMs, due });
+    if (due > 0) this.activeMs = nowMs;
   }
 
   /** Notes that a replica is gone, with what it had. */
@@ -92,12 +95,14 @@ export class FunctionLoad {
 
   /** The load now. Of a replica that is silent its last word counts; of one that is not ready, only what it has begun. */
   read(ready: ReadonlyMap<string, number>, nowMs: number): Load {
-    const { parked, oldestWaitMs, calling } = this.#readCallers(nowMs);
-    const { held, long, latest } = this.#readReplicas(ready, nowMs);
+    const { parked, oldestWaitMs, calling, called } = this.#readCallers(nowMs);
+    const { held, long, begun } = this.#readReplicas(ready, nowMs);
+    // Each tells at a moment of its own: who tells first of a step is right.
+    const latest = Math.max(called, begun);
     const average = this.#started.rate(nowMs);
     const areCallersKnown = this.#called.rate(nowMs) >= average * knownShare;
     const inFlight = Math.max(calling, areCallersKnown ? long : held);
-    const queued = this.#queue && nowMs - this.#queue.atMs < queueFreshMs ? this.#queue.depth : 0;
+    const queued = this.#readQueues(nowMs);
     this.#calls.see(nowMs, inFlight + parked);
     if (inFlight + parked + queued > 0) this.activeMs = nowMs;
     const ended = this.#ended.rate(nowMs);
@@ -120,32 +125,49 @@ export class FunctionLoad {
   #readReplicas(
     ready: ReadonlyMap<string, number>,
     nowMs: number,
-  ): { readonly held: number; readonly long: number; readonly latest: number } {
+  ): { readonly held: number; readonly long: number; readonly begun: number } {
     let held = 0;
     let long = 0;
-    let latest = 0;
+    let begun = 0;
     for (const [id, { sample, atMs }] of this.#replicas) {
       const isFresh = nowMs - atMs < freshMs;
       if (ready.has(id)) {
         held += sample.inFlight;
         long += isFresh ? Math.max(0, sample.inFlight - sample.started) : sample.inFlight;
       } else if (nowMs - atMs > forgetMs) this.#replicas.delete(id);
-      if (isFresh) latest += startedRate(sample);
+      if (isFresh) begun += startedRate(sample);
     }
-    return { held, long, latest };
+    return { held, long, begun };
   }
 
-  #readCallers(nowMs: number): { readonly parked: number; readonly oldestWaitMs: number; readonly calling: number } {
+  #readCallers(nowMs: number): {
+    readonly parked: number;
+    readonly oldestWaitMs: number;
+    readonly calling: number;
+    readonly called: number;
+  } {
     let parked = 0;
     let calling = 0;
+    let called = 0;
     let oldestWaitMs = 0;
     for (const [id, { sample, atMs }] of this.#callers)
       if (nowMs - atMs < freshMs) {
         parked += sample.waiting;
         calling += sample.inFlight;
+        // One that comes early, because calls wait, covers too little time to tell a rate.
+        if (sample.seconds >= leastRateSeconds) called += startedRate(sample);
         oldestWaitMs = Math.max(oldestWaitMs, sample.oldestWaitMs);
       } else if (nowMs - atMs > forgetMs) this.#callers.delete(id);
-    return { parked, oldestWaitMs, calling };
+    return { parked, oldestWaitMs, calling, called };
+  }
+
+  /** All tell of the same queue; what one has in hand another takes for put off, so that the highest is right. */
+  #readQueues(nowMs: number): number {
+    let queued = 0;
+    for (const [id, { due, atMs }] of this.#queues)
+      if (nowMs - atMs < queueFreshMs) queued = Math.max(queued, due);
+      else this.#queues.delete(id);
+    return queued;
   }
 
   /** Keeps the newest sample of a source. False for one that is not new; a number left out is noted. */

@@ -11,6 +11,7 @@ import { retryUntilReady } from "../bus/retry.ts";
 import { type LoadListener, openLoadReader } from "./load-reader.ts";
 import type { News } from "./pipeline.ts";
 import { readSample } from "./read-sample.ts";
+import { recallIdle } from "./recall-idle.ts";
 
 /** What is heard of functions. */
 export interface NewsSource {
@@ -35,7 +36,7 @@ export interface NewsParts extends Pick<LoadListener, "onMinute" | "log"> {
 /** Reads the bus: wishes, what the provider observes, samples of functions that there are, and the log of loads. */
 export const createNewsSource = (bus: Bus, { counts, onMinute, log }: NewsParts): NewsSource => {
   const news = new Subject<News>();
-  const known = new Set<string>();
+  const known = new Map<string, FunctionRecord>();
   // The first status of a function may come before its record: the two buckets are read side by side.
   const statuses = new Map<string, FunctionStatusRecord>();
   const stops: (() => void)[] = [];
@@ -51,7 +52,7 @@ export const createNewsSource = (bus: Bus, { counts, onMinute, log }: NewsParts)
     }
     const { key, value } = change.entry;
     const status = known.has(key) ? undefined : statuses.get(key);
-    known.add(key);
+    known.set(key, value);
     news.next({ kind: "record", key, record: value });
     if (readScaleRules(value.spec).forecast) loads.follow(value.spec);
     else loads.forget(key);
@@ -92,6 +93,8 @@ export const createNewsSource = (bus: Bus, { counts, onMinute, log }: NewsParts)
     start: async () => {
       await watch(await openBucket<FunctionRecord>(bus, buckets.functions), onRecord);
       await watch(await openBucket<FunctionStatusRecord>(bus, buckets.status), onStatus);
+      // Before samples are heard, which know better.
+      await retryUntilReady(() => recallIdle(bus, known, (key, idleMs) => news.next({ kind: "idle", key, idleMs })));
       follow();
     },
     stop: () => {

@@ -21,6 +21,7 @@ export type News = { readonly key: string } & (
   | { readonly kind: "record"; readonly record: FunctionRecord }
   | { readonly kind: "status"; readonly status: FunctionStatusRecord }
   | { readonly kind: "sample"; readonly sample: SampleNews }
+  | { readonly kind: "idle"; readonly idleMs: number }
   /** Minutes of the log of its load, in order. */
   | { readonly kind: "log"; readonly minutes: readonly LoadMinute[] }
   | { readonly kind: "removed" }
@@ -57,6 +58,9 @@ const take = (follower: Follower, news: News, nowMs: number): boolean => {
       return follower.takeStatus(news.status, nowMs);
     case "sample":
       return follower.takeSample(news.sample, nowMs);
+    case "idle":
+      follower.recallIdle(news.idleMs, nowMs);
+      return false;
     case "log":
       follower.takeLog(news.minutes);
       return false;

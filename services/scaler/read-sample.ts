@@ -37,7 +37,10 @@ const kinds: Readonly<
     kind: "caller",
     holds: (data) => isSample(data, ["waiting", "oldestWaitMs", "inFlight", "started"]),
   },
-  "io.busker.metric.queue": { kind: "queue", holds: (data) => isSample(data, ["depth", "oldestMs"]) },
+  "io.busker.metric.queue": {
+    kind: "queue",
+    holds: (data) => isSample(data, ["depth", "oldestMs"]) && (data["due"] === undefined || isAmount(data["due"])),
+  },
 };
 
 const parse = (bytes: Uint8Array): unknown => {

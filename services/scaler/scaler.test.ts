@@ -11,6 +11,7 @@ import { eventually } from "../../test/support/platform.ts";
 import { ask } from "../bus/ask.ts";
 import { type Bus, openBus } from "../bus/connection.ts";
 import { publishEvent, readEvent } from "../bus/events.ts";
+import { HeaderBlock } from "../bus/headers.ts";
 import { type Bucket, openBucket } from "../bus/kv.ts";
 import { ensureTopology } from "../bus/topology.ts";
 import { silentLog } from "../runtime/log.ts";
@@ -141,10 +142,28 @@ describe("openScaler()", function () {
     expect(await scalers[0]?.metrics()).to.match(/busker_scaler_samples_total\{result="passed_over"\} [1-9]/);
   });
 
+  it("takes samples as of when they come, whatever their sender's clock says", async () => {
+    await deploy("clocks", recordOf("clocks", { target: "1" }));
+    await isKnown("clocks");
+    const subject = metricSubject("openfaas-fn", "clocks", "r1");
+    for (const [n, minutes] of [
+      [1, -10],
+      [2, 10],
+    ] as const) {
+      const data = replicaSample(n, { started: 20 });
+      const time = new Date(Date.now() + minutes * 60_000).toISOString();
+      const headers = HeaderBlock.of(`ce-specversion: 1.0\r\nce-type: io.busker.metric\r\nce-time: ${time}\r\n`);
+      admin.nc.publish(subject, JSON.stringify(data), { headers });
+    }
+    await eventually("both to count", async () => {
+      const { latest } = await explain("clocks");
+      return latest?.numbers["calls begun per second"] === 4 ? true : undefined;
+    });
+  });
+
   it("explains its latest decision and the last that changed something, with the numbers", async () => {
     const told = await explain("burst");
-    expect(told.latest).to.include({ rule: "up", replicas: 5, from: 1 });
-    expect(told.lastChange?.because).to.equal("the load asks for more (slots)");
+    expect(told.lastChange).to.include({ rule: "up", replicas: 5, from: 1, because: "the load asks for more (slots)" });
     expect(told.latest?.numbers).to.include({ "replicas ready": 1, "least replicas": 1, "most replicas": 20 });
   });
 

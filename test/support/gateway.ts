@@ -13,7 +13,9 @@ export interface TestGateway {
 }
 
 /** Starts one from `dist/` on free ports; to be stopped before its platform. */
-export const startTestGateway = async (platform: TestPlatform): Promise<TestGateway> => {
+export const startTestGateway = async (
+  platform: Pick<TestPlatform, "dataFolder" | "natsUrl">,
+): Promise<TestGateway> => {
   const child = spawn(process.execPath, [join(import.meta.dirname, "../../dist/services/gateway/main.js")], {
     env: {
       ...process.env,

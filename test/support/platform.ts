@@ -103,16 +103,17 @@ const valueOf = (lines: readonly string[], key: string): string => {
   return line.slice(key.length).trim();
 };
 
-/** Starts one from `dist/`; to be stopped in `after`. */
+/** Starts one from `dist/`, of this tree or a copy of it; to be stopped in `after`. */
 export const startTestPlatform = async (
   env: Readonly<Record<string, string>> = {},
   arguments_: readonly string[] = ["--no-sample"],
+  tree = root,
 ): Promise<TestPlatform> => {
-  const main = join(root, "dist/services/cli/main.js");
+  const main = join(tree, "dist/services/cli/main.js");
   if (!existsSync(main)) throw new Error("there is no dist/; run `npm run build` first");
   const dataFolder = env["BUSKER_DATA"] ?? (await mkdtemp(join(tmpdir(), "busker-test-")));
   const child = spawn(process.execPath, [main, "up", ...arguments_], {
-    cwd: root,
+    cwd: tree,
     env: {
       ...process.env,
       BUSKER_DATA: dataFolder,

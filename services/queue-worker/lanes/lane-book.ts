@@ -8,20 +8,44 @@ const askAgainMs = 2000;
 // With very many queues that wait for something, each is asked more seldom, so that asking stays cheap.
 const askAgainPerLaneMs = 2;
 
+/** What of a function is queued, as last seen. */
+export interface Backlog {
+  /** Calls that are not over. */
+  readonly messages: number;
+  /** Those of them that are not put off. */
+  readonly due: number;
+}
+
+/**
+ * Notes how many calls a queue holds, and gives how many of them are due: when its consumer had nothing to hand out, what was
+ * there and in nobody's hand was put off. That counts until it is asked the next time, or should have been.
+ */
+const noteCount = (
+  queue: LaneQueue,
+  count: number,
+  times: { readonly lastMs: number; readonly staleMs: number },
+): number => {
+  if (queue.isMade && queue.emptyMs > times.lastMs)
+    queue.putOff = Math.max(0, Math.min(count, queue.seen) - queue.inHand);
+  else if (queue.emptyMs < times.staleMs) queue.putOff = 0;
+  queue.seen = count;
+  return Math.max(0, count - queue.putOff);
+};
+
 /** The lanes of a worker: one for each function that has queued calls. */
 export class LaneBook {
   readonly #world: LaneWorld;
   readonly #lanes = new Map<string, Lane>();
-  /** By function: calls that are not over, as last seen. */
-  #depths: ReadonlyMap<string, number> = new Map();
+  #backlogs: ReadonlyMap<string, Backlog> = new Map();
+  #notedMs = 0;
 
   constructor(world: LaneWorld) {
     this.#world = world;
   }
 
-  /** Calls that are not over, by function: `name.namespace`. */
-  get depths(): ReadonlyMap<string, number> {
-    return this.#depths;
+  /** By function: `name.namespace`. */
+  get backlogs(): ReadonlyMap<string, Backlog> {
+    return this.#backlogs;
   }
 
   /** The lane of a function, opened if need be. */
@@ -59,24 +83,28 @@ export class LaneBook {
 
   /** The functions with the most calls that are not over, the most first. */
   longest(): readonly Lane[] {
-    const depth = ({ key }: Lane): number => this.#depths.get(key) ?? 0;
+    const depth = ({ key }: Lane): number => this.#backlogs.get(key)?.messages ?? 0;
     return [...this.#lanes.values()].filter((lane) => depth(lane) > 0).toSorted((a, b) => depth(b) - depth(a));
   }
 
   /** What the stream holds: wakes the lanes that may take some of it, and forgets those that have nothing. */
   note(counts: ReadonlyMap<string, number>): void {
-    const depths = new Map<string, number>();
-    const askBeforeMs = Date.now() - Math.max(askAgainMs, askAgainPerLaneMs * this.#lanes.size);
+    const backlogs = new Map<string, Backlog>();
+    const nowMs = Date.now();
+    const everyMs = Math.max(askAgainMs, askAgainPerLaneMs * this.#lanes.size);
+    const times = { lastMs: this.#notedMs, staleMs: nowMs - 2 * everyMs };
     for (const [subject, count] of counts) {
       const queue = this.queueAt(subject);
       if (!queue) continue;
       const { lane } = queue;
-      depths.set(lane.key, (depths.get(lane.key) ?? 0) + count);
+      const { messages, due } = backlogs.get(lane.key) ?? { messages: 0, due: 0 };
+      backlogs.set(lane.key, { messages: messages + count, due: due + noteCount(queue, count, times) });
       if (count <= queue.inHand) continue;
       lane.sweep(queue);
-      if (queue.emptyMs <= askBeforeMs) lane.expect(queue);
+      if (queue.emptyMs <= nowMs - everyMs) lane.expect(queue);
     }
-    this.#depths = depths;
-    for (const [key, lane] of this.#lanes) if (lane.isIdle && !depths.has(key)) this.#lanes.delete(key);
+    this.#notedMs = nowMs;
+    this.#backlogs = backlogs;
+    for (const [key, lane] of this.#lanes) if (lane.isIdle && !backlogs.has(key)) this.#lanes.delete(key);
   }
 }

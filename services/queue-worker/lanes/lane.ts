@@ -20,6 +20,9 @@ export interface LaneQueue {
   inHand: number;
   /** When it had nothing to hand out, milliseconds since the epoch; 0: never since the server is there. */
   emptyMs: number;
+  /** Calls in it as last seen; and those of them that nobody has in hand and that could not be had. */
+  seen: number;
+  putOff: number;
   /** When it was last looked through for calls that are over, milliseconds since the epoch. */
   sweptMs: number;
 }
@@ -77,6 +80,8 @@ export class Lane implements Taker {
       isMade: false,
       inHand: 0,
       emptyMs: 0,
+      seen: 0,
+      putOff: 0,
       sweptMs: 0,
     }));
   }

@@ -433,10 +433,38 @@ describe("openLanes()", () => {
     const seen = collect<unknown>();
     const timer = setInterval(() => seen.push(worker.lanes.depths().get(`${name.name}.${name.namespace}`)), 50);
     await seen.until(
-      (all) => JSON.stringify(all.at(-1)) === JSON.stringify({ messages: 10, oldestMs: first.queuedMs }),
+      (all) => JSON.stringify(all.at(-1)) === JSON.stringify({ messages: 10, due: 10, oldestMs: first.queuedMs }),
       "its depth and age",
       15_000,
     );
+    gate.open();
+    await seen.until((all) => all.at(-1) === undefined, "nothing left");
+    clearInterval(timer);
+  });
+
+  it("tells how many of them are due, those left out that were put off, and all again when their time has come", async function () {
+    this.timeout(45_000);
+    const name = ownFunction();
+    const gate = openGate();
+    const worker = await work(
+      () =>
+        async ({ call, deliveryCount }) => {
+          if (call.head.path === "/later" && deliveryCount === 1) return { kind: "retry", delayMs: 8000 };
+          await gate.opened;
+          return done;
+        },
+      { invoker: roomy },
+    );
+    const later = { ...callOf(name), head: { method: "POST", path: "/later", headers: [] } };
+    for (let at = 0; at < 3; at += 1) await queue.accept({ ...later, id: `later-${at}` });
+    await queue.accept(callOf(name));
+    const seen = collect<unknown>();
+    const timer = setInterval(() => {
+      const depth = worker.lanes.depths().get(`${name.name}.${name.namespace}`);
+      seen.push(depth && [depth.messages, depth.due].join(" of which due "));
+    }, 50);
+    await seen.until((all) => all.at(-1) === "4 of which due 1", "what is put off", 20_000);
+    await seen.until((all) => all.at(-1) === "4 of which due 4", "what is due", 20_000);
     gate.open();
     await seen.until((all) => all.at(-1) === undefined, "nothing left");
     clearInterval(timer);

@@ -11,7 +11,7 @@ import { discoverCalls } from "./discovery.ts";
 import { createDueTimes } from "./due-times.ts";
 import { openHand } from "./hand.ts";
 import type { LaneQueue } from "./lane.ts";
-import { LaneBook } from "./lane-book.ts";
+import { type Backlog, LaneBook } from "./lane-book.ts";
 import { Turnstile } from "./turnstile.ts";
 
 /** Settings of the lanes. */
@@ -32,6 +32,8 @@ export interface LanesOptions {
 export interface Depth {
   /** Calls that are not over. */
   readonly messages: number;
+  /** Those of them that are not put off. */
+  readonly due: number;
   /** When the oldest of them was due, milliseconds since the epoch, where that is known. */
   readonly oldestMs?: number;
 }
@@ -83,7 +85,7 @@ export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes>
   const ages = watchAges(bus, queue, () => book.longest());
   return {
     depths: () =>
-      new Map([...book.depths].map(([key, messages]) => [key, withAge(messages, ages.oldestMs(key))] as const)),
+      new Map([...book.backlogs].map(([key, backlog]) => [key, withAge(backlog, ages.oldestMs(key))] as const)),
     inHand: hand.size,
     stop: async () => {
       turnstile.close();
@@ -100,8 +102,8 @@ export const openLanes = async (bus: Bus, options: LanesOptions): Promise<Lanes>
   };
 };
 
-const withAge = (messages: number, oldestMs: number | undefined): Depth =>
-  oldestMs === undefined ? { messages } : { messages, oldestMs };
+const withAge = (backlog: Backlog, oldestMs: number | undefined): Depth =>
+  oldestMs === undefined ? backlog : { ...backlog, oldestMs };
 
 const onQueued = (book: LaneBook, message: BusMessage): void => {
   const name = parseFunctionSubject(message.subject, 2);
