@@ -128,17 +128,22 @@ describe("calls while replicas follow the load", function () {
     const labels = { max: "4", "down.window": "2s", type: "capacity", zero: "true", "zero-duration": "2s" };
     await deploy("tide", labels, { envVars: { max_inflight: "1" } });
     const answers: Answers = {};
-    for (let round = 0; round < 2; round += 1) {
-      // One of each kind throughout: they meet every change of the count.
-      const steady = everyKind("tide", "?ms=20").map((call) => load(call, 1));
-      const flood = load(overHttp("tide?ms=200"), 10);
-      await untilCount("tide", "availableReplicas", 4);
-      Object.assign(answers, await flood.stop());
-      await untilCount("tide", "replicas", 3);
-      for (const one of steady) Object.assign(answers, await one.stop());
-      await untilCount("tide", "replicas", 0);
-    }
+    // One of each kind throughout: they meet every change of the count.
+    const steady = everyKind("tide", "?ms=20").map((call) => load(call, 1));
+    const flood = load(overHttp("tide?ms=200"), 10);
+    await untilCount("tide", "availableReplicas", 4);
+    Object.assign(answers, await flood.stop());
+    await untilCount("tide", "replicas", 3);
+    for (const one of steady) Object.assign(answers, await one.stop());
+    await untilCount("tide", "replicas", 0);
     expect(Object.keys(answers)).to.have.members(allWell);
+  });
+
+  it("have replicas made by programs that know the bus alone, whose waiting calls nobody tells of", async () => {
+    await deploy("bus", { max: "4" }, { envVars: { max_inflight: "1" } });
+    const flood = load(overBus("bus", "?ms=200"), 8);
+    await untilCount("bus", "availableReplicas", 4);
+    expect(Object.keys(await flood.stop())).to.deep.equal(["bus 200"]);
   });
 
   for (const zero of ["stop", "freeze"])

@@ -112,6 +112,7 @@ export class FunctionLoad {
       cpuMillicores: this.#cpu.rate(nowMs),
       queued,
       inFlight,
+      areCallersKnown,
       parked,
       oldestWaitMs,
       callMs: ended > 0 ? this.#durations.rate(nowMs) / ended : undefined,

@@ -12,6 +12,8 @@ export interface Load {
   readonly queued: number;
   /** Calls in replicas now. */
   readonly inFlight: number;
+  /** Whether callers tell of their calls; a program that knows the bus alone tells nothing of those that wait in it. */
+  readonly areCallersKnown: boolean;
   /** Calls in line at callers now. */
   readonly parked: number;
   /** How long the first of them has waited. */
@@ -58,11 +60,13 @@ const urgentCalls = ({ parked, oldestWaitMs, callMs }: Load): number =>
   callMs === undefined || oldestWaitMs > drainMs ? parked : parked * Math.min(1, callMs / drainMs);
 
 /** What has begun is never left without the replicas that it needs, and what waits is not left waiting. */
-const slotNeed = ({ slots, ready, load }: RecommendInput): number => {
+const slotNeed = ({ rules, slots, ready, load }: RecommendInput): number => {
   if (slots === 0) return load.inFlight + load.parked > 0 ? 1 : 0;
+  // How many calls wait for slots that are full is not known then: there is to be room, and the next look tells if it fills.
+  const room = load.areCallersKnown ? 1 : rules.proportion;
   // A caller that has to wait has found no free slot, which samples of a second ago do not show yet.
   const busy = load.parked > 0 ? Math.max(load.inFlight, ready * slots) : load.inFlight;
-  return ceil((busy + urgentCalls(load)) / slots);
+  return ceil((busy + urgentCalls(load)) / (slots * room));
 };
 
 const largest = (needs: Recommendation["needs"]): readonly [Reason, number] =>

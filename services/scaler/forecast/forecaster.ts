@@ -41,7 +41,7 @@ const keptMinutes = 1000;
 const neededFor = ({ started, peak }: SeenLoad, { rules, slots }: Pick<ForecastInput, "rules" | "slots">): number => {
   if (started === 0 && peak === 0) return 0;
   const load = { rps: started / 60, peakCalls: peak, inFlight: peak };
-  const nothing = { cpuMillicores: 0, queued: 0, parked: 0, oldestWaitMs: 0, callMs: undefined };
+  const nothing = { cpuMillicores: 0, queued: 0, parked: 0, areCallersKnown: true, oldestWaitMs: 0, callMs: undefined };
   return recommend({ rules, slots, ready: 0, load: { ...load, ...nothing } }).replicas;
 };
 
