@@ -22,7 +22,8 @@ const before = 4;
 const after = 8;
 // Averages are full, and replicas have been seen long enough.
 const warmUpMs = 13_000;
-const betweenStepsMs = 700;
+// The start of one replica is over before the next: several at a time would measure the machine.
+const betweenStepsMs = 2500;
 const watchMs = 13_000;
 
 const modes = [

@@ -81,6 +81,12 @@ describe("Follower", () => {
     expect(verdict(story.run(1, 20))).to.deep.equal([4, "up"]);
   });
 
+  it("goes on following a step whose first seconds are in the average already", () => {
+    const story = new Story(recordOf("f", target, scaled));
+    story.run(20, 10);
+    expect(verdict(story.run(3, 16))).to.deep.equal([4, "up"]);
+  });
+
   const urgent: readonly (readonly [string, Readonly<Record<string, string>>, Partial<ReplicaSample>, boolean])[] = [
     ["with fewer calls than its target", target, { started: 9 }, false],
     ["with more calls than its target", target, { started: 11 }, true],

@@ -19,8 +19,10 @@ const silentIdleMs = 25_000;
 // The last word of a queue-worker that is gone counts for so long: time enough for another to tell of the queue.
 const queueFreshMs = 60_000;
 const leastRateSeconds = 0.8;
-// Averages hide a step for seconds; one by half again is no chance.
+// Averages hide a step for seconds; one by half again is no chance. It is measured by what was before it: an average that holds a
+// part of the step would hide the rest of it.
 const stepFactor = 1.5;
+const stepSeconds = 3;
 // Where this much of what replicas begin is what callers tell of, callers know best how many calls there are at a time.
 const knownShare = 0.9;
 // What no replica says for this long is forgotten, if it is not a ready one.
@@ -107,7 +109,7 @@ export class FunctionLoad {
     if (inFlight + parked + queued > 0) this.activeMs = nowMs;
     const ended = this.#ended.rate(nowMs);
     return {
-      rps: latest > average * stepFactor ? latest : average,
+      rps: latest > this.#started.rate(nowMs, stepSeconds) * stepFactor ? Math.max(latest, average) : average,
       peakCalls: this.#calls.peak(nowMs),
       cpuMillicores: this.#cpu.rate(nowMs),
       queued,

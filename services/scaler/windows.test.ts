@@ -14,6 +14,12 @@ describe("RateWindow", () => {
     expect(window.rate(60_000)).to.equal(0);
   });
 
+  it("gives what was before the latest seconds", () => {
+    const window = new RateWindow(10);
+    for (let second = 0; second < 12; second += 1) window.add(second * 1000 + 500, second < 9 ? 10 : 90, 1);
+    expect([window.rate(12_000), window.rate(12_000, 3)]).to.deep.equal([34, 10]);
+  });
+
   it("spreads what came together over the time that it covers, so that a late sample is no burst", () => {
     const window = new RateWindow(10);
     window.add(100_500, 600, 60);

@@ -48,9 +48,11 @@ export class RateWindow {
       this.#ring.change(second - back, (value) => value + amount / parts);
   }
 
-  rate(nowMs: number): number {
+  /** Of the last full seconds, or of those but the latest few. */
+  rate(nowMs: number, butLatest = 0): number {
     const second = Math.floor(nowMs / secondMs);
-    return this.#ring.fold(second - this.#seconds, second - 1, (sum, value) => sum + value) / this.#seconds;
+    const sum = this.#ring.fold(second - this.#seconds, second - 1 - butLatest, (so, value) => so + value);
+    return sum / (this.#seconds - butLatest);
   }
 }
 
