@@ -1,30 +1,17 @@
 import { expect } from "chai";
-import type { ScaleWish } from "../../schemas/events.ts";
-import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
+import type { FunctionRecord } from "../../schemas/function.ts";
 import type { LoadMinute } from "../../schemas/load.ts";
 import type { ScaleExplanation } from "../../schemas/scaler.ts";
-import { explainSubject, functionVerbFilter, loadSubject, metricSubject } from "../../schemas/subjects.ts";
-import { buckets, streams } from "../../schemas/topology.ts";
-import { collect, type Collector } from "../../test/support/collector.ts";
-import { startTestNats, type TestNats } from "../../test/support/nats.ts";
+import { loadSubject, metricSubject } from "../../schemas/subjects.ts";
+import { streams } from "../../schemas/topology.ts";
 import { eventually } from "../../test/support/platform.ts";
-import { ask } from "../bus/ask.ts";
-import { type Bus, openBus } from "../bus/connection.ts";
-import { publishEvent, readEvent } from "../bus/events.ts";
-import { type Bucket, openBucket } from "../bus/kv.ts";
+import { publishEvent } from "../bus/events.ts";
 import { readBack } from "../bus/read-back.ts";
 import { readLoads } from "../bus/read-loads.ts";
 import { publishDurably } from "../bus/streams.ts";
-import { ensureTopology } from "../bus/topology.ts";
-import { silentLog } from "../runtime/log.ts";
 import { logOf } from "./fixtures/loads.ts";
 import { recordOf, replicaSample, statusOf } from "./fixtures/samples.ts";
-import { openScaler, type Scaler } from "./scaler.ts";
-import { createScalerMetrics } from "./scaler-metrics.ts";
-
-interface SeenWish extends ScaleWish {
-  readonly name: string;
-}
+import { isActive, startTestScalers, type TestScalers } from "./fixtures/test-scalers.ts";
 
 /*
  * Scalers on a real bus whose time of day is the test's: minutes pass when it says so.
@@ -36,41 +23,13 @@ describe("scalers that keep a log and look ahead", function () {
   // A day ago: the server's clock is the real one.
   const begin = Math.floor(Date.now() / 3_600_000) * 60 - 24 * 60;
   let wallMs = begin * minuteMs;
-  let nats: TestNats;
-  let admin: Bus;
-  let functions: Bucket<FunctionRecord>;
-  let status: Bucket<FunctionStatusRecord>;
-  let wishes: Collector<SeenWish>;
-  const scalers: { readonly bus: Bus; readonly scaler: Scaler; readonly metrics: () => Promise<string> }[] = [];
+  let scalers: TestScalers;
 
-  const open = async () => {
-    const bus = await openBus({
-      url: nats.url,
-      credentialsFile: nats.credsFile("scaler"),
-      user: "scaler",
-      name: "scaler",
-    });
-    const metrics = createScalerMetrics();
-    const scaler = await openScaler({ bus, metrics, log: silentLog, wall: () => wallMs });
-    const opened = { bus, scaler, metrics: () => metrics.registry.metrics() };
-    scalers.push(opened);
-    return opened;
-  };
-  const isActive = async (one: (typeof scalers)[number] | undefined): Promise<true | undefined> =>
-    (one && /^busker_scaler_active 1$/m.test(await one.metrics())) || undefined;
-  const explain = (name: string): Promise<ScaleExplanation | undefined> =>
-    ask<"io.busker.scaler.explain", ScaleExplanation>(admin, {
-      subject: explainSubject(namespace, name),
-      type: "io.busker.scaler.explain",
-      data: {},
-      what: `explain ${name}`,
-      timeoutMs: 5000,
-      who: "scaler",
-    }).catch(() => undefined);
+  const explain = (name: string): Promise<ScaleExplanation | undefined> => scalers.explain(name).catch(() => undefined);
   const numbersOf = async (name: string) => (await explain(name))?.latest?.numbers ?? {};
   const deploy = async (name: string, record: FunctionRecord): Promise<void> => {
-    await functions.put(`${name}.${namespace}`, record);
-    await status.put(`${name}.${namespace}`, statusOf(record.replicas === 0 ? {} : { r1: "ready" }));
+    await scalers.functions.put(`${name}.${namespace}`, record);
+    await scalers.status.put(`${name}.${namespace}`, statusOf(record.replicas === 0 ? {} : { r1: "ready" }));
     await eventually(`${name} to be known`, () => explain(name));
   };
   const foreseen = (name: string, replicas: number): FunctionRecord => {
@@ -80,40 +39,21 @@ describe("scalers that keep a log and look ahead", function () {
   };
   const write = async (name: string, log: readonly LoadMinute[]): Promise<void> => {
     for (const data of log)
-      await publishDurably(admin, { subject: loadSubject(namespace, name), type: "io.busker.load", data });
+      await publishDurably(scalers.admin, { subject: loadSubject(namespace, name), type: "io.busker.load", data });
   };
   const callsIn = async (name: string): Promise<readonly LoadMinute[]> =>
-    (await readLoads(admin, { namespace, name })).filter(({ started }) => started > 0);
+    (await readLoads(scalers.admin, { namespace, name })).filter(({ started }) => started > 0);
   const countOf = async (filter: string): Promise<number> => {
     let count = 0;
-    for await (const messages of readBack(admin, { stream: streams.LOAD, filter, since: new Date(0) }))
+    for await (const messages of readBack(scalers.admin, { stream: streams.LOAD, filter, since: new Date(0) }))
       count += messages.length;
     return count;
   };
 
   before(async () => {
-    nats = await startTestNats();
-    admin = await openBus({ url: nats.url, credentialsFile: nats.credsFile("admin"), user: "admin", name: "test" });
-    await ensureTopology(admin);
-    functions = await openBucket(admin, buckets.functions);
-    status = await openBucket(admin, buckets.status);
-    wishes = collect();
-    admin.nc.subscribe(functionVerbFilter("scale"), {
-      callback: (_, message) => {
-        const name = message.subject.split(".")[4] ?? "";
-        wishes.push({ name, ...readEvent<"io.busker.function.scale">(message).data });
-      },
-    });
-    await eventually("the first to be active", async () => isActive(scalers[0] ?? (await open())));
+    scalers = await startTestScalers(() => wallMs);
   });
-  after(async () => {
-    for (const { scaler, bus } of scalers) {
-      await scaler.stop();
-      await bus.close();
-    }
-    await admin.close();
-    await nats.stop();
-  });
+  after(() => scalers?.stop());
 
   it("starts a replica ahead of the call of each hour, and tells what that costs at most", async () => {
     const hourly = logOf({ from: begin - 10 * 60, until: begin + 1 }, (minute) =>
@@ -123,8 +63,7 @@ describe("scalers that keep a log and look ahead", function () {
     // 54 minutes after the call, less the twenty seconds that a replica takes to start.
     wallMs = (begin + 53) * minuteMs + 40_000;
     await deploy("cron", foreseen("cron", 0));
-    const all = await wishes.until((seen) => seen.some(({ name }) => name === "cron"), "a wish for cron");
-    expect(all.find(({ name }) => name === "cron")).to.include({
+    expect(await scalers.firstWish("cron")).to.include({
       from: 0,
       replicas: 1,
       reason: "forecast: as many as calls are foreseen for (gaps)",
@@ -168,12 +107,12 @@ describe("scalers that keep a log and look ahead", function () {
 
   it("writes each minute with calls once, though the one that was active is gone by its end", async () => {
     await deploy("busy", recordOf("busy"));
-    const second = await open();
+    const second = await scalers.open();
     // Its subscriptions are at the server.
     await second.bus.nc.flush();
     const call = (n: number): void => {
       const data = replicaSample(n, { started: 3, durations: { counts: [3], sum: 0.3 } });
-      publishEvent(admin, { subject: metricSubject(namespace, "busy", "r1"), type: "io.busker.metric", data });
+      publishEvent(scalers.admin, { subject: metricSubject(namespace, "busy", "r1"), type: "io.busker.metric", data });
     };
     const isCounted = (n: number) =>
       eventually("the second to have counted it", async () =>
@@ -189,7 +128,7 @@ describe("scalers that keep a log and look ahead", function () {
     });
     wallMs += minuteMs;
     await eventually("the first minute in the log", async () => (await callsIn("busy")).length === 1 || undefined);
-    await scalers[0]?.bus.nc.close();
+    await scalers.all[0]?.bus.nc.close();
     call(2);
     await isCounted(2);
     await eventually("the second to be active", () => isActive(second), 15_000);
@@ -205,7 +144,7 @@ describe("scalers that keep a log and look ahead", function () {
     if (!first) throw new Error("there is no minute");
     const subject = loadSubject(namespace, "busy");
     const before = await countOf(subject);
-    await publishDurably(admin, {
+    await publishDurably(scalers.admin, {
       subject,
       type: "io.busker.load",
       data: first,

@@ -1,107 +1,43 @@
 import { expect } from "chai";
-import type { FunctionRecord, FunctionStatusRecord } from "../../schemas/function.ts";
-import type { ScaleWish } from "../../schemas/events.ts";
+import type { FunctionRecord } from "../../schemas/function.ts";
 import type { SampleData, SampleType } from "../../schemas/sample.ts";
-import type { ScaleExplanation } from "../../schemas/scaler.ts";
-import { explainSubject, functionVerbFilter, metricSubject } from "../../schemas/subjects.ts";
-import { buckets } from "../../schemas/topology.ts";
-import { collect, type Collector } from "../../test/support/collector.ts";
-import { startTestNats, type TestNats } from "../../test/support/nats.ts";
+import { metricSubject } from "../../schemas/subjects.ts";
 import { eventually } from "../../test/support/platform.ts";
-import { ask } from "../bus/ask.ts";
-import { type Bus, openBus } from "../bus/connection.ts";
-import { publishEvent, readEvent } from "../bus/events.ts";
+import { publishEvent } from "../bus/events.ts";
 import { HeaderBlock } from "../bus/headers.ts";
-import { type Bucket, openBucket } from "../bus/kv.ts";
-import { ensureTopology } from "../bus/topology.ts";
-import { silentLog } from "../runtime/log.ts";
 import { callerSample, recordOf, replicaSample, statusOf } from "./fixtures/samples.ts";
-import { openScaler, type Scaler } from "./scaler.ts";
-import { createScalerMetrics } from "./scaler-metrics.ts";
-
-interface SeenWish extends ScaleWish {
-  readonly name: string;
-}
+import { isActive, startTestScalers, type TestScalers } from "./fixtures/test-scalers.ts";
 
 describe("openScaler()", function () {
   this.timeout(40_000);
-  let nats: TestNats;
-  let admin: Bus;
-  let functions: Bucket<FunctionRecord>;
-  let status: Bucket<FunctionStatusRecord>;
-  let wishes: Collector<SeenWish>;
-  const scalers: { readonly bus: Bus; readonly scaler: Scaler; readonly metrics: () => Promise<string> }[] = [];
+  let scalers: TestScalers;
   const slotted = { envVars: { max_inflight: "1" } };
 
-  const open = async () => {
-    const bus = await openBus({
-      url: nats.url,
-      credentialsFile: nats.credsFile("scaler"),
-      user: "scaler",
-      name: "scaler",
-    });
-    const metrics = createScalerMetrics();
-    const opened = {
-      bus,
-      scaler: await openScaler({ bus, metrics, log: silentLog }),
-      metrics: () => metrics.registry.metrics(),
-    };
-    scalers.push(opened);
-    return opened;
-  };
-  const isActive = async ({ metrics }: { readonly metrics: () => Promise<string> }): Promise<true | undefined> =>
-    /^busker_scaler_active 1$/m.test(await metrics()) || undefined;
   const say = <T extends SampleType>(name: string, source: string, type: T, data: SampleData[T]): void =>
-    void publishEvent(admin, { subject: metricSubject("openfaas-fn", name, source), type, data: data as never });
-  const deploy = async (name: string, record: FunctionRecord, ready = ["r1"]): Promise<void> => {
-    await functions.put(`${name}.openfaas-fn`, record);
-    await status.put(`${name}.openfaas-fn`, statusOf(Object.fromEntries(ready.map((id) => [id, "ready"]))));
-  };
-  const explain = (name: string): Promise<ScaleExplanation> =>
-    ask<"io.busker.scaler.explain", ScaleExplanation>(admin, {
-      subject: explainSubject("openfaas-fn", name),
-      type: "io.busker.scaler.explain",
-      data: {},
-      what: `explain ${name}`,
-      timeoutMs: 5000,
-      who: "scaler",
+    void publishEvent(scalers.admin, {
+      subject: metricSubject("openfaas-fn", name, source),
+      type,
+      data: data as never,
     });
+  const deploy = async (name: string, record: FunctionRecord, ready = ["r1"]): Promise<void> => {
+    await scalers.functions.put(`${name}.openfaas-fn`, record);
+    await scalers.status.put(`${name}.openfaas-fn`, statusOf(Object.fromEntries(ready.map((id) => [id, "ready"]))));
+  };
   const isKnown = (name: string): Promise<true> =>
-    eventually(`${name} to be known`, async () => ((await explain(name).catch(() => undefined)) ? true : undefined));
-  const firstWish = async (name: string): Promise<SeenWish | undefined> =>
-    (await wishes.until((all) => all.some((wish) => wish.name === name), `a wish for ${name}`)).find(
-      (wish) => wish.name === name,
+    eventually(`${name} to be known`, async () =>
+      (await scalers.explain(name).catch(() => undefined)) ? true : undefined,
     );
 
   before(async () => {
-    nats = await startTestNats();
-    admin = await openBus({ url: nats.url, credentialsFile: nats.credsFile("admin"), user: "admin", name: "test" });
-    await ensureTopology(admin);
-    functions = await openBucket(admin, buckets.functions);
-    status = await openBucket(admin, buckets.status);
-    wishes = collect();
-    admin.nc.subscribe(functionVerbFilter("scale"), {
-      callback: (_, message) => {
-        const name = message.subject.split(".")[4] ?? "";
-        wishes.push({ name, ...readEvent<"io.busker.function.scale">(message).data });
-      },
-    });
-    await eventually("the first to be active", async () => isActive(scalers[0] ?? (await open())));
+    scalers = await startTestScalers();
   });
-  after(async () => {
-    for (const { scaler, bus } of scalers) {
-      await scaler.stop();
-      await bus.close();
-    }
-    await admin.close();
-    await nats.stop();
-  });
+  after(() => scalers?.stop());
 
   it("wishes for more as soon as calls have to wait, saying from which count and why", async () => {
     await deploy("burst", recordOf("burst", {}, slotted));
     await isKnown("burst");
     say("burst", "gateway-1", "io.busker.metric.caller", callerSample(1, { waiting: 4 }));
-    expect(await firstWish("burst")).to.deep.equal({
+    expect(await scalers.firstWish("burst")).to.deep.equal({
       name: "burst",
       replicas: 5,
       from: 1,
@@ -114,10 +50,10 @@ describe("openScaler()", function () {
     await isKnown("rising");
     for (let n = 1; n <= 3; n += 1)
       say("rising", "gateway-1", "io.busker.metric.caller", callerSample(n, { waiting: 100 }));
-    expect((await firstWish("rising"))?.replicas).to.equal(9);
+    expect((await scalers.firstWish("rising"))?.replicas).to.equal(9);
     const ready = Array.from({ length: 9 }, (_, at) => `r${at}`);
     await deploy("rising", recordOf("rising", { max: "40" }, { ...slotted, replicas: 9, scaledBecause: "up" }), ready);
-    await wishes.until(
+    await scalers.wishes.until(
       (all) => all.some(({ name, replicas }) => name === "rising" && replicas === 18),
       "the next step",
     );
@@ -127,19 +63,19 @@ describe("openScaler()", function () {
     await deploy("sober", recordOf("sober", { target: "1" }));
     await isKnown("sober");
     const subject = metricSubject("openfaas-fn", "sober", "r1");
-    admin.nc.publish(subject, "nonsense");
-    publishEvent(admin, { subject, type: "io.busker.metric", data: "nonsense" as never });
+    scalers.admin.nc.publish(subject, "nonsense");
+    publishEvent(scalers.admin, { subject, type: "io.busker.metric", data: "nonsense" as never });
     say("sober", "r1", "io.busker.metric", replicaSample(1, { started: -5 }));
     say("sober", "r1", "io.busker.metric", replicaSample(2, { started: "1e9" as never }));
     say("sober", "r1", "io.busker.metric", replicaSample(3, { durations: { counts: [null as never], sum: 1 } }));
     say("nobody", "r1", "io.busker.metric", replicaSample(1, { started: 100 }));
     say("sober", "r1", "io.busker.metric", replicaSample(4, { started: 2 }));
     const { latest } = await eventually("its load", async () => {
-      const told = await explain("sober");
+      const told = await scalers.explain("sober");
       return told.latest?.numbers["calls begun per second"] === 0 ? undefined : told;
     });
     expect(latest?.numbers["calls begun per second"]).to.equal(2);
-    expect(await scalers[0]?.metrics()).to.match(/busker_scaler_samples_total\{result="passed_over"\} [1-9]/);
+    expect(await scalers.all[0]?.metrics()).to.match(/busker_scaler_samples_total\{result="passed_over"\} [1-9]/);
   });
 
   it("takes samples as of when they come, whatever their sender's clock says", async () => {
@@ -153,31 +89,31 @@ describe("openScaler()", function () {
       const data = replicaSample(n, { started: 20 });
       const time = new Date(Date.now() + minutes * 60_000).toISOString();
       const headers = HeaderBlock.of(`ce-specversion: 1.0\r\nce-type: io.busker.metric\r\nce-time: ${time}\r\n`);
-      admin.nc.publish(subject, JSON.stringify(data), { headers });
+      scalers.admin.nc.publish(subject, JSON.stringify(data), { headers });
     }
     await eventually("both to count", async () => {
-      const { latest } = await explain("clocks");
+      const { latest } = await scalers.explain("clocks");
       return latest?.numbers["calls begun per second"] === 4 ? true : undefined;
     });
   });
 
   it("explains its latest decision and the last that changed something, with the numbers", async () => {
-    const told = await explain("burst");
+    const told = await scalers.explain("burst");
     expect(told.lastChange).to.include({ rule: "up", replicas: 5, from: 1, because: "the load asks for more (slots)" });
     expect(told.latest?.numbers).to.include({ "replicas ready": 1, "least replicas": 1, "most replicas": 20 });
   });
 
   it("says of a function that it does not know that it does not", async () => {
-    const error = await explain("unheard-of").catch((cause: unknown) => cause);
+    const error = await scalers.explain("unheard-of").catch((cause: unknown) => cause);
     expect(error).to.have.property("code", "function_not_found");
   });
 
   it("forgets a function that is removed", async () => {
     await deploy("gone", recordOf("gone"));
     await isKnown("gone");
-    await functions.remove("gone.openfaas-fn");
+    await scalers.functions.remove("gone.openfaas-fn");
     await eventually("its end", () =>
-      explain("gone").then(
+      scalers.explain("gone").then(
         () => undefined,
         () => true,
       ),
@@ -185,7 +121,7 @@ describe("openScaler()", function () {
   });
 
   it("leaves counts as they are when it is gone without a word, and another carries on with all it knows", async () => {
-    const second = await open();
+    const second = await scalers.open();
     await deploy("steady", recordOf("steady", {}, { ...slotted, replicas: 3, scaledBecause: "up" }), [
       "r1",
       "r2",
@@ -193,11 +129,13 @@ describe("openScaler()", function () {
     ]);
     await isKnown("steady");
     expect(await isActive(second)).to.equal(undefined);
-    const [first] = scalers;
+    const [first] = scalers.all;
     await first?.bus.nc.close();
     await eventually("the second to be active", () => isActive(second), 15_000);
     say("steady", "gateway-1", "io.busker.metric.caller", callerSample(1, { waiting: 2 }));
-    await firstWish("steady");
-    expect(wishes.all.filter(({ name }) => name === "steady").map(({ replicas }) => replicas)).to.deep.equal([5]);
+    await scalers.firstWish("steady");
+    expect(scalers.wishes.all.filter(({ name }) => name === "steady").map(({ replicas }) => replicas)).to.deep.equal([
+      5,
+    ]);
   });
 });
