@@ -6,20 +6,20 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { type Client, connect } from "../services/bus/client.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import {
+  type Answers,
+  countReplicas,
+  deployScaled,
+  keepCalling,
+  type ScaledMore,
+  untilReplicas,
+} from "./support/scaled-functions.ts";
 import { startTestScaler, type TestScaler } from "./support/scaler.ts";
 
 /*
  * What happens to calls of every kind while replicas rise and fall, sleep and wake, and scalers die (issue 6, items 2, 3 and
  * the faults).
  */
-
-const server = `
-import { createServer } from "node:http";
-createServer((request, response) => {
-  const waitMs = Number(new URL(request.url, "http://f").searchParams.get("ms") ?? 0);
-  setTimeout(() => response.end(String(process.pid)), waitMs);
-}).listen(Number(process.env.PORT), "127.0.0.1");
-`;
 
 const isStopped = (pid: number): boolean => {
   try {
@@ -29,29 +29,7 @@ const isStopped = (pid: number): boolean => {
   }
 };
 
-/** What was answered, by what it was, and how often. */
-type Answers = Record<string, number>;
 type Call = () => Promise<string>;
-
-/** Clients that call one after the other until they are stopped. */
-const load = (call: Call, clients: number) => {
-  const answers: Answers = {};
-  let isOver = false;
-  const client = async (): Promise<void> => {
-    while (!isOver) {
-      const answer = await call().catch((error: unknown) => String(error));
-      answers[answer] = (answers[answer] ?? 0) + 1;
-    }
-  };
-  const all = Promise.all(Array.from({ length: clients }, client));
-  return {
-    stop: async (): Promise<Answers> => {
-      isOver = true;
-      await all;
-      return answers;
-    },
-  };
-};
 
 describe("calls while replicas follow the load", function () {
   this.timeout(150_000);
@@ -59,31 +37,14 @@ describe("calls while replicas follow the load", function () {
   let client: Client;
   let second: TestScaler | undefined;
 
-  const deploy = async (
-    name: string,
-    labels: Readonly<Record<string, string>>,
-    { envVars = {}, annotations = {} } = {},
-  ): Promise<void> => {
-    const response = await platform.deploy({
-      name,
-      code: { "server.mjs": server },
-      envVars: { mode: "http", ...envVars },
-      more: {
-        envProcess: "node server.mjs",
-        annotations,
-        labels: Object.fromEntries(Object.entries(labels).map(([key, value]) => [`com.openfaas.scale.${key}`, value])),
-      },
-    });
+  const deploy = async (name: string, labels: Readonly<Record<string, string>>, more?: ScaledMore): Promise<void> => {
+    const response = await deployScaled(platform, name, labels, more);
     expect(response.status, await response.text()).to.equal(202);
   };
-  const countOf = async (name: string, key: "replicas" | "availableReplicas"): Promise<number> =>
-    Number((await platform.status(name))[key] ?? 0);
-  const untilCount = (name: string, key: "replicas" | "availableReplicas", wanted: number, withinMs = 60_000) =>
-    eventually(
-      `${wanted} ${key} of ${name}`,
-      async () => ((await countOf(name, key)) === wanted ? true : undefined),
-      withinMs,
-    );
+  const countOf = (name: string, key: "replicas" | "availableReplicas"): Promise<number> =>
+    countReplicas(platform, name, key);
+  const untilCount = (name: string, key: "replicas" | "availableReplicas", wanted: number): Promise<true> =>
+    untilReplicas(platform, name, key, wanted);
 
   const overHttp =
     (path: string): Call =>
@@ -129,8 +90,8 @@ describe("calls while replicas follow the load", function () {
     await deploy("tide", labels, { envVars: { max_inflight: "1" } });
     const answers: Answers = {};
     // One of each kind throughout: they meet every change of the count.
-    const steady = everyKind("tide", "?ms=20").map((call) => load(call, 1));
-    const flood = load(overHttp("tide?ms=200"), 10);
+    const steady = everyKind("tide", "?ms=20").map((call) => keepCalling(call, 1));
+    const flood = keepCalling(overHttp("tide?ms=200"), 10);
     await untilCount("tide", "availableReplicas", 4);
     Object.assign(answers, await flood.stop());
     await untilCount("tide", "replicas", 3);
@@ -141,7 +102,7 @@ describe("calls while replicas follow the load", function () {
 
   it("have replicas made by programs that know the bus alone, whose waiting calls nobody tells of", async () => {
     await deploy("bus", { max: "4" }, { envVars: { max_inflight: "1" } });
-    const flood = load(overBus("bus", "?ms=200"), 8);
+    const flood = keepCalling(overBus("bus", "?ms=200"), 8);
     await untilCount("bus", "availableReplicas", 4);
     expect(Object.keys(await flood.stop())).to.deep.equal(["bus 200"]);
   });
@@ -190,7 +151,7 @@ describe("calls while replicas follow the load", function () {
 
   it("go on while the active scaler is killed: counts stay, the other takes over, and follows", async () => {
     await deploy("orphan", { max: "4", "down.window": "3s" }, { envVars: { max_inflight: "1" } });
-    const flood = load(overHttp("orphan?ms=200"), 8);
+    const flood = keepCalling(overHttp("orphan?ms=200"), 8);
     await untilCount("orphan", "availableReplicas", 4);
     const started = await startTestScaler({
       natsUrl: platform.natsUrl,
@@ -279,9 +240,7 @@ describe("frozen replicas on a machine that is short of memory", function () {
     const annotations = { "com.busker.zero": "freeze" };
     const pids: Record<string, number> = {};
     for (const name of ["first", "second", "awake"]) {
-      const code = { "server.mjs": server };
-      const more = { annotations, envProcess: "node server.mjs" };
-      const response = await platform.deploy({ name, code, envVars: { mode: "http" }, more });
+      const response = await deployScaled(platform, name, {}, { annotations });
       expect(response.status, await response.text()).to.equal(202);
       pids[name] = await pidOf(name);
     }
