@@ -88,7 +88,8 @@ export const createInvokeRoute = (parts: InvokeParts): InvokeRoute => {
     try {
       position = keepsEvents ? parseEventId(request.headers["last-event-id"]?.toString() ?? "") : undefined;
     } catch (error) {
-      trace?.end(sendError(response, error, call.callId, startNs));
+      const status = sendError(response, error, call.callId, startNs);
+      trace?.end(status);
       return;
     }
     if (position) {

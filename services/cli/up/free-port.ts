@@ -1,4 +1,5 @@
-import { type AddressInfo, createServer } from "node:net";
+import { randomInt } from "node:crypto";
+import { createServer } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { BuskerError } from "../../../schemas/errors.ts";
 
@@ -20,23 +21,40 @@ const reasons: Readonly<Record<string, string>> = {
   EACCES: "this user may not listen there",
 };
 const lookMs = 50;
+// Below those that systems give to connections: one of these would be gone by chance until somebody listens there.
+const ownPorts = { from: 15_000, count: 15_000 };
+const given = new Set<number>();
 
 const tryPort = (port: number): Promise<number> =>
   new Promise((done, failed) => {
     const server = createServer();
     server.once("error", failed);
-    server.listen({ host, port, exclusive: true }, () => {
-      const { port: taken } = server.address() as AddressInfo;
-      server.close(() => done(taken));
-    });
+    server.listen({ host, port, exclusive: true }, () => server.close(() => done(port)));
   });
+
+const isInUse = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "EADDRINUSE";
+
+/** One that is free, and that this process has given to nobody. */
+const takeAny = async (): Promise<number> => {
+  for (;;) {
+    const port = ownPorts.from + randomInt(ownPorts.count);
+    if (given.has(port)) continue;
+    try {
+      await tryPort(port);
+      given.add(port);
+      return port;
+    } catch (error) {
+      if (!isInUse(error)) throw error;
+    }
+  }
+};
 
 /** The port when it is free, a free one for 0; rejects with `conflict` naming the variable that sets another. */
 export const takeFreePort = async ({ what, key, port, patienceMs }: WantedPort): Promise<number> => {
   const endMs = performance.now() + patienceMs;
   for (;;) {
     try {
-      return await tryPort(port);
+      return await (port === 0 ? takeAny() : tryPort(port));
     } catch (error) {
       const { code = "", message } = error as NodeJS.ErrnoException;
       const why = `${what} needs port ${port} of ${host}, and ${reasons[code] ?? message}; set ${key} to another`;
