@@ -55,7 +55,7 @@ export const readSamples = (bus: Bus, after: StreamPosition, listener: SampleLis
     { stream: streams.SAMPLES, filter: metricAnyFilter, since: new Date(0), after },
     ({ subject, data, headerText, created, seq, atMs }) => {
       const received = toSample({ subject, data, headers: headerText() });
-      if (received) listener.onSample({ ...received, position: { created, seq }, atMs });
+      if (received) listener.onSample({ ...received, position: { created, seq, storedMs: atMs }, atMs });
       else listener.onFault(subject);
     },
     listener.onCaughtUp,

@@ -1,9 +1,15 @@
-import { type Consumer, type ConsumerMessages, DeliverPolicy, type JsMsg } from "@nats-io/jetstream";
+import {
+  type Consumer,
+  type ConsumerMessages,
+  DeliverPolicy,
+  type JetStreamManager,
+  type JsMsg,
+} from "@nats-io/jetstream";
 import type { StreamDefinition } from "../../schemas/topology.ts";
 import type { Bus } from "./connection.ts";
 import { followerJetStream, openPatiently } from "./follow-jetstream.ts";
 import { headerText } from "./headers.ts";
-import { asBusError } from "./jetstream-errors.ts";
+import { asBusError, isNoMessage } from "./jetstream-errors.ts";
 import { keepRunning } from "./keep-running.ts";
 import { readLast } from "./last-message.ts";
 import { reportFault } from "./report-fault.ts";
@@ -13,6 +19,8 @@ export interface StreamPosition {
   /** When the stream was made: another one of the same name counts from 1 again. Empty where nobody asked for it. */
   readonly created: string;
   readonly seq: number;
+  /** When the stream took the message that is there, milliseconds since the epoch; absent where nobody knows. */
+  readonly storedMs?: number;
 }
 
 /** One message read from a stream. */
@@ -63,12 +71,29 @@ const openConsumer = (bus: Bus, options: ReadOptions, lastSeq: number): Promise<
       : { deliver_policy: DeliverPolicy.StartTime, opt_start_time: options.since.toISOString() }),
   });
 
+// A server of 2.9 that has started again takes its own start for the stream's birthday when the stream is updated, and
+// says so from its next start on (seen with 2.9.10): the same message at the same place is the same stream.
+const isSameStream = async (
+  manager: JetStreamManager,
+  { name }: StreamDefinition,
+  { seq, storedMs }: StreamPosition,
+): Promise<boolean> => {
+  if (storedMs === undefined) return false;
+  const message = await manager.streams.getMessage(name, { seq }).catch((cause: unknown) => {
+    if (isNoMessage(cause)) return null;
+    throw cause;
+  });
+  return message?.time.getTime() === Math.floor(storedMs);
+};
+
 /** Where to go on in the stream as it is now, which may be another one, or have lost its end with its machine. */
 const findPlace = async (bus: Bus, { stream, after }: ReadOptions, last: StreamPosition): Promise<StreamPosition> => {
   if (!after) return last;
   const manager = await followerJetStream(bus).jetstreamManager();
   const { created, state } = await manager.streams.info(stream.name);
-  return { created, seq: created === last.created ? Math.min(last.seq, state.last_seq) : 0 };
+  if (created === last.created) return state.last_seq < last.seq ? { created, seq: state.last_seq } : last;
+  // By the birthday that its readers know, so that what they have is told apart from what they have not.
+  return (await isSameStream(manager, stream, last)) ? last : { created, seq: 0 };
 };
 
 const toStreamMessage = (message: JsMsg, created: string): PlacedMessage => ({
@@ -127,8 +152,9 @@ export const readStream = async (
   };
   const tell = (message: JsMsg): void => {
     const { created } = last;
-    last = { created, seq: message.seq };
-    guard(() => onMessage(toStreamMessage(message, created)));
+    const placed = toStreamMessage(message, created);
+    last = { created, seq: placed.seq, storedMs: placed.atMs };
+    guard(() => onMessage(placed));
     if (last.seq >= presentSeq) catchUp();
     else if (message.info.pending === 0) lookAgain();
   };

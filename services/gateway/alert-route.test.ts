@@ -100,6 +100,14 @@ describe("POST /system/alert", () => {
     expect(wishes).to.have.length(2);
   });
 
+  it("follows the others of an alert that is about no function, and says which it did not follow", async () => {
+    const response = await post({ alerts: [null, { status: "firing", labels: {} }, alert("firing", "f")] });
+    expect(response.status).to.equal(400);
+    const why = "an alert must have a status, and a label function_name";
+    expect(await response.text()).to.equal(`[0] ${why}\n[1] ${why}\n`);
+    expect(wishes).to.deep.equal([["scale", "f.openfaas-fn", { replicas: 3 }]]);
+  });
+
   for (const [what, body] of [
     ["no body", ""],
     ["what is not JSON", "{"],

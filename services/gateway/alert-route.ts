@@ -39,19 +39,29 @@ export const replicasByAlert = (
   return step > 0 ? Math.max(current, Math.min(current + step, max)) : current;
 };
 
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null;
+
 const readAlert = (value: unknown): Alert => {
-  const { status, labels } = asObject(value);
-  const name = asObject(labels)["function_name"];
+  const { status, labels } = isObject(value) ? value : {};
+  const name = isObject(labels) ? labels["function_name"] : undefined;
   if (typeof status !== "string" || typeof name !== "string")
     throw new BuskerError("invalid_request", "an alert must have a status, and a label function_name");
   return { isFiring: status === "firing", function: functionOf(name, undefined) };
 };
 
-const readAlerts = (body: unknown): readonly Alert[] => {
+const readAlerts = (body: unknown): readonly unknown[] => {
   const { alerts = [] } = asObject(body);
   if (!Array.isArray(alerts)) throw new BuskerError("invalid_request", "alerts must be a list");
-  return alerts.map(readAlert);
+  return alerts;
 };
+
+// Alertmanager sends a group again after 5xx only: what is wrong with an alert itself will be no better then.
+const summary = (faults: ReadonlyMap<number, BuskerError>): BuskerError =>
+  new BuskerError(
+    [...faults.values()].every(({ code }) => code === "invalid_request") ? "invalid_request" : "internal",
+    [...faults].map(([at, { message }]) => `[${at}] ${message}`).join("\n"),
+  );
 
 /** `/system/alert`: Alertmanager's webhook, each alert of which is a wish for replicas. */
 export const createAlertRoute = ({ directory, wishes, log }: AlertParts): Router => {
@@ -69,12 +79,16 @@ export const createAlertRoute = ({ directory, wishes, log }: AlertParts): Router
   const router = new Router();
   router.post("/system/alert", async (context) => {
     const alerts = readAlerts(await readJson(context.req, maxAlertBytes));
-    const faults: string[] = [];
+    const faults = new Map<number, BuskerError>();
     // What this request has wished for is in the directory a moment later.
     const known = new Map<string, number>();
     for (const [at, alert] of alerts.entries())
-      await scale(alert, known).catch((error: unknown) => faults.push(`[${at}] ${toBuskerError(error).message}`));
-    if (faults.length > 0) throw new BuskerError("internal", faults.join("\n"));
+      try {
+        await scale(readAlert(alert), known);
+      } catch (error) {
+        faults.set(at, toBuskerError(error));
+      }
+    if (faults.size > 0) throw summary(faults);
     context.status = 200;
   });
   return router;

@@ -169,6 +169,35 @@ describe("openTotals()", function () {
     expect(second.totals.of(name)).to.deep.equal(before);
   });
 
+  it("counts once what is there when a server that was updated between two starts gives the stream another birthday", async () => {
+    const name = newFunction();
+    const { totals } = await open();
+    // More starts of one source than a ledger remembers.
+    const source = `gateway-${(names += 1)}`;
+    const sender = createSampleSender(admin);
+    const { start: _, n: __, ...rest } = caller.bare;
+    const send = () => sender.open("io.busker.metric.caller", name, source).send({ ...rest, started: 1 });
+    for (let at = 0; at < 5; at += 1) send();
+    const startedOf = (count: number) => async () => totals.of(name).started === count || undefined;
+    await eventually("all are counted", startedOf(5));
+    const later = openCaller(name);
+    for (let at = 1; at <= 2; at += 1) {
+      await nats.kill();
+      await nats.restart();
+      await eventually("the server is back", () =>
+        ensureTopology(admin).then(
+          () => true as const,
+          () => undefined,
+        ),
+      );
+      later(1);
+      await eventually("the reader goes on", startedOf(5 + at));
+    }
+    const second = await open();
+    expect(second.totals.of(name)).to.deep.equal(totals.of(name));
+    sender.stop();
+  });
+
   it("knows nothing of a function that was removed, and begins at nothing when it is deployed again", async () => {
     const name = newFunction();
     const [old, other] = [openCaller(name), openCaller(name)];
