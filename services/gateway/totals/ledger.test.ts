@@ -116,6 +116,6 @@ describe("Ledger", () => {
     const ledger = fill([served(1, {}, "f-1")]);
     const late = served(1, {}, "f-2");
     ledger.take({ ...late, atMs: late.atMs + 3_600_000 });
-    expect(ledger.store().sources.map(([source]) => source)).to.deep.equal(["f-2"]);
+    expect(ledger.store().sources.map(([source]) => source)).to.deep.equal(["replica f-2"]);
   });
 });

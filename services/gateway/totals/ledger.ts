@@ -66,7 +66,8 @@ export class Ledger {
     this.#position = position;
     this.#heardMs = atMs;
     if (sample.kind === "deployed") return this.#beginAnew(sample.data.createdAt);
-    if (!this.#takeNumber(source, sample.data, atMs)) return false;
+    // A queue-worker tells of its calls and of its queues, each in numbers of its own.
+    if (!this.#takeNumber(`${sample.kind} ${source}`, sample.data, atMs)) return false;
     addSample(this.#totals, source, sample);
     return true;
   }

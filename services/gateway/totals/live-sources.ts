@@ -16,6 +16,7 @@ export interface LiveState {
 }
 
 interface Heard {
+  readonly source: string;
   readonly sample: Exclude<Sample, { kind: "deployed" }>;
   readonly atMs: number;
 }
@@ -36,7 +37,8 @@ export class LiveSources {
     this.#newestAt = performance.now();
     if (sample.kind === "deployed") return void this.#functions.delete(key);
     const sources = this.#functions.get(key) ?? new Map<string, Heard>();
-    this.#functions.set(key, sources.set(source, { sample, atMs }));
+    // A queue-worker tells of its calls and of its queues.
+    this.#functions.set(key, sources.set(`${sample.kind} ${source}`, { source, sample, atMs }));
   }
 
   /** The stream's time: no clock is compared with another machine's. */
@@ -54,13 +56,13 @@ export class LiveSources {
     let queue: (LiveState["queue"] & { readonly atMs: number }) | undefined;
     const now = this.nowMs();
     const sources = this.#functions.get(key) ?? new Map<string, Heard>();
-    for (const [source, { sample, atMs }] of sources) {
+    for (const [told, { source, sample, atMs }] of sources) {
       const silentMs = now - atMs;
       const isGone =
         sample.kind === "replica"
           ? silentMs > replicaSilenceMs && !isThere(source)
           : silentMs > callerSilenceMs && sample.kind === "caller";
-      if (isGone) sources.delete(source);
+      if (isGone) sources.delete(told);
       else if (sample.kind === "replica") {
         state.inReplicas += sample.data.inFlight;
         state.memoryBytes += sample.data.memoryBytes;
