@@ -71,7 +71,7 @@ export const openWishes = async ({ bus, parts, log }: WishesOptions): Promise<()
     log[isRefused ? "info" : "warn"](`${wish.verb} ${isRefused ? "refused" : "failed"}`, {
       function: formatFunctionName(wish),
       code,
-      message,
+      why: message,
     });
   };
 
