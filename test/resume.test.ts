@@ -1,13 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { type IncomingMessage, request as httpRequest } from "node:http";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { expect } from "chai";
 import { keptHeadSubject, keptPartsSubject, replicaControlSubject } from "../schemas/subjects.ts";
 import { type Bus, openBus } from "../services/bus/connection.ts";
+import { startTestGateway, type TestGateway } from "./support/gateway.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
 
 /*
@@ -178,39 +177,15 @@ const numbers = (count: number): string[] => Array.from({ length: count }, (_, a
 describe("kept streams of events", function () {
   this.timeout(15_000);
   let platform: TestPlatform;
-  let second: ChildProcess;
-  let secondUrl: string;
+  let second: TestGateway;
   let admin: Bus;
   let keys = 0;
   const nextKey = (): string => `k${(keys += 1)}`;
 
-  const startGateway = async (): Promise<string> => {
-    second = spawn(process.execPath, [join(import.meta.dirname, "../dist/services/gateway/main.js")], {
-      env: {
-        ...process.env,
-        BUSKER_DATA: platform.dataFolder,
-        BUSKER_NATS_URL: platform.natsUrl,
-        BUSKER_CREDENTIALS: join(platform.dataFolder, "creds/gateway.creds"),
-        BUSKER_PORT: "0",
-        BUSKER_METRICS_PORT: "0",
-      },
-      // It ends with this process, whatever ends that: a service watches its standard input.
-      stdio: ["pipe", "ignore", "pipe"],
-    });
-    const { stderr } = second;
-    if (!stderr) throw new Error("the gateway's log is not piped");
-    return new Promise((resolve) => {
-      createInterface({ input: stderr }).on("line", (line) => {
-        const entry = JSON.parse(line) as { readonly message: string; readonly port?: number };
-        if (entry.message === "listening") resolve(`http://127.0.0.1:${entry.port}`);
-      });
-    });
-  };
-
   before(async function () {
     this.timeout(60_000);
     platform = await startTestPlatform();
-    secondUrl = await startGateway();
+    second = await startTestGateway(platform);
     admin = await openBus({
       url: platform.natsUrl,
       credentialsFile: join(platform.dataFolder, "creds/admin.creds"),
@@ -242,16 +217,13 @@ describe("kept streams of events", function () {
       expect(response.status, await response.text()).to.equal(202);
     }
     await eventually("the second gateway knows them", async () =>
-      (await fetch(`${secondUrl}/function/h`)).ok ? true : undefined,
+      (await fetch(`${second.url}/function/h`)).ok ? true : undefined,
     );
   });
 
   after(async () => {
     await admin?.close();
-    if (second) {
-      second.kill("SIGTERM");
-      if (second.exitCode === null) await once(second, "exit");
-    }
+    await second?.stop();
     expect(await platform.stop()).to.equal(0);
   });
 
@@ -322,7 +294,7 @@ describe("kept streams of events", function () {
       reader.leave();
       seen.push(...reader.events());
       if (done === "complete") break;
-      reader = await read("s/count?n=300&ms=3", seen.at(-1)?.id, turn % 2 === 0 ? secondUrl : platform.url);
+      reader = await read("s/count?n=300&ms=3", seen.at(-1)?.id, turn % 2 === 0 ? second.url : platform.url);
       expect(reader.stream).to.equal(stream);
       expect(reader.response.statusCode).to.equal(200);
     }
@@ -335,11 +307,11 @@ describe("kept streams of events", function () {
     const first = await read(`s/open?key=${key}`);
     await tell("say", key, "data: a\n\ndata: b\n\n");
     await first.reach(2);
-    const others = [await read("s", first.stream), await read("s/any/path", `${first.stream}.0`, secondUrl)];
+    const others = [await read("s", first.stream), await read("s/any/path", `${first.stream}.0`, second.url)];
     await tell("say", key, "data: c\n\n");
     for (const each of [first, ...others]) await each.reach(3);
     await tell("end", key);
-    const late = await read("s", first.stream, secondUrl);
+    const late = await read("s", first.stream, second.url);
     for (const each of [first, ...others, late]) {
       expect(await each.ended).to.equal("complete");
       expect(each.text()).to.equal(first.text());
@@ -352,7 +324,7 @@ describe("kept streams of events", function () {
     await reader.reach(1);
     reader.leave();
     const back = await eventually("it is complete", async () => {
-      const again = await read("s", reader.stream, secondUrl);
+      const again = await read("s", reader.stream, second.url);
       return (await again.ended) === "complete" ? again : undefined;
     });
     expect(back.events().map(({ data }) => data)).to.deep.equal(numbers(100));
@@ -361,10 +333,10 @@ describe("kept streams of events", function () {
   it("outlives the gateway that began it, killed in the middle", async () => {
     const first = await read("s/count?n=400&ms=5");
     await first.reach(30);
-    const [pid] = platform.pids("gateway/main").filter((candidate) => candidate !== second.pid);
+    const [pid] = platform.pids("gateway/main").filter((candidate) => candidate !== second.process.pid);
     process.kill(pid ?? 0, "SIGKILL");
     expect(await first.ended).to.equal("ECONNRESET");
-    const back = await read("s", first.events().at(-1)?.id, secondUrl);
+    const back = await read("s", first.events().at(-1)?.id, second.url);
     expect(await back.ended).to.equal("complete");
     expect([...first.events(), ...back.events()].map(({ data }) => data)).to.deep.equal(numbers(400));
     await eventually("the first gateway is back", async () =>
@@ -375,7 +347,7 @@ describe("kept streams of events", function () {
   it("says 204 to who has all of a complete stream, which tells an EventSource to stop", async () => {
     const reader = await read("s/count?n=5&ms=0");
     expect(await reader.ended).to.equal("complete");
-    const back = await read("s/count?n=5&ms=0", reader.events().at(-1)?.id, secondUrl);
+    const back = await read("s/count?n=5&ms=0", reader.events().at(-1)?.id, second.url);
     expect(back.response.statusCode).to.equal(204);
     expect(back.response.headers["x-call-id"]).to.equal(reader.response.headers["x-call-id"]);
   });
@@ -418,7 +390,7 @@ describe("kept streams of events", function () {
     expect(early.response.statusCode).to.equal(410);
     expect(early.text()).to.contain("no longer has event 2000: its oldest is 2001");
     for (const from of [2000, 7000, 11_990]) {
-      const back = await read("s", `${reader.stream}.${from}`, secondUrl);
+      const back = await read("s", `${reader.stream}.${from}`, second.url);
       expect(await back.ended).to.equal("complete");
       expect(back.events().map(({ data }) => data)).to.deep.equal(numbers(12_000).slice(from));
     }
@@ -440,13 +412,13 @@ describe("kept streams of events", function () {
     const key = nextKey();
     const events = 3000;
     const quick = await read(`s/flood?key=${key}&n=${events}`);
-    const before = residentMb(second.pid);
-    const slow = await ask("s", { "Last-Event-ID": quick.stream }, secondUrl);
+    const before = residentMb(second.process.pid);
+    const slow = await ask("s", { "Last-Event-ID": quick.stream }, second.url);
     await once(slow, "readable");
     expect(await quick.ended).to.equal("complete");
     expect(quick.events()).to.have.length(events);
     expect((await stateOf(key)).flooded).to.equal(events);
-    expect(residentMb(second.pid) - before).to.be.lessThan(60);
+    expect(residentMb(second.process.pid) - before).to.be.lessThan(60);
     const late = follow(slow);
     expect(await late.ended).to.equal("complete");
     expect(late.text() === quick.text()).to.equal(true);
@@ -501,7 +473,7 @@ describe("kept streams of events", function () {
     this.timeout(60_000);
     for (const end of ["reader", "gateway"]) {
       const key = nextKey();
-      const response = await ask(`s/tight?key=${key}&n=40000&bytes=1000`, {}, secondUrl);
+      const response = await ask(`s/tight?key=${key}&n=40000&bytes=1000`, {}, second.url);
       await once(response, "readable");
       await eventually("the function is held up", async () => {
         const { flooded } = await stateOf(key);
@@ -512,7 +484,7 @@ describe("kept streams of events", function () {
       if (end === "reader") response.destroy();
       else {
         response.on("error", () => {});
-        second.kill("SIGKILL");
+        second.process.kill("SIGKILL");
       }
       await eventually("the function is through", async () => (await stateOf(key)).closed === 1 || undefined);
       expect(Date.now() - startMs).to.be.lessThan(6000);
@@ -520,8 +492,8 @@ describe("kept streams of events", function () {
       expect(await late.ended).to.equal("complete");
       expect(late.events()).to.have.length(10_000);
     }
-    secondUrl = await startGateway();
-    await eventually("it knows the functions", async () => (await fetch(`${secondUrl}/function/h`)).ok || undefined);
+    second = await startTestGateway(platform);
+    await eventually("it knows the functions", async () => (await fetch(`${second.url}/function/h`)).ok || undefined);
   });
 
   it("never makes a stream look complete that the function broke off, to those who come back either", async () => {
@@ -531,10 +503,10 @@ describe("kept streams of events", function () {
     await first.reach(2);
     await tell("break", key);
     expect(await first.ended).to.equal("ECONNRESET");
-    const back = await read("s", `${first.stream}.1`, secondUrl);
+    const back = await read("s", `${first.stream}.1`, second.url);
     expect(await back.ended).to.equal("ECONNRESET");
     expect(back.events().map(({ data }) => data)).to.deep.equal(["b"]);
-    const last = await read("s", `${first.stream}.2`, secondUrl);
+    const last = await read("s", `${first.stream}.2`, second.url);
     await last.ended;
     expect(last.response.statusCode).to.equal(502);
     expect(last.response.headers["x-busker-error"]).to.equal("function_unreachable");
@@ -542,7 +514,7 @@ describe("kept streams of events", function () {
 
   it("ends at the call's deadline, and says so", async () => {
     const first = await read("brief/count?n=1000&ms=50");
-    const second_ = await read("brief", first.stream, secondUrl);
+    const second_ = await read("brief", first.stream, second.url);
     expect(await first.ended).to.equal("ECONNRESET");
     expect(await second_.ended).to.equal("ECONNRESET");
     const last = await read("brief", first.events().at(-1)?.id);
@@ -566,16 +538,16 @@ describe("kept streams of events", function () {
     const key = nextKey();
     const first = await read(`other/open?key=${key}`);
     await tell("say", key, "data: a\n\n", "other");
-    const watcher = await read("other", first.stream, secondUrl);
+    const watcher = await read("other", first.stream, second.url);
     await watcher.reach(1);
     const { pid } = await stateOf(key, "other");
     process.kill(watchdogOf(pid), "SIGKILL");
     expect(await first.ended).to.equal("ECONNRESET");
     expect(await watcher.ended).to.equal("ECONNRESET");
     expect(watcher.events().map(({ data }) => data)).to.deep.equal(["a"]);
-    const late = await read("other", first.stream, secondUrl);
+    const late = await read("other", first.stream, second.url);
     expect(await late.ended).to.equal("ECONNRESET");
-    for (const url of [platform.url, secondUrl]) {
+    for (const url of [platform.url, second.url]) {
       const last = await read("other", `${first.stream}.1`, url);
       await last.ended;
       expect(last.response.statusCode).to.equal(502);
@@ -640,7 +612,7 @@ describe("kept streams of events", function () {
       [`${reader.stream}.1`, "one"],
       [`${reader.stream}.2`, "two"],
     ]);
-    const back = await read("h", `${reader.stream}.1`, secondUrl);
+    const back = await read("h", `${reader.stream}.1`, second.url);
     expect(await back.ended).to.equal("complete");
     expect(back.events()).to.have.length(1);
   });
@@ -684,7 +656,7 @@ describe("kept streams of events", function () {
     for (const pid of platform.pids("nats-server")) process.kill(pid, "SIGKILL");
     expect(await first.ended).to.equal("ECONNRESET");
     const back = await eventually("the stream is found again", async () => {
-      const again = await read("s", `${first.stream}.1`, secondUrl);
+      const again = await read("s", `${first.stream}.1`, second.url);
       return again.response.statusCode === 503 ? undefined : again;
     });
     expect(back.response.statusCode).to.equal(200);
@@ -704,9 +676,9 @@ describe("kept streams of events", function () {
   it("leaves nothing behind: no consumer, no reader, no call", async () => {
     await Promise.all(
       Array.from({ length: 30 }, async (_, at) => {
-        const reader = await read("s/count?n=20&ms=10", undefined, at % 2 === 0 ? platform.url : secondUrl);
+        const reader = await read("s/count?n=20&ms=10", undefined, at % 2 === 0 ? platform.url : second.url);
         await reader.reach(1 + (at % 10));
-        const other = await read("s", reader.stream, secondUrl);
+        const other = await read("s", reader.stream, second.url);
         if (at % 3 === 0) reader.leave();
         await other.reach(2);
         other.leave();

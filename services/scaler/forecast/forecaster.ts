@@ -11,7 +11,7 @@ export interface Forecast {
   readonly because: "rhythm" | "gaps";
   /** Milliseconds since the epoch: when it ends if nothing happens. */
   readonly untilMs: number;
-  /** Replica-seconds until then, beyond what the function has anyway: what it costs at most if it is wrong. */
+  /** Most replica-seconds that it adds until then to what the load alone asks for: all of them, when nobody calls. */
   readonly costs: number;
 }
 
