@@ -50,7 +50,7 @@ describe("asyncapi.yaml", () => {
   });
 
   it("is valid AsyncAPI 3.0, without a complaint of its parser", async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const diagnostics = await new Parser().validate(text);
     const complaints = diagnostics.filter(({ severity }) => severity <= 1);
     expect(complaints.map(({ message, path }) => `${path.join(".")}: ${message}`)).to.deep.equal([]);
@@ -62,7 +62,7 @@ describe("asyncapi.yaml", () => {
     ["a reference to nothing", "#/components/messages/reply", "#/components/messages/nothing"],
   ] as const)
     it(`is refused by the parser with ${what}, so that the test above means something`, async function () {
-      this.timeout(30_000);
+      this.timeout(60_000);
       const diagnostics = await new Parser().validate(text.replace(good, bad));
       expect(diagnostics.filter(({ severity }) => severity === 0)).to.not.deep.equal([]);
     });

@@ -289,7 +289,7 @@ describe("a function of any image", function () {
       it(`comes at once at SIGTERM when nothing runs, in the image ${image}`, async () => {
         const replica = await start(image);
         await replica.call();
-        expect(await stopped(replica)).to.be.below(3000);
+        expect(await stopped(replica)).to.be.below(15_000);
         const { State } = await replica.container.inspect();
         expect(State.ExitCode).to.equal(0);
       });

@@ -22,7 +22,7 @@ interface Answered {
 }
 
 describe("openDoor()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let worker: TestWorker;
   let nc: NatsConnection;

@@ -58,7 +58,7 @@ interface CallView {
 }
 
 describe("bodies of durable calls", function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
 
   const accept = async (path: string, body?: Uint8Array): Promise<string> => {

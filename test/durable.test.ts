@@ -33,7 +33,7 @@ interface CallView {
 }
 
 describe("durable calls", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
 
   const later = (path: string, init: RequestInit = {}): Promise<Response> =>

@@ -44,7 +44,7 @@ const image = { Cmd: ["serve"] };
 const specOf = (name: string): FunctionSpec => ({ name, namespace, image: "app:1" });
 
 describe("enrolment", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let provider: Bus;
   let enrolments: Enrolments | undefined;

@@ -190,7 +190,7 @@ describe("the main job: a function deployed, called, watched, scaled and removed
   });
 
   it("ends a followed log when its function is removed, because nothing more can come", async function () {
-    this.timeout(20_000);
+    this.timeout(60_000);
     await platform.deploy({
       name: "brief",
       code: { "say.sh": "echo last words >&2" },
@@ -204,7 +204,7 @@ describe("the main job: a function deployed, called, watched, scaled and removed
   });
 
   it("scales up and down, to zero, and back on demand over HTTP and over NATS", async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     const available = (count: number) =>
       eventually(
         `${count} replicas`,
@@ -225,7 +225,7 @@ describe("the main job: a function deployed, called, watched, scaled and removed
   });
 
   it("updates by starting the new before draining the old: no call fails meanwhile", async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     const version = (text: string) =>
       platform.deploy({
         name: "versioned",

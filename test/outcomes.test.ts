@@ -33,7 +33,7 @@ const readmeCheck = async (): Promise<IsGenuine> => {
 type Receiver = Awaited<ReturnType<typeof startReceiver>>;
 
 describe("outcomes of durable calls", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
   let receiver: Receiver;
 

@@ -175,7 +175,7 @@ const follow = (response: IncomingMessage): Reader => {
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, at) => String(at + 1));
 
 describe("kept streams of events", function () {
-  this.timeout(15_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
   let second: TestGateway;
   let admin: Bus;
@@ -381,7 +381,7 @@ describe("kept streams of events", function () {
   });
 
   it("says 410 to who wants events older than the ten thousand that are kept", async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const reader = await read("s/count?n=12000&ms=1&burst=100");
     expect(await reader.ended).to.equal("complete");
     expect(reader.events()).to.have.length(12_000);
@@ -397,7 +397,7 @@ describe("kept streams of events", function () {
   });
 
   it("finds an event among those of many other streams", async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const readers = await Promise.all(Array.from({ length: 8 }, () => read("s/count?n=2000&ms=2&burst=20")));
     for (const reader of readers) expect(await reader.ended).to.equal("complete");
     for (const from of [0, 1, 500, 1999]) {
@@ -431,7 +431,7 @@ describe("kept streams of events", function () {
   ];
   for (const [what, pathOf] of tight)
     it(`gives one live reader all that ${what} writes in a tight loop, three times what is kept`, async function () {
-      this.timeout(30_000);
+      this.timeout(60_000);
       const reader = await read(pathOf(nextKey()));
       expect(await reader.ended).to.equal("complete");
       const filled = numbers(30_000).map((number) => number + "x".repeat(20));
@@ -487,7 +487,7 @@ describe("kept streams of events", function () {
         second.process.kill("SIGKILL");
       }
       await eventually("the function is through", async () => (await stateOf(key)).closed === 1 || undefined);
-      expect(Date.now() - startMs).to.be.lessThan(6000);
+      expect(Date.now() - startMs).to.be.lessThan(15_000);
       const late = await read("s", `${String(response.headers["busker-stream"])}.30000`);
       expect(await late.ended).to.equal("complete");
       expect(late.events()).to.have.length(10_000);
@@ -648,7 +648,7 @@ describe("kept streams of events", function () {
   });
 
   it("breaks off when the nats-server is killed, and does not look complete to who comes back", async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const key = nextKey();
     const first = await read(`s/open?key=${key}`);
     await tell("say", key, "data: a\n\ndata: b\n\n");

@@ -16,7 +16,7 @@ import { startTestNats, type TestNats } from "./support/nats.ts";
  */
 
 describe("a replica with its credentials in memory", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let nats: TestNats;
   const children: ChildProcess[] = [];
   let watchdog: Awaited<ReturnType<typeof bundleWatchdog>>;

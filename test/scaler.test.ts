@@ -4,13 +4,8 @@ import { join } from "node:path";
 import { expect } from "chai";
 import type { ScaleExplanation } from "../schemas/scaler.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
-import {
-  countReplicas,
-  deployScaled,
-  keepCalling,
-  type ScaledMore,
-  untilReplicas,
-} from "./support/scaled-functions.ts";
+import { keepCalling } from "./support/keep-calling.ts";
+import { countReplicas, deployScaled, type ScaledMore, untilReplicas } from "./support/scaled-functions.ts";
 
 /*
  * Replicas that follow the load, down to zero, as users meet them: over HTTP, on a whole platform.

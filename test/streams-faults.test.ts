@@ -37,12 +37,12 @@ interface State {
 const soonMs = 8000;
 
 describe("faults of streamed calls", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
   let nc: NatsConnection;
 
   before(async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     platform = await startTestPlatform();
     const deployments = [
       { name: "f", code, envVars: { ...http, max_inflight: "0" } },

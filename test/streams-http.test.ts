@@ -30,11 +30,11 @@ const chunk = (bytes: string, extension = ""): string =>
   `${Buffer.byteLength(bytes, "latin1").toString(16)}${extension}\r\n${bytes}\r\n`;
 
 describe("HTTP through a whole platform", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
 
   before(async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     platform = await startTestPlatform();
     const deployments = [
       { name: "f", code, envVars: { ...http, max_inflight: "0" } },

@@ -112,14 +112,14 @@ const hashOf = (bytes: number): string => {
 const readText = async (response: IncomingMessage): Promise<string> => (await readBody(response)).toString();
 
 describe("streamed bodies in every mode", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
   let files: string;
   // Of somebody who was killed before.
   let earlier: readonly string[];
 
   before(async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     earlier = temporaryFiles();
     files = await mkdtemp(join(tmpdir(), "busker-files-"));
     const big = createWriteStream(join(files, "big"));
@@ -348,7 +348,7 @@ describe("streamed bodies in every mode", function () {
   });
 
   it("leaves nothing behind after two hundred calls of every end", async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     const names = ["p", "h", "files", "pool"];
     const descriptors = (): number[] => names.map((name) => descriptorsOf(watchdogOf(platform, name)));
     // Where the machine is busy, the connection may break before the head is out.

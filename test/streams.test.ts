@@ -74,11 +74,11 @@ interface Answered {
 }
 
 describe("streamed bodies", function () {
-  this.timeout(10_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
 
   before(async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     platform = await startTestPlatform();
     const code = { "server.mjs": server };
     const deployments = [
@@ -264,7 +264,7 @@ describe("streamed bodies", function () {
   });
 
   it("leaves nothing behind after three hundred streams of every end", async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const pid = await ask("s/pid");
     const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
     const [gateway] = platform.pids("gateway/main");

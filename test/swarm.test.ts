@@ -212,7 +212,7 @@ describe("functions on Docker Swarm", function () {
     expect(value?.problem?.message).to.include("/no/such/program");
     // 200, 400, 800 and 1600 ms, whatever the engine does.
     const waitMs = Date.parse(value?.problem?.nextTryAt ?? "") - Date.parse(value?.problem?.at ?? "");
-    expect(waitMs).to.be.within(1500, 4000);
+    expect(waitMs).to.be.within(1500, 8000);
     await remove("crashing");
   });
 
@@ -378,7 +378,7 @@ describe("functions on Docker Swarm", function () {
     const results = await Promise.all(ends);
     const lost = results.filter(({ result }) => result.kind === "failed");
     expect(lost.map(({ result }) => textOf(result).split(":")[0])).to.deep.equal(Array(there).fill("replica_lost"));
-    expect(Math.max(...lost.map(({ afterMs }) => afterMs))).to.be.lessThan(3000);
+    expect(Math.max(...lost.map(({ afterMs }) => afterMs))).to.be.lessThan(8000);
     const after = await until("mortal", (value) => readyOf(value).length === 4 && nodesOf(readyOf(value)).length === 1);
     expect(nodesOf(readyOf(after))).to.deep.equal([rig.swarm.nodes[0].name]);
   });

@@ -8,7 +8,7 @@ import { startReceiver } from "../services/queue-worker/outcomes/fixtures/receiv
 import { startTestEngine } from "./support/engine.ts";
 import { busyboxFiles, makeImage } from "./support/images.ts";
 import { type CollectedSpan, startCollector, type TestCollector } from "./support/otlp.ts";
-import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { eventually, startTestPlatform, type TestFunction, type TestPlatform } from "./support/platform.ts";
 import { openWebSocket } from "./support/websocket.ts";
 
 /*
@@ -50,7 +50,7 @@ const newTrace = () => {
   return { traceId, spanId, traceparent: `00-${traceId}-${spanId}-01` };
 };
 
-const deploy = async (platform: TestPlatform, name: string, more: object = {}): Promise<void> => {
+const deploy = async (platform: TestPlatform, name: string, more: TestFunction["more"] = {}): Promise<void> => {
   const fn = { name, code: { "h.mjs": handler }, envVars: { mode: "handler", handler: "h.mjs" }, more };
   const response = await platform.deploy(fn);
   expect(response.status, await response.text()).to.equal(202);
@@ -74,7 +74,7 @@ const named = (spans: readonly CollectedSpan[], name: string, at = 0): Collected
 };
 
 describe("traces", function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
   let collector: TestCollector;
   let receiver: Awaited<ReturnType<typeof startReceiver>>;

@@ -31,12 +31,12 @@ const closeCode = (status: number): Buffer => Buffer.from([status >> 8, status &
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe("WebSockets", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
   const opened: TestWebSocket[] = [];
 
   before(async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     platform = await startTestPlatform();
     const deployments = [
       { name: "ws", code, envVars: { ...http, max_inflight: "0" } },
@@ -389,7 +389,7 @@ describe("WebSockets", function () {
   });
 
   it("leaves nothing behind after a hundred sockets at once of every end", async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const { pid } = await stats();
     const [watchdog] = platform.pids("watchdog").filter((candidate) => isParentOf(candidate, pid));
     const [gateway] = platform.pids("gateway/main");

@@ -50,7 +50,7 @@ const testMode: Mode = {
 };
 
 describe("createCallRecorder()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   const [recording, plain] = ["recording", "plain"].map((name) => ({ namespace: "openfaas-fn", name })) as [
     Invocation["function"],
     Invocation["function"],

@@ -18,7 +18,7 @@ import { openTestReplica, type TestReplica, timerMode } from "../test/support/re
 const namespace = "openfaas-fn";
 
 describe("createPresence()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let bus: Bus;
   /** Takes answers where a replica may send them. */

@@ -6,7 +6,7 @@ import { sampleReplica } from "./replica-samples.ts";
 const name = { namespace: "openfaas-fn", name: "f", replica: "f-1" };
 
 describe("sampleReplica()", function () {
-  this.timeout(15_000);
+  this.timeout(60_000);
   const stops: (() => void)[] = [];
   const open = () => {
     const recording = createRecordingBus();

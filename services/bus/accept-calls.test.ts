@@ -15,7 +15,7 @@ import { ensureTopology } from "./topology.ts";
 const [queuePrefix = ""] = queueAnyFilter.split("*");
 
 describe("createAcceptor()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let bus: Bus;
   let acknowledged: AcknowledgedPublisher;

@@ -14,7 +14,7 @@ import { ensureTopology } from "./topology.ts";
 const fn = { namespace: "openfaas-fn", name: "fn" };
 
 describe("openKeptReader()", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let admin: Bus;
   let bus: Bus;

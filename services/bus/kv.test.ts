@@ -164,7 +164,7 @@ describe("openBucket()", () => {
       const { bucket } = await make();
       await restart("kill", async () => {
         for (const act of [() => bucket.put("a", { n: 1 }), () => bucket.get("a"), () => bucket.watch(() => {})])
-          expect(await within(rejection(act()), "a rejection", 500)).to.have.property("code", "bus_unavailable");
+          expect(await within(rejection(act()), "a rejection", 4000)).to.have.property("code", "bus_unavailable");
       });
       await bucket.put("a", { n: 1 });
     });
@@ -304,7 +304,7 @@ describe("openBucket()", () => {
         await seen.reach(3);
         await restart(how);
         await bucket.put("a", { n: 2 });
-        await seen.reach(4, 2000);
+        await seen.reach(4, 10_000);
         await bucket.remove("b");
         expect(await seen.reach(5)).to.deep.equal(["a=1", "b=1", "caught up", "a=2", "b gone"]);
       });

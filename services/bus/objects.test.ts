@@ -136,8 +136,8 @@ describe("openStore()", () => {
     const readAll = async (): Promise<void> => {
       while (!(await reader.read()).done);
     };
-    expect(await within(rejection(readAll()), "an error", 1000)).to.have.property("code", "bus_unavailable");
-    expect(await within(rejection(store.get("broken")), "a rejection", 500)).to.have.property(
+    expect(await within(rejection(readAll()), "an error", 4000)).to.have.property("code", "bus_unavailable");
+    expect(await within(rejection(store.get("broken")), "a rejection", 4000)).to.have.property(
       "code",
       "bus_unavailable",
     );

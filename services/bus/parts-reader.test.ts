@@ -31,7 +31,7 @@ const recordOf = (id: string, attempt: number, state: CallRecord["state"] = "run
 });
 
 describe("openPartsReader()", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let worker: Bus;
   let gateway: Bus;

@@ -13,7 +13,7 @@ const open = (nats: TestNats, user: "admin" | "gateway"): Promise<Bus> =>
   openBus({ url: nats.url, credentialsFile: nats.credsFile(user), user, name: user });
 
 describe("readBack()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let admin: Bus;
   let bus: Bus;

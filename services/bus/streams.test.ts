@@ -129,7 +129,7 @@ describe("streams", () => {
       const unlisten = bus.onChange(changes.push);
       await nats.kill();
       await changes.reach(1);
-      expect(await within(rejection(publishDurably(bus, scale("fn"))), "a rejection", 500)).to.have.property(
+      expect(await within(rejection(publishDurably(bus, scale("fn"))), "a rejection", 4000)).to.have.property(
         "code",
         "bus_unavailable",
       );
@@ -271,7 +271,7 @@ describe("streams", () => {
         await changes.reach(2);
         unlisten();
         say(name, "after");
-        await seen.reach(3, 4000);
+        await seen.reach(3, 10_000);
         say(name, "last");
         expect(await seen.reach(4)).to.deep.equal(["before", "caught up", "after", "last"]);
       });

@@ -69,7 +69,7 @@ describe("ensureTopology()", () => {
   });
 
   it("may run in two processes and twice in this one at once, because services start together", async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const run = () =>
       promisify(execFile)(process.execPath, ["--import=tsx", fixture, nats.url, nats.credsFile("provider")]);
     await Promise.all([run(), run(), ensureTopology(bus), ensureTopology(bus)]);

@@ -18,7 +18,7 @@ const queue = streams.INVOCATIONS.name;
 const mebibyte = 1024 * 1024;
 
 describe("createAcceptRoute()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let admin: Bus;
   let payloads: ObjectStore;

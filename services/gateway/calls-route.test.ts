@@ -17,7 +17,7 @@ const fieldOf = (block: string, name: string): string | undefined =>
   new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1];
 
 describe("createCallsRoute()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let world: CallsWorld;
   let names = 0;

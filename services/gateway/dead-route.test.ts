@@ -12,7 +12,7 @@ interface Listed {
 }
 
 describe("createDeadRoute()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let world: CallsWorld;
 

@@ -18,7 +18,7 @@ import { openTestGateway, type TestGateway } from "./fixtures/open-gateway.ts";
 const head = { status: 201, headers: ["Content-Type", "text/plain", "X-Own", "1"] };
 
 describe("sendParts()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let worker: Bus;
   let acknowledged: AcknowledgedPublisher;

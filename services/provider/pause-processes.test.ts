@@ -7,7 +7,7 @@ import { continueProcesses, killProcesses, pauseProcesses } from "./pause-proces
 import { findByEnvironment, signalProcess } from "./process-identity.ts";
 
 describe("pauseProcesses()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   const line = `BUSKER_PAUSE_TEST=${process.pid}`;
   const start = (script: string): ChildProcess =>
     spawn("sh", ["-c", script], {

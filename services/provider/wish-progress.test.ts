@@ -27,7 +27,7 @@ const backendOf = (own: Partial<Backend>): Backend => ({
 });
 
 describe("a wish that takes a while", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let platform: TestPlatform;
   let providers: Provider[] = [];
 

@@ -31,7 +31,7 @@ import { stores } from "../../schemas/topology.ts";
 
 const fast = { "com.openfaas.retry.min_wait": "10ms", "com.openfaas.retry.max_wait": "20ms" };
 describe("createRunner()", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let admin: Bus;
   let worker: TestWorker;

@@ -13,7 +13,7 @@ const functions = {
 };
 
 describe("sampleQueues()", function () {
-  this.timeout(10_000);
+  this.timeout(60_000);
 
   it("tells of the queues that hold something, and once that one does no more", async () => {
     const { bus, published } = createRecordingBus();

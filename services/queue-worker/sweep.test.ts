@@ -22,7 +22,7 @@ const fn = { namespace: "openfaas-fn", name: "fn" };
 const later = (): number => Date.now() + 2 * hour;
 
 describe("sweep()", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let bus: Bus;
   let acknowledged: AcknowledgedPublisher;

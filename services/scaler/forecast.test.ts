@@ -17,7 +17,7 @@ import { isActive, startTestScalers, type TestScalers } from "./fixtures/test-sc
  * Scalers on a real bus whose time of day is the test's: minutes pass when it says so.
  */
 describe("scalers that keep a log and look ahead", function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   const minuteMs = 60_000;
   const namespace = "openfaas-fn";
   // A day ago: the server's clock is the real one.

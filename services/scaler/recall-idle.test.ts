@@ -18,7 +18,7 @@ const sleepy = (name: string, more: Partial<FunctionRecord["spec"]> = {}): Funct
 };
 
 describe("recallIdle()", function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let admin: Bus;
   let scaler: Bus;

@@ -9,7 +9,7 @@ import { callerSample, recordOf, replicaSample, statusOf } from "./fixtures/samp
 import { isActive, startTestScalers, type TestScalers } from "./fixtures/test-scalers.ts";
 
 describe("openScaler()", function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let scalers: TestScalers;
   const slotted = { envVars: { max_inflight: "1" } };
 

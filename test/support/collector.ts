@@ -1,4 +1,4 @@
-const defaultMs = 10_000;
+const defaultMs = 30_000;
 
 /** Rejects when `promise` has not ended within the time; a deadline, not a pause. */
 export const within = async <T>(promise: Promise<T>, what: string, ms = defaultMs): Promise<T> => {

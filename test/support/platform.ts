@@ -6,10 +6,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { scaleLabels } from "../../schemas/scale-labels.ts";
 import { packFolder } from "../../services/cli/pack-folder.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const upMs = 40_000;
+const upMs = 60_000;
 
 /** What a function is made of, in a test. */
 export interface TestFunction {
@@ -17,8 +18,14 @@ export interface TestFunction {
   /** A folder, or files by path. */
   readonly code: string | Readonly<Record<string, string>>;
   readonly envVars?: Readonly<Record<string, string>>;
-  readonly more?: object;
+  readonly more?: { readonly labels?: Readonly<Record<string, string>>; readonly [field: string]: unknown };
 }
+
+/** A function that says nothing of its scale keeps the count that its test has set, whatever load a test makes. */
+const withScale = (labels: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> =>
+  Object.keys(labels).some((label) => label.startsWith("com.openfaas.scale."))
+    ? labels
+    : { ...labels, [scaleLabels.types]: "alert" };
 
 /** A whole platform as `busker up` starts it, on free ports with a data folder of its own. */
 export interface TestPlatform {
@@ -60,7 +67,7 @@ export const findProcesses = (matches: (commandLine: string, environment: string
 export const eventually = async <T>(
   what: string,
   ask: () => Promise<T | undefined> | T | undefined,
-  withinMs = 10_000,
+  withinMs = 30_000,
 ): Promise<T> => {
   const endMs = Date.now() + withinMs;
   for (;;) {
@@ -166,6 +173,7 @@ export const startTestPlatform = async (
           image,
           envVars: fn.envVars,
           ...fn.more,
+          labels: withScale(fn.more?.labels),
         });
       } finally {
         await rm(folder, { recursive: true });

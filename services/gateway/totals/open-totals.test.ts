@@ -20,7 +20,7 @@ import { type OpenTotals, openTotals } from "./open-totals.ts";
 const { "io.busker.metric.caller": caller } = eventExamples;
 
 describe("openTotals()", function () {
-  this.timeout(40_000);
+  this.timeout(60_000);
   let nats: TestNats;
   let admin: Bus;
   let names = 0;

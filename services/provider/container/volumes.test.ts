@@ -200,7 +200,7 @@ describe("volumes", function () {
       await leaveHalf("p1");
       const beganMs = performance.now();
       await fillVolume(filler(), content());
-      expect(performance.now() - beganMs).to.be.below(5000);
+      expect(performance.now() - beganMs).to.be.below(20_000);
       expect(readAll()).to.deep.equal(["first=whole", "second=whole"]);
       expect(await listContainers()).to.deep.equal([]);
     });
@@ -209,7 +209,7 @@ describe("volumes", function () {
       await leaveHalf("other");
       const beganMs = performance.now();
       await fillVolume(filler({ patienceMs: 1500 }), content());
-      expect(performance.now() - beganMs).to.be.within(500, 8000);
+      expect(performance.now() - beganMs).to.be.within(500, 20_000);
       expect(readAll()).to.deep.equal(["first=whole", "second=whole"]);
     });
 

@@ -90,7 +90,7 @@ describe("the docker backend in trouble", function () {
     ] as const) {
       if (!place) throw new Error(`no replica for "${reason}": ${JSON.stringify(places)}`);
       await disconnect(place.holder, place.network);
-      const { data } = await docker.platform.events.until("its exit", isExitOf(place.id), 5000);
+      const { data } = await docker.platform.events.until("its exit", isExitOf(place.id), 30_000);
       expect(data["reason"]).to.equal(reason);
     }
     const after = await docker.untilReady("net", 5);

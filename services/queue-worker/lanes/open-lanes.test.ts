@@ -443,7 +443,7 @@ describe("openLanes()", () => {
   });
 
   it("tells how many of them are due, those left out that were put off, and all again when their time has come", async function () {
-    this.timeout(45_000);
+    this.timeout(60_000);
     const name = ownFunction();
     const gate = openGate();
     const worker = await work(
