@@ -146,7 +146,7 @@ export const eventExamples: { readonly [T in EventType]: Examples<EventData[T]> 
   "io.busker.demand": { full: { waiting: 1 }, bare: { waiting: 1 } },
   "io.busker.metric": { full: { ...sample, finished: { "200": 11, "500": 1 } }, bare: { ...sample, finished: {} } },
   "io.busker.metric.caller": {
-    full: { ...callerSample, answered: { "200": durations } },
+    full: { ...callerSample, answered: { "200": durations }, accepted: 3 },
     bare: { ...callerSample, answered: {} },
   },
   "io.busker.metric.queue": { full: { ...queueSample, due: 2 }, bare: queueSample },

@@ -40,6 +40,7 @@ describe("readSample()", () => {
     ["number 0", "io.busker.metric", { ...replica, n: 0 }],
     ["a start of a thousand letters", "io.busker.metric", { ...replica, start: "a".repeat(1000) }],
     ["a list", "io.busker.metric", []],
+    ["calls accepted that are no whole number", "io.busker.metric.caller", { ...caller, accepted: 0.5 }],
     ["a histogram that is a number", "io.busker.metric.caller", { ...caller, answered: { "200": 1 } }],
     ["waiting of minus one", "io.busker.metric.caller", { ...caller, waiting: -1 }],
     [

@@ -56,7 +56,8 @@ const isCallerSample = (data: Fields): boolean =>
   isAmount(data["oldestWaitMs"]) &&
   isCount(data["inFlight"]) &&
   isCount(data["started"]) &&
-  isByStatus(data["answered"], isHistogram);
+  isByStatus(data["answered"], isHistogram) &&
+  (data["accepted"] === undefined || isCount(data["accepted"]));
 
 const isQueueSample = (data: Fields): boolean =>
   hasHead(data) &&

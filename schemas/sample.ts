@@ -52,6 +52,8 @@ export interface CallerSample extends SampleHead {
   readonly started: number;
   /** How long calls took that ended in this time, as their caller sees them, by HTTP status. */
   readonly answered: Readonly<Record<string, Histogram>>;
+  /** Durable calls accepted here in this time; absent: none. */
+  readonly accepted?: number;
 }
 
 /** Data of a queue's sample, told by every queue-worker of every queue that holds something: the newest counts. */
@@ -109,14 +111,19 @@ export const sampleSchemas: Readonly<Record<SampleType, JsonSchema>> = {
     cpuSeconds: amount("CPU of the whole replica in this time"),
     memoryBytes: whole("Resident memory of the whole replica now"),
   }),
-  "io.busker.metric.caller": object({
-    ...head,
-    waiting: whole("Calls parked now"),
-    oldestWaitMs: amount("How long the first of them has waited, in milliseconds"),
-    inFlight: whole("Calls in replicas now"),
-    started: whole("Calls begun in this time"),
-    answered: mapOf(histogramSchema("How long the calls took that ended in this time with this status")),
-  }),
+  "io.busker.metric.caller": object(
+    {
+      ...head,
+      waiting: whole("Calls parked now"),
+      oldestWaitMs: amount("How long the first of them has waited, in milliseconds"),
+      inFlight: whole("Calls in replicas now"),
+      started: whole("Calls begun in this time"),
+      answered: mapOf(histogramSchema("How long the calls took that ended in this time with this status")),
+    },
+    {
+      accepted: whole("Durable calls accepted in this time; absent: none"),
+    },
+  ),
   "io.busker.metric.queue": object(
     {
       ...head,

@@ -174,6 +174,7 @@ describe("the gateway's metrics", function () {
     );
     const all = await counted("durable", 'queue_worker_messages_processed_total{queue_name="faas-request"}', 3);
     expect(all.get(invocations)).to.equal(3);
+    await counted("durable", 'queue_worker_messages_submitted_total{queue_name="faas-request"}', 3);
     expect([...all.keys()].filter((series) => series.includes('code="202"'))).to.deep.equal([]);
     expect(await (await fetch(platform.metricsUrl)).text()).to.include(
       'http_requests_total{method="POST",path="/async-function/:name",status="202"} 3',

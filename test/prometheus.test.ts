@@ -52,8 +52,11 @@ const contract: readonly (readonly [string, readonly string[]])[] = [
   ['http_request_duration_seconds_bucket{function_name!=""}', ["function_name", "le"]],
   ["http_requests_in_flight", ["function_name"]],
   ["queue_worker_pending_messages", ["function_name", "queue_name"]],
+  ["queue_worker_messages_submitted_total", ["function_name", "queue_name"]],
   ["queue_worker_messages_processed_total", ["function_name", "queue_name"]],
   ["queue_worker_function_invocation_inflight", ["function_name", "queue_name"]],
+  ["gateway_nats_reconnect_total", []],
+  ["queue_worker_nats_reconnect_total", []],
   ["job:function_current_load:sum", ["function_name", "scaling_type"]],
   ["job:function_current_started:max_sum", ["function_name"]],
 ];

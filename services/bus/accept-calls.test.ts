@@ -22,13 +22,16 @@ describe("createAcceptor()", function () {
   let records: CallRecords;
   let acceptor: CallAcceptor;
 
+  let counted: string[];
+
   beforeEach(async () => {
     nats = await startTestNats();
     bus = await openBus({ url: nats.url, credentialsFile: nats.credsFile("admin"), user: "admin", name: "test" });
     await ensureTopology(bus);
     acknowledged = openAcknowledged(bus);
     records = await openCallRecords(bus, acknowledged);
-    acceptor = createAcceptor(bus, acknowledged, records);
+    counted = [];
+    acceptor = createAcceptor({ bus, acknowledged, records, onAccepted: ({ name }) => counted.push(name) });
   });
 
   afterEach(async () => {
@@ -52,6 +55,7 @@ describe("createAcceptor()", function () {
     expect([first.isDuplicate, second.isDuplicate, second.id]).to.deep.equal([false, true, "a"]);
     expect((await records.read("a"))?.record.state).to.equal("queued");
     expect((await takeQueued(bus)).map(({ id }) => id)).to.deep.equal(["a"]);
+    expect(counted).to.deep.equal(["echo"]);
   });
 
   it("leaves a record that a queue-worker was faster to write", async () => {
@@ -66,6 +70,7 @@ describe("createAcceptor()", function () {
     const { id } = await acceptor.accept(callOf("a"));
     expect(id).to.equal(chainedCallId(callOf("a").function, "a"));
     expect((await records.read(id))?.record).to.deep.include({ parent: "a", function: callOf("a").function });
+    expect(counted).to.deep.equal(["other", "echo"]);
     const queued = (await takeQueued(bus)).map((call) => [call.function.name, call.id]);
     // The second one has no record: who meets it accepts it in its own name, once more.
     expect(queued).to.deep.equal([
@@ -86,7 +91,7 @@ describe("createAcceptor()", function () {
     };
     const [warned, accepted] = await Promise.all([
       once(process, "warning"),
-      createAcceptor(bus, killing, await openCallRecords(bus, killing)).accept(callOf("a")),
+      createAcceptor({ bus, acknowledged: killing, records: await openCallRecords(bus, killing) }).accept(callOf("a")),
     ]);
     expect(String(warned[0])).to.contain("could not write the record of call a");
     expect(accepted).to.include({ id: "a", isDuplicate: false });

@@ -2,7 +2,7 @@ import type { MsgHdrs } from "nats";
 import type { CallRecord } from "../../schemas/call.ts";
 import { BuskerError } from "../../schemas/errors.ts";
 import { callEventType } from "../../schemas/events.ts";
-import { formatFunctionName } from "../../schemas/names.ts";
+import { formatFunctionName, type FunctionName } from "../../schemas/names.ts";
 import { callSubject, queueSubject } from "../../schemas/subjects.ts";
 import { maxStreamHeaderBytes } from "../../schemas/topology.ts";
 import type { AcknowledgedPublisher } from "./acknowledged.ts";
@@ -68,8 +68,17 @@ const assertHeadersFit = (headers: MsgHdrs): void => {
     );
 };
 
+/** What an acceptor works with. */
+export interface AcceptorParts {
+  readonly bus: Bus;
+  readonly acknowledged: AcknowledgedPublisher;
+  readonly records: CallRecords;
+  /** Told of each call that is new to its stream. */
+  readonly onAccepted?: (name: FunctionName) => void;
+}
+
 /** Creates the acceptor. */
-export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, records: CallRecords): CallAcceptor => {
+export const createAcceptor = ({ bus, acknowledged, records, onAccepted }: AcceptorParts): CallAcceptor => {
   const isOthers = async (call: DurableCall): Promise<boolean> => {
     try {
       const found = await records.read(call.id);
@@ -120,6 +129,7 @@ export const createAcceptor = (bus: Bus, acknowledged: AcknowledgedPublisher, re
     if (isOwnId) tell(call);
     if (await noted) return accept(inOwnName(call), { isOwnId: true });
     if (!isOwnId) tell(call);
+    onAccepted?.(call.function);
     return { ...ack, id: call.id };
   };
   return { accept };

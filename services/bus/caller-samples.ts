@@ -10,6 +10,8 @@ export interface CallerCounts {
   readonly started: () => void;
   /** A call ended with this status, so long after it was started. */
   readonly answered: (status: number, seconds: number) => void;
+  /** A durable call was accepted. */
+  readonly accepted: () => void;
 }
 
 /** What one gateway or queue-worker sees of the functions that it calls, told once a second while there is something. */
@@ -46,6 +48,7 @@ class Series implements CallerCounts {
   readonly #onActive: (series: Series) => void;
   #started = 0;
   #answered: Record<string, OpenHistogram> = {};
+  #accepted = 0;
   #isActive = false;
   /** From when on the next sample counts, and when the last was sent. */
   #sinceMs = 0;
@@ -74,6 +77,11 @@ class Series implements CallerCounts {
     this.#wake();
   };
 
+  accepted = (): void => {
+    this.#accepted += 1;
+    this.#wake();
+  };
+
   parked(waiting: number): void {
     this.#wake();
     // A line that only goes up and down is told once a second, like everything.
@@ -96,12 +104,18 @@ class Series implements CallerCounts {
   tell(): boolean {
     const { waiting, inFlight, oldestWaitMs } = this.#caller.counts(this.#name);
     const now = performance.now();
-    const isQuiet = waiting + inFlight + this.#started === 0 && Object.keys(this.#answered).length === 0;
+    const isQuiet =
+      waiting + inFlight + this.#started + this.#accepted === 0 && Object.keys(this.#answered).length === 0;
     const seconds = (now - this.#sinceMs) / 1000;
-    const counted = { started: this.#started, answered: this.#answered };
+    const counted = {
+      started: this.#started,
+      answered: this.#answered,
+      ...(this.#accepted > 0 ? { accepted: this.#accepted } : {}),
+    };
     if (!this.#stream.send({ seconds, waiting, oldestWaitMs, inFlight, ...counted })) return false;
     this.#started = 0;
     this.#answered = {};
+    this.#accepted = 0;
     this.#sinceMs = now;
     this.#toldMs = now;
     this.#toldWaiting = waiting;

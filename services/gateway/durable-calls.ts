@@ -1,4 +1,4 @@
-import { type CallAcceptor, createAcceptor } from "../bus/accept-calls.ts";
+import { type AcceptorParts, type CallAcceptor, createAcceptor } from "../bus/accept-calls.ts";
 import { type AcknowledgedPublisher, openAcknowledged } from "../bus/acknowledged.ts";
 import { type CallRecords, openCallRecords } from "../bus/call-records.ts";
 import type { Bus } from "../bus/connection.ts";
@@ -26,7 +26,8 @@ export interface DurableCalls {
 }
 
 /** What that takes besides the bus. */
-export interface DurableParts extends Pick<AcceptParts, "directory" | "answered" | "maxBodyBytes" | "tracing"> {
+export interface DurableParts
+  extends Pick<AcceptParts, "directory" | "answered" | "maxBodyBytes" | "tracing">, Pick<AcceptorParts, "onAccepted"> {
   readonly payloads: ObjectStore;
 }
 
@@ -39,7 +40,7 @@ export const openDurableCalls = async (bus: Bus, parts: DurableParts): Promise<D
   const partsReader = openPartsReader(bus, records);
   const cancel = createCancelCall(bus, records);
   const calls = createCallHandler({ ends, bodies: { payloads, parts: partsReader }, cancel });
-  const acceptor = createAcceptor(bus, acknowledged, records);
+  const acceptor = createAcceptor({ ...parts, bus, acknowledged, records });
   return {
     accept: createAcceptRoute({ ...parts, acceptor, records, calls }),
     calls,

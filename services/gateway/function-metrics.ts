@@ -48,6 +48,10 @@ const totalFamilies: readonly (readonly [Description, Lines<FunctionTotals>])[] 
   ],
   [counter("gateway_function_invocation_started", "Calls begun"), ({ started }) => [[started]]],
   [
+    counter("queue_worker_messages_submitted_total", "Durable calls accepted"),
+    ({ submitted }) => (submitted > 0 ? [[submitted, queue]] : []),
+  ],
+  [
     counter("queue_worker_messages_processed_total", "Attempts at durable calls that have ended"),
     ({ processed }) => (processed > 0 ? [[processed, queue]] : []),
   ],

@@ -26,6 +26,7 @@ const totals: FunctionTotals = {
   ...emptyTotals(),
   started: 12,
   answered: { "200": { counts: [1, 0, 2], sum: 0.5 }, "500": { counts: [], sum: 0 } },
+  submitted: 3,
   processed: 4,
   finished: { "200": 9 },
   durations: { counts: [9], sum: 0.25 },
@@ -55,6 +56,7 @@ const partsOf = (more: Partial<GatewayMetricsParts["totals"]> = {}, entries: rea
   },
   readers: () => 6,
   api: createApiRequests(),
+  bus: { onChange: () => {} },
 });
 
 const scrape = async (parts: GatewayMetricsParts): Promise<string> => {
@@ -95,6 +97,7 @@ describe("createGatewayMetrics()", () => {
       `http_requests_in_flight{${of}} 3`,
       `busker_function_wait_seconds_count{${of}} 9`,
       `queue_worker_pending_messages{${of},queue_name="faas-request"} 5`,
+      `queue_worker_messages_submitted_total{${of},queue_name="faas-request"} 3`,
       `queue_worker_messages_processed_total{${of},queue_name="faas-request"} 4`,
       `queue_worker_function_invocation_inflight{${of},queue_name="faas-request"} 1`,
       `busker_queue_oldest_seconds{${of},queue_name="faas-request"} 0.25`,

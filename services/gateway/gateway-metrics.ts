@@ -1,6 +1,7 @@
 import { countOf } from "../../schemas/histogram.ts";
 import { addFamily, Registry } from "../runtime/metrics.ts";
 import { addProcessMetrics } from "../runtime/process-metrics.ts";
+import { countReconnects, type Reconnecting } from "../runtime/reconnects.ts";
 import type { ApiRequests } from "./api-requests.ts";
 import { addFunctionMetrics, eachFunction, type FunctionMetricsParts, watchdogLines } from "./function-metrics.ts";
 import type { Totals } from "./totals/totals.ts";
@@ -9,6 +10,7 @@ import type { Totals } from "./totals/totals.ts";
 export interface GatewayMetricsParts extends FunctionMetricsParts {
   readonly totals: FunctionMetricsParts["totals"] & Pick<Totals, "dropped">;
   readonly api: ApiRequests;
+  readonly bus: Reconnecting;
 }
 
 /**
@@ -43,6 +45,7 @@ export const createGatewayMetrics = (parts: GatewayMetricsParts): Registry => {
   addProcessMetrics(registry);
   addFunctionMetrics(registry, parts);
   addHttpMetrics(registry, parts);
+  countReconnects(registry, "gateway_nats_reconnect_total", parts.bus);
   addFamily(registry, {
     name: "busker_samples_dropped_total",
     help: "Samples that this gateway has not counted: repeats, and what was no sample",

@@ -87,6 +87,7 @@ await runService("gateway", async (scope) => {
     payloads,
     answered: requests.answered,
     maxBodyBytes: config.maxAsyncBodyBytes,
+    onAccepted: (name) => samples.of(name).accepted(),
     tracing,
   });
   scope.onStop("durable calls", async () => durable.close());
@@ -107,7 +108,7 @@ await runService("gateway", async (scope) => {
     createPlatformRoute({ bus, directory, backend: config.backend }),
   ];
   const api = createApp(authorize, routes, requests.answered).callback();
-  const registry = createGatewayMetrics({ directory, totals, readers: kept.count, api: requests });
+  const registry = createGatewayMetrics({ bus, directory, totals, readers: kept.count, api: requests });
   const metricsServer = await serveMetrics(registry, config.host, config.metricsPort);
   scope.onStop("metrics", metricsServer.stop);
   // Invocations go past Koa: its context and promises cost 3 to 9 of the gateway's 50 microseconds per call (measured).

@@ -2,6 +2,7 @@ import { openBus } from "../bus/connection.ts";
 import { retryUntilReady } from "../bus/retry.ts";
 import { runService } from "../runtime/lifecycle.ts";
 import { serveMetrics } from "../runtime/metrics.ts";
+import { countReconnects } from "../runtime/reconnects.ts";
 import { openTracing } from "../runtime/tracing.ts";
 import { readTracingConfig } from "../runtime/tracing-config.ts";
 import { readQueueWorkerConfig } from "./config.ts";
@@ -51,6 +52,7 @@ await runService("queue-worker", async (scope) => {
   scope.onStop("the sweep", sweep.stop);
   parts.metrics.observe(lanes.depths);
   scope.onStop("samples of queues", sampleQueues(bus, { ...parts, depths: lanes.depths }));
+  countReconnects(parts.metrics.registry, "queue_worker_nats_reconnect_total", bus);
   const server = await serveMetrics(parts.metrics.registry, host, metricsPort);
   scope.onStop("metrics", server.stop);
   scope.log.info("ready", { metricsPort: server.port, maxCalls, leaseMs });

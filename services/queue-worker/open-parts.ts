@@ -47,7 +47,7 @@ export const openParts = async (bus: Bus, config: QueueWorkerConfig, tracing: Tr
     metrics,
     counter: metrics,
     count: metrics.told,
-    acceptor: createAcceptor(bus, acknowledged, records),
+    acceptor: createAcceptor({ bus, acknowledged, records, onAccepted: (name) => samples.of(name).accepted() }),
     cancellations: openCancellations(bus),
     /** Of what this queue-worker measures. */
     source,

@@ -37,7 +37,11 @@ describe("sampleQueues()", function () {
 describe("countAttempt()", () => {
   const counting = (known: boolean) => {
     const seen: (number | "started")[] = [];
-    const counts = { started: () => seen.push("started"), answered: (status: number) => seen.push(status) };
+    const counts = {
+      started: () => seen.push("started"),
+      answered: (status: number) => seen.push(status),
+      accepted: () => {},
+    };
     const parts = { functions: { find: () => (known ? ({} as never) : undefined) }, samples: { of: () => counts } };
     const run = (result: AttemptResult) => countAttempt(parts, name, () => Promise.resolve(result));
     return { seen, run };

@@ -161,7 +161,11 @@ describe("sweep()", function () {
     const [queued = "", over = "", dead = "", told = "", running = ""] = ids;
     const [queuedName = "", overName = "", deadName = "", toldName = ""] = names;
     // Of a call that was put off for longer than records live: nothing but the queue knows it.
-    const acceptor = createAcceptor(bus, acknowledged, { write: () => Promise.resolve(1), read: records.read });
+    const acceptor = createAcceptor({
+      bus,
+      acknowledged,
+      records: { write: () => Promise.resolve(1), read: records.read },
+    });
     await acceptor.accept({
       id: queued,
       function: fn,

@@ -64,7 +64,7 @@ export const openTestWorker = async (
   const invoker = openInvoker(bus);
   const cancellations = openCancellations(bus);
   const outcomes: WholeRecord[] = [];
-  const acceptor = createAcceptor(bus, acknowledged, records);
+  const acceptor = createAcceptor({ bus, acknowledged, records });
   const runner = createRunner({
     bus,
     acceptor,
@@ -85,7 +85,7 @@ export const openTestWorker = async (
     },
     policy: defaultRetryPolicy,
     counter: { bound: () => {}, attempted: () => {}, ended: () => {} },
-    samples: { of: () => ({ started: () => {}, answered: () => {} }) },
+    samples: { of: () => ({ started: () => {}, answered: () => {}, accepted: () => {} }) },
     publishOutcomes: async (whole) => void outcomes.push(whole),
     ...more,
   });

@@ -53,7 +53,7 @@ export interface TestQueue {
 export const openTestQueue = async (nats: TestNats): Promise<TestQueue> => {
   const bus = await openBusOf(nats, "admin");
   const acknowledged = openAcknowledged(bus);
-  const acceptor = createAcceptor(bus, acknowledged, await openCallRecords(bus, acknowledged));
+  const acceptor = createAcceptor({ bus, acknowledged, records: await openCallRecords(bus, acknowledged) });
   const queue = await openWorkQueue(bus, streams.INVOCATIONS);
   const manager = await jetstreamManager(bus.nc);
   const stream = streams.INVOCATIONS.name;

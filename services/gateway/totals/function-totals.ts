@@ -7,7 +7,9 @@ export interface FunctionTotals {
   /** As callers see it: calls begun, and how long those took that ended, by status. */
   started: number;
   readonly answered: Record<string, OpenHistogram>;
-  /** Calls that queue-workers have seen to their ends. */
+  /** Durable calls accepted. */
+  submitted: number;
+  /** Attempts at them that queue-workers have seen to their ends. */
   processed: number;
   /** As replicas see it: calls finished, by status. */
   readonly finished: Record<string, number>;
@@ -20,6 +22,7 @@ export interface FunctionTotals {
 export const emptyTotals = (): FunctionTotals => ({
   started: 0,
   answered: {},
+  submitted: 0,
   processed: 0,
   finished: {},
   durations: emptyHistogram(),
@@ -38,6 +41,7 @@ const isQueueWorker = (source: string): boolean => source.startsWith("queue-work
 
 const addCaller = (totals: FunctionTotals, source: string, sample: CallerSample): void => {
   totals.started += sample.started;
+  totals.submitted += sample.accepted ?? 0;
   for (const [status, histogram] of Object.entries(sample.answered)) {
     addHistogram((totals.answered[keyOf(totals.answered, status)] ??= emptyHistogram()), histogram);
     if (isQueueWorker(source)) totals.processed += countOf(histogram);

@@ -40,7 +40,8 @@ export class Ledger {
   createdAt: string | undefined;
 
   constructor(stored?: StoredLedger) {
-    this.#totals = stored?.totals ?? emptyTotals();
+    // What an older gateway has stored may lack a count.
+    this.#totals = { ...emptyTotals(), ...stored?.totals };
     this.#position = stored?.position ?? { created: "", seq: 0 };
     this.#sources = new Map(stored?.sources);
     this.createdAt = stored?.createdAt;
