@@ -37,6 +37,7 @@ describe("the main job: a function deployed, called, watched, scaled and removed
         name: "shout",
         code: { "shout.sh": 'tr a-z A-Z; echo "[$Http_Path]" >&2\n' },
         envVars: { fprocess: "sh shout.sh" },
+        more: { labels: { "com.openfaas.scale.max": "3" } },
       }),
       platform.deploy({
         name: "echo",
@@ -163,7 +164,7 @@ describe("the main job: a function deployed, called, watched, scaled and removed
     expect(await platform.status("shout")).to.deep.include({
       name: "shout",
       envVars: { fprocess: "sh shout.sh" },
-      labels: { faas_function: "shout" },
+      labels: { "com.openfaas.scale.max": "3", faas_function: "shout" },
     });
   });
 

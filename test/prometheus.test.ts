@@ -149,7 +149,7 @@ describe("Prometheus and Alertmanager", function () {
   before(async () => {
     platform = await startTestPlatform();
     await deploy("steady", { type: "rps,capacity,cpu,queue", target: "1000", max: "2" });
-    await deploy("tells", {}, { "com.busker.on-success": "steady" });
+    await deploy("tells", { max: "1" }, { "com.busker.on-success": "steady" });
     await deploy("fails", {}, { "com.openfaas.retry.attempts": "2", "com.openfaas.retry.min_wait": "1s" });
     await deploy("tide", { type: "alert", max: "3", factor: "50" });
     watchers = await startTestWatchers(platform);

@@ -111,7 +111,7 @@ describe("replicas that follow the load", function () {
   it("are not started to the most of a function that does not come up again", async () => {
     const folder = await mkdtemp(join(tmpdir(), "busker-starts-"));
     const envVars = { max_inflight: "1", MARKER: join(folder, "started") };
-    expect((await deploy("fails", {}, { code: startsOnce, envVars })).status).to.equal(202);
+    expect((await deploy("fails", { type: "rps" }, { code: startsOnce, envVars })).status).to.equal(202);
     const flood = load("fails", 30);
     await untilRule("fails", "failing");
     const counts = [];
@@ -124,7 +124,7 @@ describe("replicas that follow the load", function () {
   });
 
   it("are not started to the most of a function that crashes in every call", async () => {
-    await deploy("crashes", {}, { code: crashesInCalls, envVars: { max_inflight: "1" } });
+    await deploy("crashes", { type: "rps" }, { code: crashesInCalls, envVars: { max_inflight: "1" } });
     const flood = load("crashes?crash", 30);
     await untilRule("crashes", "failing");
     expect(await countOf("crashes", "replicas")).to.be.at.most(9);

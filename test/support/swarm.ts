@@ -128,6 +128,36 @@ const killNow = async (child: ChildProcess): Promise<void> => {
   await exited;
 };
 
+/**
+ * An engine that is started again when it ends by itself, which some do (seen with 20.10), as a machine's own supervisor
+ * does; its last words are told.
+ */
+const superviseEngine = async (
+  place: Parameters<typeof startNodeEngine>[0],
+  lines: string[],
+): Promise<{ readonly process: () => ChildProcess; readonly kill: () => Promise<void> }> => {
+  let isWanted = true;
+  const start = async (): Promise<ChildProcess> => {
+    // What the one before has left of its processes would be taken for theirs.
+    await rm(join(place.folder, "run"), { recursive: true, force: true });
+    const child = await startNodeEngine(place, lines);
+    child.once("exit", (code, signal) => {
+      if (!isWanted) return;
+      console.error(`the engine of ${place.name} has ended (${code ?? signal}):\n${lines.splice(0).join("")}`);
+      void start().then((next) => (current = next));
+    });
+    return child;
+  };
+  let current = await start();
+  return {
+    process: () => current,
+    kill: async () => {
+      isWanted = false;
+      await killNow(current);
+    },
+  };
+};
+
 const hasProcesses = (name: string): Promise<boolean> =>
   execute("ip", ["netns", "pids", name]).then(
     ({ stdout }) => stdout.trim() !== "",
@@ -173,16 +203,16 @@ export const startTestSwarm = async (): Promise<TestSwarm> => {
     const address = await makeNamespace(net, name, number);
     const own = join(folder, `node-${number}`);
     const lines: string[] = [];
-    const child = await startNodeEngine({ name, folder: own, registries: `${net.prefix}.0/24` }, lines);
+    const engine = await superviseEngine({ name, folder: own, registries: `${net.prefix}.0/24` }, lines);
     const kill = async (): Promise<void> => {
-      await killNow(child);
+      await engine.kill();
       // Not gone before the last of its processes: some hold the namespace's network, some its files.
       for (let left = 100; left > 0 && (await hasProcesses(name)); left -= 1)
         await new Promise((resolve) => setTimeout(resolve, 50));
     };
     undo.push(kill);
     const docker = new Docker({ socketPath: join(own, "engine.sock") });
-    await untilItAnswers(docker, child, lines);
+    await untilItAnswers(docker, engine.process(), lines);
     return {
       name,
       address,
