@@ -3,7 +3,7 @@ const { writeFileSync } = require("node:fs");
 const { relative } = require("node:path");
 const { Runner, reporters } = require("mocha");
 
-const shown = 25;
+const shown = 12;
 
 module.exports = class extends reporters.Spec {
   #tookMs = new Map();
