@@ -64,7 +64,12 @@ const examples: {
     bare: { ...record, spec: deploy.bare.spec },
   },
   FunctionStatusRecord: {
-    full: { replicas: [placed], warnings: ["limits.cpu 1 is not enforced"], problem: { ...problem, nextTryAt: at } },
+    full: {
+      replicas: [placed],
+      warnings: ["limits.cpu 1 is not enforced"],
+      cores: 2,
+      problem: { ...problem, nextTryAt: at },
+    },
     bare: { replicas: [replica] },
   },
   SecretRecord: { full: stored, bare: stored },

@@ -137,7 +137,14 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
       }),
     },
   ),
-  FunctionStatusRecord: object({ replicas: listOf(replicaRecord) }, { warnings, problem }),
+  FunctionStatusRecord: object(
+    { replicas: listOf(replicaRecord) },
+    {
+      warnings,
+      cores: amount("Cores of the machines that replicas may be started on; absent while they are not known"),
+      problem,
+    },
+  ),
   SecretRecord: object({
     name: string(),
     namespace: string(),

@@ -172,9 +172,13 @@ export class FunctionState {
     return nextMs;
   }
 
-  /** What the bucket `status` shows; `warnings` are what its backend does not do of the wish. */
-  toStatus(warnings: readonly string[] = []): FunctionStatusRecord {
-    const status = { replicas: this.replicas.map(toReplicaRecord), ...(warnings.length === 0 ? {} : { warnings }) };
+  /** What the bucket `status` shows; `warnings` are what its backend does not do of the wish, `cores` what it has. */
+  toStatus(warnings: readonly string[] = [], cores?: number): FunctionStatusRecord {
+    const status = {
+      replicas: this.replicas.map(toReplicaRecord),
+      ...(warnings.length === 0 ? {} : { warnings }),
+      ...(cores === undefined ? {} : { cores }),
+    };
     const problem = this.problem ?? this.blocked ?? this.#slowness;
     if (!problem) return status;
     const { message, atMs } = problem;

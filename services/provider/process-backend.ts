@@ -1,5 +1,6 @@
 import { closeSync, mkdirSync } from "node:fs";
 import { spawn, type ChildProcess } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { BuskerError } from "../../schemas/errors.ts";
 import { bundleDigest, type FunctionSpec } from "../../schemas/function.ts";
@@ -212,6 +213,7 @@ export const openProcessBackend = async (options: ProcessBackendOptions): Promis
       });
       return release;
     },
+    cores: availableParallelism,
     listUnenforced: (spec) => [
       ...listUnenforced(spec, cpuLimits.kind === "none" ? cpuLimits.why : undefined),
       ...(hasSecrets(spec) && secretFolders.onDisk !== undefined

@@ -64,7 +64,7 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
 
   const report = (state: FunctionState): void => {
     const warnings = state.record && warningsFor(state.record.spec);
-    status.write(state.key, state.isOver ? undefined : state.toStatus(warnings));
+    status.write(state.key, state.isOver ? undefined : state.toStatus(warnings, backend.cores()));
     onChange(state);
     if (state.isOver && state.isRemoved) states.delete(state.key);
   };

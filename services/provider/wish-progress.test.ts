@@ -15,6 +15,7 @@ const noSecrets = { onChange: () => {}, stop: () => {} } as Partial<SecretStore>
 const backendOf = (own: Partial<Backend>): Backend => ({
   prepare: () => Promise.resolve(() => {}),
   listUnenforced: () => [],
+  cores: () => undefined,
   start: () => Promise.reject(new Error("nothing can be started here")),
   renewSecret: () => {},
   stop: () => {},

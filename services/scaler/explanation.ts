@@ -41,6 +41,7 @@ const numbersOf = (assessment: Assessment, at: Date): Readonly<Record<string, nu
     "down window, s": rules.downWindowMs / 1000,
     "least replicas": rules.min,
     "most replicas": rules.max,
+    ...(rules.mostByRate === undefined ? {} : { "most replicas for rps, by cores": rules.mostByRate }),
     target: rules.target,
     "target proportion": rules.proportion,
     ...(slots > 0 ? { "calls a replica takes at a time": slots } : {}),
@@ -52,7 +53,7 @@ const sentenceOf = ({ rule, recommendation, forecast }: Assessment): string =>
   rule === "forecast" && forecast
     ? `${decisionRules[rule]} (${forecast.because})`
     : rule === "up" || rule === "steady" || rule === "bounded"
-      ? `${decisionRules[rule]} (${recommendation.reason})`
+      ? `${decisionRules[rule]} (${recommendation.reason === "cores" ? "rps, as far as the cores go" : recommendation.reason})`
       : decisionRules[rule];
 
 /** Why there is a wish for a count, in few words. */

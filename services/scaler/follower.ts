@@ -1,7 +1,8 @@
 import { keepsAtZero } from "../../schemas/annotations.ts";
 import { type FunctionRecord, functionSlots, type FunctionStatusRecord } from "../../schemas/function.ts";
-import { readScaleRules, type ScaleRules } from "../../schemas/scale-labels.ts";
+import type { ScaleRules } from "../../schemas/scale-labels.ts";
 import type { LoadMinute } from "../../schemas/load.ts";
+import { type BoundRules, boundRules } from "./bound-rules.ts";
 import { type Decision, decide } from "./decide.ts";
 import type { CallerSample, ReplicaSample } from "../../schemas/sample.ts";
 import { FunctionLoad, startedRate } from "./function-load.ts";
@@ -14,7 +15,7 @@ import { HighestWindow } from "./windows.ts";
 
 /** What is known of one function when it is decided on, and what was decided. */
 export interface Assessment extends Decision {
-  readonly rules: ScaleRules;
+  readonly rules: BoundRules;
   readonly wished: number;
   readonly ready: number;
   readonly failures: number;
@@ -44,7 +45,8 @@ export class Follower {
   /** Where replicas are to be started ahead. */
   #forecaster: Forecaster | undefined;
   #record: FunctionRecord;
-  #rules: ScaleRules;
+  #cores: number | undefined;
+  #rules: BoundRules;
   /** Ready replicas, and when each was first seen so. */
   readonly #ready = new Map<string, number>();
   #isStarting = false;
@@ -56,7 +58,7 @@ export class Follower {
     this.#sinceMs = nowMs;
     this.#load = new FunctionLoad(nowMs);
     this.#record = record;
-    this.#rules = readScaleRules(record.spec);
+    this.#rules = boundRules(record.spec, undefined);
     this.#noteAuthor(record);
   }
 
@@ -67,7 +69,7 @@ export class Follower {
   takeRecord(record: FunctionRecord, nowMs: number): void {
     const before = this.#record;
     this.#record = record;
-    if (before.revision !== record.revision) this.#rules = readScaleRules(record.spec);
+    if (before.revision !== record.revision) this.#rules = boundRules(record.spec, this.#cores);
     const isScaled = before.replicas !== record.replicas || before.scaledBecause !== record.scaledBecause;
     if (isScaled) this.#noteAuthor(record);
     // Who deploys or scales is about to use it.
@@ -85,7 +87,9 @@ export class Follower {
   }
 
   /** Takes what the provider observes. True when a replica is ready that was not. */
-  takeStatus({ replicas, problem }: FunctionStatusRecord, nowMs: number): boolean {
+  takeStatus({ replicas, cores, problem }: FunctionStatusRecord, nowMs: number): boolean {
+    if (cores !== this.#cores) this.#rules = boundRules(this.#record.spec, cores);
+    this.#cores = cores;
     this.#failures = problem?.failures ?? 0;
     this.#isStarting = replicas.some(({ state }) => state === "starting");
     this.#starts.take(replicas);

@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { defaultScaleRules, type ScaleRules } from "../../schemas/scale-labels.ts";
+import { defaultScaleRules } from "../../schemas/scale-labels.ts";
+import type { BoundRules } from "./bound-rules.ts";
 import { type Load, recommend, type RecommendInput } from "./recommend.ts";
 
 const quiet: Load = {
@@ -16,7 +17,7 @@ const quiet: Load = {
 
 interface Case {
   readonly what: string;
-  readonly rules?: Partial<ScaleRules>;
+  readonly rules?: Partial<BoundRules>;
   readonly load?: Partial<Load>;
   readonly more?: Partial<RecommendInput>;
   readonly gives: readonly [number, string];
@@ -42,6 +43,22 @@ const cases: readonly Case[] = [
   { what: "a hair more", rules: { target: 5 }, load: { rps: 22.6 }, gives: [6, "rps"] },
   { what: "far too much", load: { rps: 1e6 }, gives: [20, "max"] },
   { what: "far too much for a most of 3", rules: { max: 3 }, load: { rps: 1e6 }, gives: [3, "max"] },
+  { what: "more than the cores feed", rules: { mostByRate: 4 }, load: { rps: 1e6 }, gives: [4, "cores"] },
+  { what: "as much as the cores feed", rules: { mostByRate: 4 }, load: { rps: 180 }, gives: [4, "rps"] },
+  { what: "cores that feed more than the most", rules: { mostByRate: 30 }, load: { rps: 1e6 }, gives: [20, "max"] },
+  {
+    what: "cores that feed fewer than the least",
+    rules: { mostByRate: 4, min: 6 },
+    load: { rps: 1e6 },
+    gives: [6, "min"],
+  },
+  {
+    what: "calls that wait for more slots than the cores feed",
+    rules: { mostByRate: 4 },
+    load: { rps: 1e6, inFlight: 12 },
+    more: { slots: 2 },
+    gives: [6, "slots"],
+  },
   { what: "capacity", rules: { types: ["capacity"], target: 10 }, load: { peakCalls: 19 }, gives: [3, "capacity"] },
   {
     what: "capacity, where a replica takes fewer calls than the target",
@@ -100,7 +117,7 @@ describe("recommend()", () => {
     });
 
   it("tells what each type asks for, for whoever wants to know", () => {
-    const rules: ScaleRules = { ...defaultScaleRules, types: ["rps", "cpu"] };
+    const rules: BoundRules = { ...defaultScaleRules, types: ["rps", "cpu"] };
     const { needs } = recommend({ rules, slots: 1, ready: 1, load: { ...quiet, rps: 90, inFlight: 3 } });
     expect(needs).to.deep.equal({ slots: 3, rps: 2, cpu: 0 });
   });

@@ -1,4 +1,5 @@
 import type { LoadType, ScaleRules } from "../../schemas/scale-labels.ts";
+import type { BoundRules } from "./bound-rules.ts";
 
 /** The load of one function, all replicas and callers together. */
 export interface Load {
@@ -24,7 +25,7 @@ export interface Load {
 
 /** What a recommendation rests on. */
 export interface RecommendInput {
-  readonly rules: ScaleRules;
+  readonly rules: BoundRules;
   /** Calls one replica takes at a time; 0: no limit. */
   readonly slots: number;
   readonly ready: number;
@@ -32,7 +33,7 @@ export interface RecommendInput {
 }
 
 /** What decided a recommendation: a type of load, the slots that are wanted now, or a bound. */
-export type Reason = LoadType | "slots" | "min" | "max";
+export type Reason = LoadType | "slots" | "min" | "max" | "cores";
 
 /** How many replicas the load of now asks for, whatever runs. */
 export interface Recommendation {
@@ -75,15 +76,23 @@ const largest = (needs: Recommendation["needs"]): readonly [Reason, number] =>
     ["min", 0],
   );
 
+/** What is asked for when the rate asks for no more than the cores can feed. */
+const boundByCores = (needs: Recommendation["needs"], { mostByRate }: BoundRules): readonly [Reason, number] => {
+  if (mostByRate === undefined || (needs.rps ?? 0) <= mostByRate) return largest(needs);
+  const [reason, need] = largest({ ...needs, rps: mostByRate });
+  return [reason === "rps" ? "cores" : reason, need];
+};
+
 /**
  * How many replicas a load asks for: `ceil(load / (target × proportion))` of each type (OpenFaaS contract §5.3) and the
- * slots that are wanted now, the highest of them, from the least to the most replicas of the function.
+ * slots that are wanted now, the highest of them, from the least to the most replicas of the function. A rate asks for no
+ * more than its rules let it.
  */
 export const recommend = (input: RecommendInput): Recommendation => {
   const { rules, slots, load } = input;
   const needs: Partial<Record<LoadType | "slots", number>> = { slots: slotNeed(input) };
   for (const type of rules.types) needs[type] = ceil(loadOf(type, load) / perReplica(type, rules, slots));
-  const [reason, need] = largest(needs);
+  const [reason, need] = boundByCores(needs, rules);
   const least = Math.max(1, rules.min);
   if (need < least) return { replicas: least, reason: "min", needs };
   return need > rules.max ? { replicas: rules.max, reason: "max", needs } : { replicas: need, reason, needs };

@@ -72,6 +72,7 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       }
     },
     listUnenforced: listUnenforcedInContainer,
+    cores: starter.cores,
     start: async (start) => {
       containers.begin(start.id);
       const release = hold(start.spec);

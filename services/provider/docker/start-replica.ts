@@ -41,6 +41,8 @@ export interface Starter {
   readonly ensureBundle: (spec: FunctionSpec) => Promise<string | undefined>;
   /** Throws `start_failed` with the engine's own reason; then nothing of the replica is left. */
   readonly start: (start: ReplicaStart) => Promise<void>;
+  /** Cores of the engine's machine; undefined before the first start. */
+  readonly cores: () => number | undefined;
 }
 
 /** What it works with. */
@@ -73,17 +75,11 @@ export const createStarter = ({ options, networks, ready, containers, credential
     return digest === undefined ? undefined : (await volumes.ensureBundleVolume(digest)).name;
   };
 
-  let cores: Promise<number> | undefined;
+  let known: number | undefined;
   /** Asked for once: an engine's machine keeps them. */
-  const countCores = (): Promise<number> => {
-    cores ??= docker
-      .info()
-      .then(({ NCPU }: { readonly NCPU: number }) => NCPU)
-      .catch((error: unknown) => {
-        cores = undefined;
-        throw error;
-      });
-    return cores;
+  const countCores = async (): Promise<number> => {
+    known ??= ((await docker.info()) as { readonly NCPU: number }).NCPU;
+    return known;
   };
 
   /** All that a start waits for besides the engine; each is asked for at once, and most of it is there. */
@@ -164,6 +160,7 @@ export const createStarter = ({ options, networks, ready, containers, credential
 
   return {
     ensureBundle,
+    cores: () => known,
     start: async (start) => {
       const end = ready.begin();
       try {

@@ -8,6 +8,8 @@ import { readTask, type SwarmNodeFacts, type SwarmTask, type TaskView } from "./
 export interface SwarmSnapshot {
   readonly services: readonly ServiceFacts[];
   readonly tasks: readonly TaskView[];
+  /** Of the machines that take tasks. */
+  readonly cores: number;
 }
 
 /** What follows a swarm: engines tell of no task's end by themselves, so that it is looked at again and again. */
@@ -36,15 +38,26 @@ const calmMs = 1000;
 // After a change, until its tasks show.
 const hurryForMs = 3000;
 
+/** What else the engine tells of a node. */
+type SwarmNode = SwarmNodeFacts & {
+  readonly Spec: { readonly Availability: string };
+  readonly Description: { readonly Resources: { readonly NanoCPUs: number } };
+};
+
+const countCores = (nodes: readonly SwarmNode[]): number =>
+  nodes
+    .filter(({ Spec, Status }) => Spec.Availability === "active" && Status.State === "ready")
+    .reduce((sum, { Description }) => sum + Description.Resources.NanoCPUs / 1e9, 0);
+
 /** Reads the whole of it in one go. */
 const readSwarm = async ({ docker, platform, services }: SwarmWatchParts): Promise<SwarmSnapshot> => {
   const [list, tasks, nodes] = await Promise.all([
     services.list(),
     docker.listTasks({ filters: { label: [`${platformLabel}=${platform}`] } }) as Promise<readonly SwarmTask[]>,
-    docker.listNodes() as unknown as Promise<readonly SwarmNodeFacts[]>,
+    docker.listNodes() as unknown as Promise<readonly SwarmNode[]>,
   ]);
   const byId = new Map(nodes.map((node) => [node.ID, node]));
-  return { services: list, tasks: tasks.flatMap((task) => readTask(task, byId) ?? []) };
+  return { services: list, tasks: tasks.flatMap((task) => readTask(task, byId) ?? []), cores: countCores(nodes) };
 };
 
 const isUnsettled = ({ services, tasks }: SwarmSnapshot): boolean =>

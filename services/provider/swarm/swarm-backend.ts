@@ -30,7 +30,7 @@ import { answerForBundles } from "./bundle-answers.ts";
 import type { BundleArchives } from "./bundle-archives.ts";
 import { engineFault, swarmReason, unlessMissing } from "./engine-calls.ts";
 import { type Enrolments, openEnrolments } from "./enrolments.ts";
-import { watchSwarm } from "./follow-swarm.ts";
+import { type SwarmSnapshot, watchSwarm } from "./follow-swarm.ts";
 import { openFunctionServices } from "./function-services.ts";
 import { openNamespaceNetworks } from "./namespace-network.ts";
 import { checkBundleFits, launchBundle, toServiceSpec } from "./service-bundle.ts";
@@ -140,7 +140,12 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
     listener?.onNews(news);
   });
   const held = openHeldCredentials(options.credentials, options.sendOrder, log);
-  const watch = watchSwarm({ docker, platform, services, onSnapshot: teller.tell, log });
+  let cores: number | undefined;
+  const onSnapshot = (snapshot: SwarmSnapshot): void => {
+    ({ cores } = snapshot);
+    teller.tell(snapshot);
+  };
+  const watch = watchSwarm({ docker, platform, services, onSnapshot, log });
 
   const makeBootstrap = async ({ spec, revision }: FunctionRecord, config: ImageConfig): Promise<Bootstrap> => {
     const { namespace, name } = spec;
@@ -246,6 +251,7 @@ export const openSwarmBackend = async (options: SwarmBackendOptions): Promise<Se
       await watchdog.ready();
       return (await images.ensure(run, tell)).release;
     },
+    cores: () => cores,
     listUnenforced: (spec) => listUnenforcedInSwarm(spec, api),
     renewSecret: secrets.renew,
     apply: (record) => change(record.spec, "the engine refuses the service", () => apply(record)),
