@@ -1,5 +1,12 @@
 import { expect } from "chai";
-import { defaultScaleRules, leastAwake, minReplicas, readScaleRules, scaleLabelFaults } from "./scale-labels.ts";
+import {
+  defaultScaleRules,
+  leastAwake,
+  minReplicas,
+  readScaleRules,
+  scaleLabelFaults,
+  unknownScaleLabels,
+} from "./scale-labels.ts";
 
 const labelsOf = (short: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(short).map(([key, value]) => [`com.openfaas.scale.${key}`, value]));
@@ -79,6 +86,16 @@ describe("scaleLabelFaults()", () => {
 
   it("leaves labels alone that are somebody else's", () => {
     expect(scaleLabelFaults({ tier: "gold", "com.openfaas.scale.custom": "x" })).to.deep.equal([]);
+  });
+});
+
+describe("unknownScaleLabels()", () => {
+  it("names what is misspelt, and what there is", () => {
+    const labels = { tier: "gold", "com.openfaas.scale.maks": "3", "com.openfaas.scale.max": "3" };
+    expect(unknownScaleLabels(labels)).to.deep.equal([
+      "label com.openfaas.scale.maks means nothing; after com.openfaas.scale. there are min, max, target, " +
+        "target-proportion, type, zero, zero-duration, down.window, factor",
+    ]);
   });
 });
 

@@ -162,6 +162,22 @@ export const scaleLabelFaults = (labels: Readonly<Record<string, string>>): read
     : [];
 };
 
+const prefix = "com.openfaas.scale.";
+
+/** Labels about scale that mean nothing, a sentence each: one that is misspelt is refused by nobody else either. */
+export const unknownScaleLabels = (labels: Readonly<Record<string, string>>): readonly string[] => {
+  const known: readonly string[] = Object.values(scaleLabels);
+  return Object.keys(labels)
+    .filter((label) => label.startsWith(prefix) && !known.includes(label))
+    .map(
+      (label) =>
+        `label ${label} means nothing; after ${prefix} there are ${known
+          .filter((of) => of.startsWith(prefix))
+          .map((of) => of.slice(prefix.length))
+          .join(", ")}`,
+    );
+};
+
 /** The least replicas of a function, which is also how many it starts with. */
 export const minReplicas = (spec: Pick<FunctionSpec, "labels">): number => readScaleRules(spec).min;
 

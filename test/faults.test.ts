@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { keepCalling } from "./support/keep-calling.ts";
-import { eventually, findProcesses, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { eventually, findProcesses, startTestPlatform, type TestPlatform, untilInFlight } from "./support/platform.ts";
 
 /*
  * What happens when something dies (design §7), tried on a whole platform with real kills.
@@ -77,13 +77,7 @@ describe("what happens when something dies", function () {
 
   it("a replica killed in mid-call: 502 at once, and a new replica serves", async () => {
     const call = platform.invoke("slow?ms=30000");
-    await eventually(
-      "the call is in flight",
-      async () =>
-        (await (await fetch(platform.metricsUrl)).text()).includes(
-          'gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1',
-        ) || undefined,
-    );
+    await untilInFlight(platform, "slow", 1);
     const killedMs = performance.now();
     process.kill(oneOf(platform.pids("/slow-")), "SIGKILL");
     const response = await call;
@@ -97,13 +91,7 @@ describe("what happens when something dies", function () {
   it("the function's own process killed in mid-call: 502 at once, and a new one serves", async () => {
     const pid = Number(await (await platform.invoke("slow")).text());
     const call = platform.invoke("slow?ms=30000");
-    await eventually(
-      "the call is in flight",
-      async () =>
-        (await (await fetch(platform.metricsUrl)).text()).includes(
-          'gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1',
-        ) || undefined,
-    );
+    await untilInFlight(platform, "slow", 1);
     const killedMs = performance.now();
     process.kill(pid, "SIGKILL");
     expect((await call).status).to.equal(502);
@@ -206,13 +194,7 @@ describe("what happens when something dies", function () {
   it("nats-server killed: 503 at once, and everything works again without a restart when it is back", async () => {
     const services = [...platform.pids("services/gateway/main"), ...platform.pids("services/provider/main")];
     const waiting = platform.invoke("slow?ms=20000");
-    await eventually(
-      "the call is in flight",
-      async () =>
-        (await (await fetch(platform.metricsUrl)).text()).includes(
-          'gateway_function_invocation_inflight{function_name="slow.openfaas-fn"} 1',
-        ) || undefined,
-    );
+    await untilInFlight(platform, "slow", 1);
     process.kill(oneOf(platform.pids("nats.conf")), "SIGKILL");
     expect((await waiting).status).to.equal(503);
     const startMs = performance.now();

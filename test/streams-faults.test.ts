@@ -11,7 +11,7 @@ import { wireHeaders } from "../schemas/invocation.ts";
 import { replicaControlSubject } from "../schemas/subjects.ts";
 import { readCredentialsFile } from "../services/bus/credentials.ts";
 import { endOf, getResponse, nextChunk, openRequest, readBody, readInto, responseTo } from "./support/http.ts";
-import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { eventually, startTestPlatform, type TestPlatform, untilInFlight } from "./support/platform.ts";
 import { commandLineOf, descriptorsOf, functionProcesses, temporaryFiles, watchdogOf } from "./support/processes.ts";
 import { openServerState } from "./support/server-state.ts";
 import { openWebSocket } from "./support/websocket.ts";
@@ -67,14 +67,6 @@ describe("faults of streamed calls", function () {
 
   const urlOf = (path: string): string => `${platform.url}/function/${path}`;
   const state = async (name = "f"): Promise<State> => (await (await platform.invoke(`${name}/state`)).json()) as State;
-  const metrics = async (): Promise<string> => (await fetch(platform.metricsUrl)).text();
-  const inFlight = (name: string, count: number): Promise<true> =>
-    eventually(
-      `${count} calls of ${name} are in flight`,
-      async () =>
-        new RegExp(`inflight\\{function_name="${name}\\.openfaas-fn"\\} ${count}\\n`).test(await metrics()) ||
-        undefined,
-    );
   const watchdog = (name = "f"): number => watchdogOf(platform, name);
   const serves = (name = "f"): Promise<State> =>
     eventually(`${name} serves`, () => state(name).catch(() => undefined), 15_000);
@@ -207,7 +199,7 @@ describe("faults of streamed calls", function () {
         expect(await endOf(response)).to.equal("ECONNRESET");
         expect(performance.now() - spoiledMs).to.be.lessThan(soonMs);
         await eventually("the function is stopped", async () => (await state()).open === open || undefined);
-        await inFlight("f", 0);
+        await untilInFlight(platform, "f", 0);
       });
 
     for (const [what, act, why] of [
@@ -226,7 +218,7 @@ describe("faults of streamed calls", function () {
         // It may be over before it is counted.
         expect(await sendPart("f/sink")).to.match(why);
         await eventually("the function is told", async () => (await state()).aborted === aborted + 1 || undefined);
-        await inFlight("f", 0);
+        await untilInFlight(platform, "f", 0);
       });
   });
 
@@ -385,7 +377,7 @@ describe("faults of streamed calls", function () {
         async () => readInto(await getResponse(urlOf("f/compressed?kind=gzip&bytes=400000"))),
       ];
       const quiet = async (): Promise<void> => {
-        for (const name of names) await inFlight(name, 0);
+        for (const name of names) await untilInFlight(platform, name, 0);
         await eventually("the function has no call", async () => (await state()).open === 0 || undefined);
       };
       await Promise.all(ends.map((end) => end()));

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { brotliDecompressSync, gunzipSync, gzipSync } from "node:zlib";
 import { expect } from "chai";
 import { digest, endOf, getResponse, openRaw, openRequest, readBody, responseTo } from "./support/http.ts";
-import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { eventually, startTestPlatform, type TestPlatform, untilInFlight } from "./support/platform.ts";
 
 /*
  * What HTTP has besides a status and a body, through a whole platform (issue 3): methods, ranges, trailers, encodings,
@@ -64,11 +64,6 @@ describe("HTTP through a whole platform", function () {
     getResponse(urlOf(path), { method, headers });
   const raw = () => openRaw(platform.url);
   const state = async (name = "f"): Promise<State> => (await (await platform.invoke(`${name}/state`)).json()) as State;
-  const nothingInFlight = (name: string): Promise<true> =>
-    eventually(`no call of ${name} is left`, async () => {
-      const text = await (await fetch(platform.metricsUrl)).text();
-      return new RegExp(`inflight\\{function_name="${name}\\.openfaas-fn"\\} 0\\b`).test(text) || undefined;
-    });
   const head = (line: string, ...headers: readonly string[]): string =>
     [`${line} HTTP/1.1`, "Host: a", ...headers, "\r\n"].join("\r\n");
 
@@ -306,7 +301,7 @@ describe("HTTP through a whole platform", function () {
       const { socket, take } = await raw();
       socket.end(`${head("POST /function/f/sink", "Content-Length: 10")}short`);
       expect(await take(/\r\n\r\n/)).to.match(/^HTTP\/1\.1 400 /);
-      await nothingInFlight("f");
+      await untilInFlight(platform, "f", 0);
       expect((await state()).aborted).to.equal(before.aborted);
       socket.destroy();
     });
@@ -317,7 +312,7 @@ describe("HTTP through a whole platform", function () {
       socket.end(head("POST /function/f/sink", "Content-Length: 1000000") + "x".repeat(500_000));
       await closed;
       await eventually("the function is told", async () => (await state()).aborted === before.aborted + 1 || undefined);
-      await nothingInFlight("f");
+      await untilInFlight(platform, "f", 0);
       socket.destroy();
     });
 
@@ -330,7 +325,7 @@ describe("HTTP through a whole platform", function () {
         socket.end();
         await closed;
         expect(text()).to.equal("");
-        await nothingInFlight("f");
+        await untilInFlight(platform, "f", 0);
         socket.destroy();
       });
 
@@ -341,7 +336,7 @@ describe("HTTP through a whole platform", function () {
       socket.write("zz\r\n");
       await closed;
       expect(text()).to.equal("");
-      await nothingInFlight("f");
+      await untilInFlight(platform, "f", 0);
       socket.destroy();
     });
 
@@ -390,7 +385,7 @@ describe("HTTP through a whole platform", function () {
     const beganMs = Date.now();
     socket.destroy();
     await eventually("all have ended", async () => (await state()).open === open || undefined);
-    await nothingInFlight("f");
+    await untilInFlight(platform, "f", 0);
     expect(Date.now() - beganMs).to.be.lessThan(10_000);
   });
 

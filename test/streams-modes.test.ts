@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { endOf, getResponse, nextChunk, openRequest, readBody, readInto, responseTo } from "./support/http.ts";
-import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { eventually, startTestPlatform, type TestPlatform, untilInFlight } from "./support/platform.ts";
 import {
   descriptorsOf,
   functionProcesses,
@@ -369,12 +369,7 @@ describe("streamed bodies in every mode", function () {
     await Promise.all(ends.map((end) => end()));
     const before = descriptors();
     for (let round = 0; round < 10; round += 1) await Promise.all([...ends, ...ends].map((end) => end()));
-    await eventually("no call is left", async () => {
-      const text = await (await fetch(platform.metricsUrl)).text();
-      return names.every((name) => new RegExp(`inflight\\{function_name="${name}\\.openfaas-fn"\\} 0\\b`).test(text))
-        ? true
-        : undefined;
-    });
+    for (const name of names) await untilInFlight(platform, name, 0);
     const left = (): readonly string[] => functionProcesses(platform, /^(yes|sleep|cat|sha256sum)\b/);
     // The pool's own waiting processes stay.
     await eventually("no process is left", () => left().every((line) => line === "cat") || undefined);

@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { expect } from "chai";
 import { digest, openRaw } from "./support/http.ts";
-import { eventually, startTestPlatform, type TestPlatform } from "./support/platform.ts";
+import { eventually, startTestPlatform, type TestPlatform, untilInFlight } from "./support/platform.ts";
 import { descriptorsOf, isParentOf } from "./support/processes.ts";
 import { opcodes, openWebSocket, type TestWebSocket, type WebSocketRequest } from "./support/websocket.ts";
 
@@ -83,12 +83,6 @@ describe("WebSockets", function () {
       new RegExp(`invocation_total\\{function_name="${name}\\.openfaas-fn",code="${status}"\\} (\\d+)`).exec(
         await metrics(),
       )?.[1] ?? 0,
-    );
-  const nothingInFlight = (name: string): Promise<true> =>
-    eventually(
-      `no call of ${name} is left`,
-      async () =>
-        new RegExp(`inflight\\{function_name="${name}\\.openfaas-fn"\\} 0\\b`).test(await metrics()) || undefined,
     );
   const noneOpen = (name = "ws", withinMs?: number): Promise<Stats> =>
     eventually(
@@ -287,7 +281,7 @@ describe("WebSockets", function () {
     });
     expect(taken).to.be.lessThan(32 * 1024 * 1024);
     await client.closed;
-    await nothingInFlight("stalled");
+    await untilInFlight(platform, "stalled", 0);
   });
 
   it("all that a function has written before it ended its socket arrives", async () => {
@@ -310,7 +304,7 @@ describe("WebSockets", function () {
       const beganMs = Date.now();
       await eventually("it is closed", async () => (await stats()).closed > before.closed || undefined);
       expect(Date.now() - beganMs).to.be.lessThan(8000);
-      await nothingInFlight("ws");
+      await untilInFlight(platform, "ws", 0);
     });
 
   it("a client that sends nothing more gets what the function still has to say", async () => {
@@ -325,7 +319,7 @@ describe("WebSockets", function () {
     const client = await accepted("single/lazy");
     const beganMs = Date.now();
     client.socket.destroy();
-    await nothingInFlight("single");
+    await untilInFlight(platform, "single", 0);
     expect(Date.now() - beganMs).to.be.lessThan(8000);
   });
 
@@ -365,7 +359,7 @@ describe("WebSockets", function () {
     socket.write(`GET /function/ws/late ${upgrade}GET /function/ws/late ${upgrade}`);
     socket.resume();
     await once(socket, "close");
-    await nothingInFlight("ws");
+    await untilInFlight(platform, "ws", 0);
     await accepted("ws/echo");
   });
 
@@ -385,7 +379,7 @@ describe("WebSockets", function () {
     waiting.destroy();
     await inLine(0);
     holding.socket.destroy();
-    await nothingInFlight("single");
+    await untilInFlight(platform, "single", 0);
   });
 
   it("leaves nothing behind after a hundred sockets at once of every end", async function () {
@@ -413,7 +407,7 @@ describe("WebSockets", function () {
     for (const [number, client] of clients.entries()) ends[number % ends.length]?.(client);
     await Promise.all(clients.map(({ closed }) => closed));
     await noneOpen();
-    await nothingInFlight("ws");
+    await untilInFlight(platform, "ws", 0);
     await eventually(
       "sockets are closed",
       // Connections kept for reuse stay for a while.

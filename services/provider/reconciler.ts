@@ -1,6 +1,7 @@
 import { freezesAtZero, zeroAnnotation } from "../../schemas/annotations.ts";
 import type { FunctionRecord, FunctionSpec } from "../../schemas/function.ts";
 import { formatFunctionName, type FunctionName, parseFunctionName } from "../../schemas/names.ts";
+import { unknownScaleLabels } from "../../schemas/scale-labels.ts";
 import type { Bus } from "../bus/connection.ts";
 import type { Change, Entry } from "../bus/kv.ts";
 import type { Log } from "../runtime/log.ts";
@@ -59,6 +60,7 @@ export const createReconciler = ({ bus, backend, status, log, onChange }: Reconc
 
   const warningsFor = (spec: FunctionSpec): readonly string[] => [
     ...backend.listUnenforced(spec),
+    ...unknownScaleLabels(spec.labels ?? {}),
     ...(canFreeze || !freezesAtZero(spec) ? [] : [`${zeroAnnotation}: freeze is not done here; replicas are stopped`]),
   ];
 

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import type { LogLines } from "../../schemas/events.ts";
+import { unknownScaleLabels } from "../../schemas/scale-labels.ts";
 import { logSubject } from "../../schemas/subjects.ts";
 import { findCpuLimits } from "./cpu-groups.ts";
 import { handlerFiles, isExitOf, openReplicaFiles, type ReplicaFiles } from "./fixtures/replica-files.ts";
@@ -55,11 +56,13 @@ describe("what a function's spec sets", function () {
   /** Where no limit can be held, the function runs without one, and its status says so and why. */
   const expectUnlimited = async (why: string): Promise<void> => {
     const spec = { name: "unlimited", image: await platform.addBundle(busy), envVars: env, limits: { cpu: "1" } };
-    const outcome = await platform.deploy(spec);
+    const labels = { "com.openfaas.scale.maks": "3" };
+    const outcome = await platform.deploy({ ...spec, labels });
     expect(outcome.subject, JSON.stringify(outcome.data)).to.match(/\.(deployed|updated)\./);
     const status = await untilValue(platform.status, "unlimited", (value) => value?.replicas[0]?.state === "ready");
     expect(status?.warnings).to.deep.equal([
       `limits.cpu 1 is not enforced: no cgroup can be made for a replica: ${why}`,
+      ...unknownScaleLabels(labels),
     ]);
     expect(existsSync(join(platform.nats.dataFolder, "replicas", files.idOf("unlimited"), "cgroup"))).to.equal(false);
     await platform.wish("remove", "unlimited", {});

@@ -78,6 +78,19 @@ export const eventually = async <T>(
   }
 };
 
+/** Waits until so many calls of a function are in flight, as its gateway counts them. */
+export const untilInFlight = (
+  { metricsUrl }: Pick<TestPlatform, "metricsUrl">,
+  name: string,
+  count: number,
+): Promise<true> =>
+  eventually(`${count} calls of ${name} are in flight`, async () => {
+    const text = await (await fetch(metricsUrl)).text();
+    return text.includes(`\ngateway_function_invocation_inflight{function_name="${name}.openfaas-fn"} ${count}\n`)
+      ? true
+      : undefined;
+  });
+
 const writeCode = async (folder: string, code: TestFunction["code"]): Promise<string> => {
   if (typeof code === "string") return code;
   for (const [path, text] of Object.entries(code)) {
