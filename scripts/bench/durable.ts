@@ -3,6 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { callFilter } from "../../schemas/subjects.ts";
 import { type Bus, openBus } from "../../services/bus/connection.ts";
 import { eventually, startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
+import { type Called, printCost } from "./cost-of.ts";
 import { fixedReplicas } from "./fixed-replicas.ts";
 import { load, privateMebibytes } from "./load.ts";
 import { distribution } from "./statistics.ts";
@@ -208,33 +209,16 @@ const backlog = async (platform: TestPlatform, bus: Bus, count: number): Promise
 };
 
 const recording = async (platform: TestPlatform, rounds: number, seconds: number): Promise<void> => {
-  for (const [name, record] of [
-    ["unrecorded", "none"],
-    ["recorded", "calls"],
-  ] as const) {
+  const open = async (name: string, record: string): Promise<Called> => {
     const fn = { name, code: functions[1]?.code ?? {}, envVars: { mode: "handler" } };
-    const response = await platform.deploy({
-      ...fn,
-      more: { ...fixedReplicas(1), annotations: { "com.busker.record": record } },
-    });
+    const annotations = { "com.busker.record": record };
+    const response = await platform.deploy({ ...fn, more: { ...fixedReplicas(1), annotations } });
     if (!response.ok) throw new Error(`could not deploy ${name}: ${await response.text()}`);
-  }
-  const rates: Record<string, number[]> = { unrecorded: [], recorded: [] };
-  // In turn, because a machine is not equally fast all the time.
-  for (let round = 0; round < rounds; round += 1)
-    for (const [name, seen] of Object.entries(rates))
-      seen.push((await load(`${platform.url}/function/${name}`, 32, seconds)).perSecond);
-  const of = (name: string) => distribution(rates[name] ?? []).p50;
-  const cost = (1 - of("recorded") / of("unrecorded")) * 100;
-  printTable(
-    `What recording synchronous calls costs, median of ${rounds} runs in turn`,
-    ["what", "seen", "must", "verdict"],
-    [
-      ["calls a second, not recorded", of("unrecorded"), "", ""],
-      ["calls a second, recorded", of("recorded"), "", ""],
-      ["cost, %", cost, must.recordedPercent, judge(cost, must.recordedPercent, must.recordedPercent, "lower")],
-    ],
-  );
+    await load(`${platform.url}/function/${name}`, 32, 1);
+    return { platform, name };
+  };
+  const called = { on: await open("recorded", "calls"), off: await open("unrecorded", "none") };
+  await printCost("records", called, { rounds, seconds, mustPercent: must.recordedPercent });
 };
 
 /** Prints what durable calls do. */

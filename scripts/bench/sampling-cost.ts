@@ -3,11 +3,9 @@ import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { startTestPlatform, type TestPlatform } from "../../test/support/platform.ts";
+import { type Called, printCost } from "./cost-of.ts";
 import { fixedReplicas } from "./fixed-replicas.ts";
 import { load } from "./load.ts";
-import { cpuByRole, processesOf } from "./paths.ts";
-import { distribution } from "./statistics.ts";
-import { judge, printTable } from "./table.ts";
 
 /*
  * What samples cost the calls that they are about: this tree, and a copy of it that counts and tells nothing, under the same
@@ -34,10 +32,14 @@ const silent: Readonly<Record<string, string>> = {
     export const sampleReplica = () => ({ began: nothing, had: nothing, finished: nothing, flush: nothing, stop: nothing });
   `,
   "services/bus/caller-samples.ts": `
-    export interface CallerCounts { readonly started: () => void; readonly answered: (status: number, seconds: number) => void }
+    export interface CallerCounts {
+      readonly started: () => void;
+      readonly answered: (status: number, seconds: number) => void;
+      readonly accepted: () => void;
+    }
     export interface CallerSamples { readonly of: (name: unknown) => CallerCounts }
     const nothing = () => {};
-    const counts = { started: nothing, answered: nothing };
+    const counts = { started: nothing, answered: nothing, accepted: nothing };
     export const openCallerSamples = () =>
       ({ of: () => counts, parked: nothing, forget: nothing, flush: nothing, stop: nothing });
   `,
@@ -68,54 +70,18 @@ const start = async (tree: string): Promise<TestPlatform> => {
   return platform;
 };
 
-interface Run {
-  readonly n: number;
-  readonly perSecond: number;
-  readonly cpuSeconds: number;
-}
-
-const run = async (platform: TestPlatform, seconds: number): Promise<Run> => {
-  const pids = processesOf(platform, name);
-  const sum = (): number => Object.values(cpuByRole(pids)).reduce((all, role) => all + role, 0);
-  const before = sum();
-  const { n, perSecond, errors } = await load(`${platform.url}/function/${name}`, 32, seconds);
-  if (errors > 0) throw new Error(`${errors} calls failed`);
-  return { n, perSecond, cpuSeconds: sum() - before };
-};
-
-/** CPU of a call, all runs together: the clock that counts it is coarse. */
-const cpuUsOf = (runs: readonly Run[]): number =>
-  (runs.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0) / runs.reduce((sum, { n }) => sum + n, 0)) * 1e6;
-
-/** Runs both in turn, `rounds` times, and prints what samples cost in the median of the rounds. */
+/** Runs both in turn, `rounds` times, and prints what samples cost. */
 export const benchSamplingCost = async (rounds: number, seconds: number): Promise<void> => {
   const tree = buildSilent();
   const platforms: TestPlatform[] = [];
+  const open = async (from: string): Promise<Called> => {
+    const platform = await start(from);
+    platforms.push(platform);
+    return { platform, name };
+  };
   try {
-    for (const from of [root, tree]) platforms.push(await start(from));
-    const runs: (readonly [Run, Run])[] = [];
-    const [sampled, unsampled] = platforms;
-    if (!sampled || !unsampled) throw new Error("two are started");
-    for (let round = 0; round < rounds; round += 1) {
-      // Whoever comes first in a round comes second in the next.
-      const first = await run(round % 2 === 0 ? sampled : unsampled, seconds);
-      const second = await run(round % 2 === 0 ? unsampled : sampled, seconds);
-      runs.push(round % 2 === 0 ? [first, second] : [second, first]);
-    }
-    const rateOf = (of: readonly Run[]): number => distribution(of.map(({ perSecond }) => perSecond)).p50;
-    const [on, off] = [runs.map(([first]) => first), runs.map(([, second]) => second)];
-    // By CPU: where all of it is used, calls a second follow from it, and they vary by more than what is looked for.
-    const cost = (cpuUsOf(on) / cpuUsOf(off) - 1) * 100;
-    const lost = distribution(runs.map(([first, second]) => (1 - first.perSecond / second.perSecond) * 100)).p50;
-    printTable(
-      `What samples cost synchronous calls of a handler, 32 connections, ${rounds} runs of ${seconds} s each in turn`,
-      ["what", "n", "calls a second, median", "CPU per call, us", "must", "verdict"],
-      [
-        ["with samples", rounds, rateOf(on), cpuUsOf(on), "", ""],
-        ["without", rounds, rateOf(off), cpuUsOf(off), "", ""],
-        ["cost, %", rounds, lost, cost, mustPercent, judge(cost, mustPercent, mustPercent, "lower")],
-      ],
-    );
+    const called = { on: await open(root), off: await open(tree) };
+    await printCost("samples", called, { rounds, seconds, mustPercent });
   } finally {
     for (const platform of platforms) await platform.stop();
     rmSync(tree, { recursive: true, force: true });
