@@ -66,6 +66,8 @@ export const openWishes = async ({ bus, parts, log }: WishesOptions): Promise<()
     const subject = functionSubject("failed", wish.namespace, wish.name);
     const data = { wish: wish.id, verb: wish.verb, code, message };
     await publishDurably(bus, { subject, type: "io.busker.function.failed", data, id: `${wish.id}-outcome` });
+    // Who deploys asks for an update first, and is told whether there is anything to update.
+    if (wish.verb === "update" && code === "function_not_found") return;
     // A wish that was refused is its maker's matter, who is told; a failure of ours is for who runs this.
     const isRefused = status < 500 || code === "unsupported";
     log[isRefused ? "info" : "warn"](`${wish.verb} ${isRefused ? "refused" : "failed"}`, {
