@@ -57,7 +57,7 @@ export interface FunctionStatusRecord {
   readonly replicas: readonly ReplicaRecord[];
   /** What the wish asks for and where it runs is not done, a sentence each; absent when there is nothing. */
   readonly warnings?: readonly string[];
-  /** Cores of the machines that replicas may be started on; absent while they are not known. */
+  /** Cores of all machines that functions run on; absent while they are not known. */
   readonly cores?: number;
   /** Why the function does not run as wished; absent when it does. */
   readonly problem?: {

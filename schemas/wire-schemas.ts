@@ -141,7 +141,7 @@ export const wireSchemas: Readonly<Record<keyof WireData, JsonSchema>> = {
     { replicas: listOf(replicaRecord) },
     {
       warnings,
-      cores: amount("Cores of the machines that replicas may be started on; absent while they are not known"),
+      cores: amount("Cores of all machines that functions run on; absent while they are not known"),
       problem,
     },
   ),

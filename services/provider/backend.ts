@@ -47,7 +47,7 @@ export interface FunctionRunner {
   readonly prepare: (spec: FunctionSpec, tell: (progress: string) => void) => Promise<() => void>;
   /** What a spec asks for and this backend does not do, a sentence each, for whoever looks at the function. */
   readonly listUnenforced: (spec: FunctionSpec) => readonly string[];
-  /** Cores of the machines that replicas may be started on; undefined while they are not known. */
+  /** Cores of all machines that functions run on; undefined while they are not known. */
   readonly cores: () => number | undefined;
   /** Puts a secret's new value into the replicas that have it. */
   readonly renewSecret: (secret: SecretName) => void;

@@ -169,11 +169,13 @@ export class Follower {
 
   /** More calls than so many replicas are to have, and there may be more replicas. */
   #isTooMany(sample: ReplicaSample | CallerSample, replicas: number): boolean {
-    const { types, target, proportion, max } = this.#rules;
-    if (this.#record.replicas >= max) return false;
+    const { types, target, proportion, max, mostByRate = max } = this.#rules;
+    const { replicas: wished } = this.#record;
+    if (wished >= max) return false;
     const most = target * proportion * replicas;
     return (
-      (types.includes("rps") && startedRate(sample) > most) || (types.includes("capacity") && sample.inFlight > most)
+      (types.includes("rps") && wished < mostByRate && startedRate(sample) > most) ||
+      (types.includes("capacity") && sample.inFlight > most)
     );
   }
 

@@ -96,7 +96,8 @@ export const openDockerBackend = (options: DockerBackendOptions): Backend => {
       credentials.renew(id);
     },
     adopt: async () => {
-      const found = await containers.adopt();
+      // What is told of adopted replicas tells of the cores, too.
+      const [found] = await Promise.all([containers.adopt(), starter.countCores()]);
       for (const { key, replica, imageId, secrets: names } of found) {
         const { id, namespace, name, revision } = replica;
         images.pin({ namespace, name, revision }, imageId);

@@ -41,7 +41,9 @@ export interface Starter {
   readonly ensureBundle: (spec: FunctionSpec) => Promise<string | undefined>;
   /** Throws `start_failed` with the engine's own reason; then nothing of the replica is left. */
   readonly start: (start: ReplicaStart) => Promise<void>;
-  /** Cores of the engine's machine; undefined before the first start. */
+  /** Asks for the cores of the engine's machine, once. Rejects with the engine's error. */
+  readonly countCores: () => Promise<number>;
+  /** Undefined while nobody has asked for them. */
   readonly cores: () => number | undefined;
 }
 
@@ -66,7 +68,7 @@ const startFailed = (cause: unknown): BuskerError => {
   );
 };
 
-/** Makes it; nothing is asked of the engine before the first start. */
+/** Makes it; nothing is asked of the engine before somebody asks for something. */
 export const createStarter = ({ options, networks, ready, containers, credentials }: StarterParts): Starter => {
   const { docker, platform, natsUrl, traces, pidsLimit, images, volumes, secrets } = options;
 
@@ -160,6 +162,7 @@ export const createStarter = ({ options, networks, ready, containers, credential
 
   return {
     ensureBundle,
+    countCores,
     cores: () => known,
     start: async (start) => {
       const end = ready.begin();
